@@ -1,0 +1,60 @@
+//! `strandline`, the command line: one node, or one short look at a store with no node at all.
+//!
+//! Owns the process: allocator, runtime, logs, exit code. Must not know requests or objects; everything it does, a
+//! library user can do with the same crates. It never panics on purpose: whatever goes wrong is one sentence on
+//! standard error.
+//!
+//! Modules import only modules that stand after them: the commands, what they are told, what they share.
+
+mod serve;
+mod topic;
+mod produce;
+mod consume;
+mod bench;
+mod doctor;
+mod inspect;
+mod logs;
+mod args;
+mod connect;
+mod batches;
+mod requests;
+mod progress;
+mod output;
+mod units;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use args::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logs::start(&cli.logs, matches!(cli.command, Command::Serve(_)));
+    output::finish(with_runtime(cli.command))
+}
+
+fn with_runtime(command: Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the threads of the program; raise the limit of processes (ulimit -u)")?;
+    let result = runtime.block_on(run(command));
+    // A thread that waits for a line of standard input would hold up a slower end.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Topic(args) => topic::run(args).await,
+        Command::Produce(args) => produce::run(args).await,
+        Command::Consume(args) => consume::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
+        Command::Inspect(args) => inspect::run(args).await,
+    }
+}

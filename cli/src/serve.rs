@@ -1,0 +1,112 @@
+//! `strandline serve`: one node, from the first look at the store to the last acknowledgement.
+//!
+//! Must not know requests. The order of the end is the invariant: the gateway stops and answers what is in flight, then
+//! ingest flushes, then the journal closes; all of it within [`END`] of the signal.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use strandline_core::manifest::journal;
+use strandline_gateway as gateway;
+use strandline_ingest as ingest;
+use strandline_reader as reader;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use crate::args::{LogArgs, ServeArgs};
+use crate::connect;
+use crate::output::{self, Format};
+
+/// From the signal to the end of the process, at most; orchestrators kill after 10 s.
+const END: Duration = Duration::from_millis(9_500);
+
+pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
+    let mut signals = Signals::new()?;
+    let gateway_config = gateway::Config {
+        kafka: args.kafka,
+        advertise: args.advertise.map(|at| (at.0, at.1)),
+        http: args.http.0,
+        node_id: args.node_id,
+        rack: args.rack,
+    };
+    let store = connect::store(&args.store.url)?;
+    let ingest_config = ingest::Config {
+        flush_interval: args.flush_interval.unwrap_or_else(|| connect::flush_interval(&store)),
+        inline_max_bytes: args.inline_max,
+        segment_bytes: args.segment_bytes,
+        ..ingest::Config::default()
+    };
+    // Half of the memory for what was written last, half for older data.
+    let half = args.cache_bytes / 2;
+    let journal = tokio::select! {
+        opened = connect::open(store, journal::Options { tail_bytes: half }) => opened?,
+        () = signals.first() => return Ok(()),
+    };
+    let ingest = ingest::Ingest::start(journal.clone(), ingest_config);
+    let reader = reader::Reader::start(journal.clone(), reader::Config::with_cache(half));
+    let bound = gateway::Gateway::bind(gateway_config, journal.clone(), ingest.clone(), reader).await?;
+    announce(&bound, &journal, logs);
+
+    let (begun, begins) = oneshot::channel();
+    let shutdown = async move {
+        signals.first().await;
+        tracing::info!("stopping: answering what is in flight, then flushing");
+        // The other side waits for the end of serving before it looks.
+        let _ = begun.send(Instant::now());
+        tokio::spawn(signals.exit_on_second());
+    };
+    let served = bound.serve(shutdown).await;
+    let since = begins.await.unwrap_or_else(|_| Instant::now());
+    let flushed = timeout_at(since + END, async {
+        ingest.close().await;
+        journal.close().await;
+    });
+    let flushed = flushed.await;
+    served.context("the node stopped serving")?;
+    if flushed.is_err() {
+        bail!("the store did not answer within 10 s of the signal: what was acknowledged is safe, what was not may be missing");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One friendly line: the node serves from here on.
+fn announce(gateway: &gateway::Gateway, journal: &journal::Journal, logs: &LogArgs) {
+    let (store, cluster, kafka) = (journal.store(), journal.cluster_id(), gateway.kafka_addr());
+    let http = gateway.http_addr().map_or_else(|| "off".to_owned(), |address| address.to_string());
+    match logs.log_format {
+        // A log of JSON objects stays one.
+        Format::Json => tracing::info!(%store, cluster, %kafka, http, "serving"),
+        Format::Text => {
+            output::note(&format!("strandline serves {store}: Kafka on {kafka}, HTTP on {http}, cluster {cluster}"));
+        }
+    }
+}
+
+/// The two signals that end a node: SIGTERM of an orchestrator, SIGINT of a terminal.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn first(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Whoever signals twice does not want to wait.
+    async fn exit_on_second(mut self) {
+        self.first().await;
+        output::note("strandline: stopped at once, on a second signal; what was acknowledged is safe");
+        std::process::exit(130);
+    }
+}

@@ -1,0 +1,98 @@
+//! Every bound of the log, in one place. Units stand last in the names.
+//!
+//! Must not know anything else. Relations that the code relies on are asserted when it is compiled.
+
+use std::time::Duration;
+
+/// One Kafka request on the wire, Kafka's `socket.request.max.bytes`.
+pub const MAX_FRAME_BYTES: usize = 100 * MIB;
+/// Kafka's default for `max.message.bytes`: the largest record batch that a topic takes.
+pub const MAX_MESSAGE_BYTES_DEFAULT: usize = 1_048_588;
+/// Partitions that a topic gets when nobody says how many.
+pub const DEFAULT_PARTITIONS: u32 = 4;
+/// Partitions of one topic.
+pub const MAX_PARTITIONS_PER_TOPIC: u32 = 10_000;
+/// Topics of one cluster.
+pub const MAX_TOPICS: usize = 100_000;
+/// Partitions of one cluster.
+pub const MAX_PARTITIONS: usize = 200_000;
+/// Characters of a topic name (Kafka's `Topic.MAX_NAME_LENGTH`).
+pub const MAX_TOPIC_NAME_CHARS: usize = 249;
+/// Configs of one topic, and characters of one value.
+pub const MAX_TOPIC_CONFIGS: usize = 64;
+/// Characters of one topic config, its name and its value each.
+pub const MAX_CONFIG_CHARS: usize = 1_024;
+/// Records of one batch.
+pub const MAX_RECORDS_PER_BATCH: u32 = 10_000_000;
+/// Producers remembered for one partition; the one that was silent longest makes room.
+pub const MAX_PRODUCERS_PER_PARTITION: usize = 10_000;
+/// Producer ids that one change hands to a node.
+pub const PRODUCER_ID_BLOCK: u32 = 1_000;
+
+/// Bytes of records that may ride in a commit itself.
+pub const INLINE_MAX_BYTES_DEFAULT: usize = MIB;
+/// The most that `--inline-max` may be set to: a commit is one PUT and one GET.
+pub const INLINE_MAX_BYTES_LIMIT: usize = 32 * MIB;
+/// A flush larger than this is cut into several segments, uploaded side by side.
+pub const SEGMENT_BYTES_DEFAULT: usize = 8 * MIB;
+/// The smallest and the largest `--segment-bytes`.
+pub const SEGMENT_BYTES_MIN: usize = 64 * KIB;
+/// The largest `--segment-bytes`.
+pub const SEGMENT_BYTES_LIMIT: usize = 256 * MIB;
+/// Record bytes that a node holds between the socket and the acknowledgement.
+pub const INFLIGHT_BYTES_DEFAULT: usize = 96 * MIB;
+/// Time between paid flushes on stores that charge for requests.
+pub const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_millis(100);
+/// Flushes that may go out at once after a quiet time.
+pub const FLUSH_BURST: u32 = 8;
+/// Bytes that the caches of a node hold, the tail's and the history's together.
+pub const CACHE_BYTES_DEFAULT: usize = 96 * MIB;
+
+/// Changes of one commit.
+pub const MAX_CHANGES_PER_COMMIT: usize = 20_000;
+/// The header of any object: commit, segment or checkpoint.
+pub const MAX_HEADER_BYTES: usize = 1_024 * MIB;
+/// Slots that a proposer may have in flight.
+pub const PIPELINE_SLOTS: usize = 16;
+/// Proposals that may wait for a slot before the proposer's callers wait too.
+pub const MAX_WAITING_PROPOSALS: usize = 1_024;
+/// Commit ids that the fold remembers below the highest of an incarnation.
+pub const COMMIT_WINDOW: u64 = 64;
+/// Slots that a node reads side by side when it catches up.
+pub const CATCH_UP_SLOTS: usize = 32;
+/// Commits between two checkpoints of a small manifest.
+pub const CHECKPOINT_EVERY_COMMITS: u64 = 512;
+/// A larger manifest is written less often: one commit more for each so many bytes.
+pub const CHECKPOINT_BYTES_PER_COMMIT: u64 = 16 * KIB as u64;
+
+/// How long a node may trust what it knows of the tail (DESIGN section 4).
+pub const LEASE: Duration = Duration::from_secs(3_600);
+/// How long after the floor passed it a slot may be deleted, an append's segment may be old, a commit id is remembered.
+pub const DAY: Duration = Duration::from_secs(86_400);
+/// One attempt to write or read a slot.
+pub const SLOT_ATTEMPT: Duration = Duration::from_secs(10);
+/// Pause before a slot is tried again after an unclear answer: first and longest.
+pub const SLOT_RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// Pause of a follower that waits for somebody else's commits: first and longest.
+pub const FOLLOW_POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// Attempts of every other request to the store.
+pub const STORE_ATTEMPTS: u32 = 6;
+/// Pause between two attempts: first and longest.
+pub const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// One request to the store, body included.
+pub const STORE_REQUEST: Duration = Duration::from_secs(30);
+/// Writers that race for one key in the start-up probe.
+pub const PROBE_RACERS: usize = 32;
+
+/// 1,024 bytes.
+pub const KIB: usize = 1_024;
+/// 1,024 KiB.
+pub const MIB: usize = 1_024 * KIB;
+
+// The fold can only recognise a late commit while its id is inside the window.
+const _: () = assert!((PIPELINE_SLOTS as u64) < COMMIT_WINDOW);
+const _: () = assert!(INLINE_MAX_BYTES_DEFAULT < INLINE_MAX_BYTES_LIMIT);
+const _: () =
+    assert!(SEGMENT_BYTES_MIN <= SEGMENT_BYTES_DEFAULT && SEGMENT_BYTES_DEFAULT <= SEGMENT_BYTES_LIMIT);
+// A node must notice that its lease is over before anything it relies on may be deleted.
+const _: () = assert!(LEASE.as_secs() * 2 < DAY.as_secs());

@@ -1,0 +1,20 @@
+//! The order of everything: commits in slots, folded into one value.
+//!
+//! Owns the journal and the manifest. Must not know Kafka's requests, nor how batches are gathered or served. The fold is
+//! pure: the same slots give the same manifest on every node, for ever.
+//!
+//! - [`journal`]: proposing, reading to the end, loading; the only part with I/O
+//! - [`checkpoint`]: the manifest as one object
+//! - [`tail`]: the bytes of what was written or followed last
+//! - [`state`]: the manifest and the fold
+//! - [`commit`]: the content of one slot
+
+pub mod journal;
+pub mod checkpoint;
+pub mod tail;
+pub mod state;
+pub mod commit;
+
+pub use commit::{Append, BatchMeta, Change, Commit, CommitId, Outcome, Placed, Producer, Void};
+pub use journal::Journal;
+pub use state::{Extent, Manifest, ObjectId, Partition, Topic};

@@ -1,0 +1,234 @@
+//! The journal: proposing changes, reading to the end, following. The one door to the manifest for the rest of a process.
+//!
+//! Must not know what the changes are for. One task owns the order of slots ([`sequencer`]); a [`Journal`] is a cheap
+//! handle on it. An answer to a proposal is sent only after this node has folded it, and says what the fold decided.
+
+mod sequencer;
+mod retry;
+mod cluster;
+mod lease;
+mod slots;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use super::commit::{Change, Outcome, Void};
+use super::state::Manifest;
+use super::tail::Tail;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::limits::{CACHE_BYTES_DEFAULT, MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS, PRODUCER_ID_BLOCK};
+use crate::rope::Rope;
+use crate::store::Store;
+use sequencer::{Command, Sequencer};
+
+/// What a process decides about its journal.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes of the newest objects kept for readers of this process.
+    pub tail_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { tail_bytes: CACHE_BYTES_DEFAULT / 2 }
+    }
+}
+
+/// A handle on the journal of this process. Cheap to clone; the journal closes when the last one is gone.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    cluster_id: String,
+    // Held for synchronous work only, never across an await.
+    manifest: RwLock<Manifest>,
+    applied: watch::Sender<u64>,
+    tail: Tail,
+    followers: AtomicUsize,
+    follow: Notify,
+    failed: RwLock<Option<Error>>,
+    /// The producer ids that this node may still hand out.
+    producer_ids: Mutex<std::ops::Range<i64>>,
+}
+
+/// While one of these lives, somebody waits for records: the journal looks for other nodes' commits by itself.
+#[derive(Debug)]
+pub struct Following(Arc<Shared>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.followers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Journal {
+    /// Opens the cluster under the store's prefix: probes the store on the first open, reads a checkpoint and the journal's
+    /// end. Must be called inside a tokio runtime.
+    pub async fn open(store: Store, options: Options) -> Result<Journal> {
+        let cluster_id = cluster::open(&store).await?;
+        let loaded = lease::load(&store).await?;
+        let shared = Arc::new(Shared {
+            store,
+            cluster_id,
+            applied: watch::Sender::new(loaded.manifest.applied),
+            manifest: RwLock::new(loaded.manifest),
+            tail: Tail::new(options.tail_bytes),
+            followers: AtomicUsize::new(0),
+            follow: Notify::new(),
+            failed: RwLock::new(None),
+            producer_ids: Mutex::new(0..0),
+        });
+        let (commands, receiver) = mpsc::channel(MAX_WAITING_PROPOSALS);
+        tokio::spawn(Sequencer::new(Arc::clone(&shared), loaded.lease, receiver).run());
+        let journal = Journal { shared, commands };
+        journal.catch_up().await?;
+        Ok(journal)
+    }
+
+    /// A short, synchronous look at the folded manifest.
+    pub fn view<R>(&self, look: impl FnOnce(&Manifest) -> R) -> R {
+        self.shared.view(look)
+    }
+
+    /// Changes whenever slots were folded; the value is the highest.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.shared.applied.subscribe()
+    }
+
+    /// The bytes of what was written or followed last.
+    pub fn tail(&self) -> &Tail {
+        &self.shared.tail
+    }
+
+    /// The store under the journal.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The clock and the dice.
+    pub fn env(&self) -> &Env {
+        self.shared.store.env()
+    }
+
+    /// The cluster's id, drawn when its prefix was first opened.
+    pub fn cluster_id(&self) -> &str {
+        &self.shared.cluster_id
+    }
+
+    /// Whether the journal still works; if not, why it stopped.
+    pub fn health(&self) -> Result<()> {
+        match &*self.shared.failed.read().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(error) => Err(error.clone()),
+        }
+    }
+
+    /// Reads the journal to its end: afterwards, everything acknowledged anywhere before this call is folded here.
+    pub async fn catch_up(&self) -> Result<u64> {
+        self.ask(Command::CatchUp).await
+    }
+
+    /// Waits for commits of others as long as the answer lives.
+    pub fn follow(&self) -> Following {
+        self.shared.followers.fetch_add(1, Ordering::Relaxed);
+        self.shared.follow.notify_one();
+        Following(Arc::clone(&self.shared))
+    }
+
+    /// Proposes changes without record bytes; see [`Journal::propose_with`].
+    pub async fn propose(&self, changes: Vec<Change>) -> Result<Vec<Outcome>> {
+        self.propose_with(changes, Rope::default()).await?.await
+    }
+
+    /// Hands over changes with the bytes of their inline appends, and gives back the answer to come: one outcome a change.
+    ///
+    /// Proposals are sequenced in the order in which this function returns. The answer [`Error::Unknown`] means that the
+    /// changes may still take effect.
+    pub async fn propose_with(
+        &self,
+        changes: Vec<Change>,
+        payload: Rope,
+    ) -> Result<impl Future<Output = Result<Vec<Outcome>>> + Send + 'static + use<>> {
+        if changes.len() > MAX_CHANGES_PER_COMMIT {
+            return Err(Error::Invalid(
+                format!("{} changes in one commit, at most {MAX_CHANGES_PER_COMMIT}", changes.len()).into(),
+            ));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Propose { changes, payload, reply }).await.map_err(|_| Error::Closed)?;
+        Ok(async move { answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into()))) })
+    }
+
+    /// Creates a topic. The inner result is what the fold decided.
+    pub async fn create_topic(
+        &self,
+        name: &str,
+        partitions: u32,
+        configs: BTreeMap<String, String>,
+    ) -> Result<Result<Uuid, Void>> {
+        let id = self.env().uuid();
+        let change = Change::CreateTopic { id, name: name.to_owned(), partitions, configs };
+        Ok(held(self.propose(vec![change]).await?).map(|()| id))
+    }
+
+    /// Deletes a topic. The inner result is what the fold decided.
+    pub async fn delete_topic(&self, id: Uuid) -> Result<Result<(), Void>> {
+        Ok(held(self.propose(vec![Change::DeleteTopic { id }]).await?))
+    }
+
+    /// A producer id that nobody else has, from a block that this node took.
+    pub async fn allocate_producer_id(&self) -> Result<i64> {
+        let mut ids = self.shared.producer_ids.lock().await;
+        if let Some(id) = ids.next() {
+            return Ok(id);
+        }
+        let outcomes = self.propose(vec![Change::AllocateProducerIds { count: PRODUCER_ID_BLOCK }]).await?;
+        let Some(Outcome::ProducerIds(first)) = outcomes.first() else {
+            return Err(Error::Unknown("no producer ids were handed out".into()));
+        };
+        *ids = *first..first.saturating_add(i64::from(PRODUCER_ID_BLOCK));
+        ids.next().ok_or(Error::Unknown("all producer ids are used up".into()))
+    }
+
+    /// Takes no more proposals and waits until those in flight are decided.
+    pub async fn close(&self) {
+        // Already closed is closed.
+        let _ = self.ask(Command::Close).await;
+    }
+
+    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Result<u64>>) -> Command) -> Result<u64> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Error::Closed)?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+impl Shared {
+    fn view<R>(&self, look: impl FnOnce(&Manifest) -> R) -> R {
+        look(&self.manifest.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Manifest) -> R) -> R {
+        change(&mut self.manifest.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn held(outcomes: Vec<Outcome>) -> Result<(), Void> {
+    match outcomes.first() {
+        Some(Outcome::Void(void)) => Err(*void),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

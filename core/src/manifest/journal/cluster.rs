@@ -1,0 +1,47 @@
+//! `strandline.json`: what makes a prefix a cluster.
+//!
+//! Must not know the journal. Written once, put-if-absent, after the store has shown that it is safe.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::paths;
+use crate::probe;
+use crate::rope::Rope;
+use crate::store::Store;
+
+/// The newest layout of the bucket that this program knows.
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Cluster {
+    format: u32,
+    cluster_id: String,
+}
+
+/// The id of the cluster under the store's prefix, which is made if it is not there.
+pub(super) async fn open(store: &Store) -> Result<String> {
+    match store.get(paths::CLUSTER).await {
+        Ok(found) => return read(&found),
+        Err(Error::NotFound(_)) => {}
+        Err(error) => return Err(error),
+    }
+    probe::refuse_unsafe(store, store.env()).await?;
+    let cluster = Cluster { format: FORMAT, cluster_id: store.env().uuid().simple().to_string() };
+    let body = serde_json::to_vec_pretty(&cluster).map_err(|e| Error::Invalid(e.to_string().into()))?;
+    // Whoever was first decides; a retry that met its own object reads the same.
+    store.create(paths::CLUSTER, &Rope::from(Bytes::from(body))).await?;
+    read(&store.get(paths::CLUSTER).await?)
+}
+
+fn read(body: &Rope) -> Result<String> {
+    let cluster: Cluster = serde_json::from_slice(&body.to_bytes())
+        .map_err(|e| Error::corrupt(paths::CLUSTER, e.to_string()))?;
+    if cluster.format > FORMAT {
+        return Err(Error::Unsupported(
+            format!("this bucket has format {}, this program knows up to {FORMAT}: upgrade Strandline on this node", cluster.format).into(),
+        ));
+    }
+    Ok(cluster.cluster_id)
+}

@@ -1,0 +1,159 @@
+//! The floor and the lease: why a node may believe what a slot tells it (DESIGN section 4, "Deleting slots").
+//!
+//! Put-if-absent forgets a key once it is deleted. So a result from a slot counts only while the node knows that its folded
+//! position was at or above the floor less than the lease ago; otherwise the newest floor is read first. Must not know
+//! proposals.
+
+use crate::env::{Env, Moment};
+use crate::error::{Error, Result};
+use crate::limits::LEASE;
+use crate::manifest::checkpoint;
+use crate::manifest::state::{FEATURE_LEVEL, Manifest};
+use crate::object::{self, Shape};
+use crate::paths;
+use crate::store::Store;
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct FloorWire {
+    #[prost(uint64, tag = "1")]
+    pub(super) slot: u64,
+}
+
+/// What a node knows about the floor, and since when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lease {
+    verified_at: Moment,
+    /// The floor object that comes next.
+    next_floor: u64,
+    floor: u64,
+}
+
+/// A manifest and the proof that it is not below the floor.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) manifest: Manifest,
+    pub(super) lease: Lease,
+}
+
+/// What came of reading the newest floor.
+#[derive(Debug)]
+pub(super) enum Verified {
+    /// The folded position stands.
+    Renewed(Lease),
+    /// It was below the floor: the world went on without us.
+    Reloaded(Box<Loaded>),
+}
+
+impl Lease {
+    /// Whether results may be used. Must be asked *after* the result is there.
+    pub(super) fn holds(&self, env: &Env) -> bool {
+        env.within(self.verified_at, LEASE)
+    }
+
+    /// An operation that began at `begun` proved anew that the folded position is the tail. Only inside the lease.
+    pub(super) fn renew(&mut self, begun: Moment) {
+        self.verified_at = begun;
+    }
+
+    /// Reads the newest floor; below it, loads the manifest anew.
+    pub(super) async fn verify(mut self, store: Store, applied: u64) -> Result<Verified> {
+        self.verified_at = store.env().moment();
+        let lease = self.read_on(&store).await?;
+        if applied >= lease.floor {
+            return Ok(Verified::Renewed(lease));
+        }
+        load(&store).await.map(|loaded| Verified::Reloaded(Box::new(loaded)))
+    }
+
+    /// Reads the floors from the next one on, to the newest.
+    async fn read_on(mut self, store: &Store) -> Result<Lease> {
+        loop {
+            let key = paths::floor(self.next_floor);
+            match store.get(&key).await {
+                Ok(body) => {
+                    let (floor, _): (FloorWire, usize) =
+                        object::decode(&key, Shape::Floor, &body.to_bytes())?;
+                    self.floor = floor.slot;
+                    self.next_floor += 1;
+                }
+                Err(Error::NotFound(_)) => return Ok(self),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Picks a checkpoint, *then* reads the newest floor: one below it is useless, and the next is tried.
+pub(super) async fn load(store: &Store) -> Result<Loaded> {
+    let hinted = match store.get(paths::LATEST).await {
+        Ok(hint) => std::str::from_utf8(&hint.to_bytes()).ok().and_then(|slot| slot.trim().parse().ok()),
+        Err(Error::NotFound(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let mut below = None;
+    if let Some(slot) = hinted {
+        match load_at(store, slot).await {
+            Ok(loaded) => return Ok(loaded),
+            Err(error @ (Error::Unavailable { .. } | Error::Denied { .. } | Error::Unsupported(_))) => {
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::warn!(slot, %error, "the checkpoint that was hinted at cannot be used, looking for another");
+                below = Some(error);
+            }
+        }
+    }
+    let mut slots: Vec<u64> = store
+        .list(paths::CHECKPOINTS, usize::MAX)
+        .await?
+        .iter()
+        .filter_map(|found| paths::checkpoint_slot(&found.key))
+        .collect();
+    slots.sort_unstable();
+    while let Some(slot) = slots.pop() {
+        match load_at(store, slot).await {
+            Err(error @ (Error::Corrupt { .. } | Error::NotFound(_) | Error::Invalid(_))) => {
+                below = Some(error)
+            }
+            decided => return decided,
+        }
+    }
+    match load_empty(store).await {
+        Err(Error::Invalid(_)) => Err(below.unwrap_or(Error::corrupt(
+            paths::CHECKPOINTS,
+            "the floor has moved, but no checkpoint above it is there",
+        ))),
+        decided => decided,
+    }
+}
+
+async fn load_at(store: &Store, slot: u64) -> Result<Loaded> {
+    let key = paths::checkpoint(slot);
+    let manifest = checkpoint::decode(&key, &store.get(&key).await?.to_bytes())?;
+    if manifest.feature_level > FEATURE_LEVEL {
+        return Err(unknown_level(manifest.feature_level));
+    }
+    above_floor(store, manifest).await
+}
+
+async fn load_empty(store: &Store) -> Result<Loaded> {
+    above_floor(store, Manifest::default()).await
+}
+
+async fn above_floor(store: &Store, manifest: Manifest) -> Result<Loaded> {
+    let begun = store.env().moment();
+    let listed = store.list("floor", usize::MAX).await?;
+    let newest = listed.iter().filter_map(|found| found.key.rsplit('/').next()?.parse::<u64>().ok()).max();
+    let lease = Lease { verified_at: begun, next_floor: newest.unwrap_or(0), floor: 0 };
+    match lease.read_on(store).await? {
+        lease if manifest.applied >= lease.floor => Ok(Loaded { manifest, lease }),
+        lease => Err(Error::Invalid(
+            format!("checkpoint {} lies below the floor {}", manifest.applied, lease.floor).into(),
+        )),
+    }
+}
+
+/// The bucket follows rules that this program does not know.
+pub(super) fn unknown_level(level: u32) -> Error {
+    Error::Unsupported(format!("the journal uses feature level {level}, this program knows up to {FEATURE_LEVEL}: upgrade Strandline on this node").into())
+}

@@ -1,0 +1,97 @@
+//! One slot at a time: putting a commit until the slot is known to be filled, and reading slots in order.
+//!
+//! "Already exists" is a question, not an answer: the commit id inside the body says whose the slot is. A 404 after an
+//! unclear PUT is not final: the same bytes are put at the same slot again. This loop is the only retry there is.
+//! Must not know the manifest or the lease.
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+
+use crate::env::Moment;
+use crate::error::{Error, Result};
+use crate::limits::{SLOT_ATTEMPT, SLOT_RETRY, STORE_ATTEMPTS};
+use crate::manifest::commit::{Commit, CommitId};
+use crate::paths;
+use crate::rope::Rope;
+use crate::store::{NotCreated, Store};
+
+/// Whose a slot is.
+#[derive(Debug)]
+pub(super) enum Filled {
+    /// Our commit is in it.
+    Ours,
+    /// Another one is; this is the object.
+    Theirs(Rope),
+}
+
+/// Slots read in order.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// Objects of the slots from `from` on, without a gap.
+    pub(super) found: Vec<Rope>,
+    pub(super) from: u64,
+    /// When the read began that found the slot after them empty; `None`: there may be more.
+    pub(super) ended: Option<Moment>,
+}
+
+/// Puts `object` at `slot` until the slot is known to be filled. Gives a moment after which the slot was still empty.
+///
+/// Never gives up: whoever waits decides how long.
+pub(super) async fn fill(store: &Store, slot: u64, id: CommitId, object: &Rope) -> (Moment, Filled) {
+    let key = paths::slot(slot);
+    let mut pause = SLOT_RETRY.0;
+    let first_begun = store.env().moment();
+    loop {
+        let begun = store.env().moment();
+        match store.create_once(&key, object, SLOT_ATTEMPT).await {
+            Ok(()) => return (begun, Filled::Ours),
+            Err(NotCreated::Exists) => match store.get_once(&key, SLOT_ATTEMPT).await {
+                // An earlier attempt wrote it, and only then was the slot empty: the tail may be far beyond it by now.
+                Ok(there) if matches!(Commit::id_of(&key, &there), Ok(there) if there == id) => {
+                    return (first_begun, Filled::Ours);
+                }
+                Ok(there) => return (begun, Filled::Theirs(there)),
+                // Deleted meanwhile, or a 409 about a write that never landed: put again.
+                Err(Error::NotFound(_)) => {}
+                Err(error) => tracing::warn!(slot, %error, "cannot see whose the slot is, trying again"),
+            },
+            Err(NotCreated::Unclear(error)) => {
+                tracing::warn!(slot, %error, "unclear whether the slot was written, trying again")
+            }
+        }
+        tokio::time::sleep(pause / 2 + store.env().jitter(pause / 2)).await;
+        pause = (pause * 2).min(SLOT_RETRY.1);
+    }
+}
+
+/// Reads `width` slots from `from` on side by side, up to the first empty one.
+pub(super) async fn read(store: &Store, from: u64, width: usize) -> Result<Run> {
+    let mut reads: FuturesOrdered<_> = (from..).take(width).map(|slot| read_one(store, slot)).collect();
+    let mut found = Vec::new();
+    while let Some(read) = reads.next().await {
+        match read? {
+            (_, Some(object)) => found.push(object),
+            (begun, None) => return Ok(Run { found, from, ended: Some(begun) }),
+        }
+    }
+    Ok(Run { found, from, ended: None })
+}
+
+async fn read_one(store: &Store, slot: u64) -> Result<(Moment, Option<Rope>)> {
+    let key = paths::slot(slot);
+    let mut pause = SLOT_RETRY.0;
+    let mut tried = 1;
+    loop {
+        let begun = store.env().moment();
+        match store.get_once(&key, SLOT_ATTEMPT).await {
+            Ok(object) => return Ok((begun, Some(object))),
+            Err(Error::NotFound(_)) => return Ok((begun, None)),
+            Err(error @ Error::Denied { .. }) => return Err(error),
+            Err(error) if tried >= STORE_ATTEMPTS => return Err(error),
+            Err(error) => tracing::debug!(slot, %error, "cannot read the slot, trying again"),
+        }
+        tokio::time::sleep(pause / 2 + store.env().jitter(pause / 2)).await;
+        pause = (pause * 2).min(SLOT_RETRY.1);
+        tried += 1;
+    }
+}

@@ -1,0 +1,399 @@
+//! The manifest and the fold: `apply(&mut Manifest, slot, commit) -> outcomes`.
+//!
+//! Pure: no clock, no dice, no I/O, no hash order. Must not know how commits travel. Its rules belong to a feature level:
+//! a rule changes only from the slot of a [`Change::FeatureLevel`] on, so that old and new programs never disagree.
+//! Offsets of a partition strictly increase with the position of the commits; one offset, one record, for ever.
+
+mod producers;
+
+use std::collections::BTreeMap;
+
+use ulid::Ulid;
+use uuid::Uuid;
+
+use super::commit::{Append, BatchMeta, Change, Commit, CommitId, Outcome, Placed, Void};
+use crate::limits::{
+    COMMIT_WINDOW, DAY, MAX_CONFIG_CHARS, MAX_PARTITIONS, MAX_PARTITIONS_PER_TOPIC, MAX_TOPIC_CONFIGS,
+    MAX_TOPICS,
+};
+use crate::record::validate_topic_name;
+pub(super) use producers::{Producers, Remembered, State};
+
+/// The newest feature level that this program knows.
+pub const FEATURE_LEVEL: u32 = 1;
+
+/// The latest time that a ULID can carry: journal time beyond it would make every segment look old.
+const LATEST_MS: i64 = (1 << 48) - 1;
+
+/// Where bytes lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectId {
+    /// In a segment.
+    Segment(Ulid),
+    /// In the commit of a slot.
+    Slot(u64),
+}
+
+impl ObjectId {
+    /// The key of the object.
+    pub fn key(&self) -> String {
+        match self {
+            ObjectId::Segment(id) => crate::paths::segment(*id),
+            ObjectId::Slot(slot) => crate::paths::slot(*slot),
+        }
+    }
+}
+
+/// A run of offsets of one partition and where its bytes lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// First offset.
+    pub base_offset: i64,
+    /// Offsets in it, at least 1.
+    pub offsets: u32,
+    /// The object that holds it.
+    pub object: ObjectId,
+    /// Bytes from the start of the object.
+    pub at: u64,
+    /// Length in bytes.
+    pub bytes: u32,
+    /// Largest timestamp, milliseconds.
+    pub max_timestamp: i64,
+}
+
+impl Extent {
+    /// The offset after its last one.
+    pub fn end_offset(&self) -> i64 {
+        self.base_offset + i64::from(self.offsets)
+    }
+}
+
+/// One partition.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Partition {
+    /// First offset.
+    pub log_start: i64,
+    /// The offset that the next record gets.
+    pub high_watermark: i64,
+    /// By offset, without gaps from the first extent's base to the high watermark.
+    pub extents: Vec<Extent>,
+    pub(super) producers: Producers,
+}
+
+impl Partition {
+    /// The index of the extent that holds `offset`, or of the next one after it.
+    pub fn extent_index(&self, offset: i64) -> usize {
+        self.extents.partition_point(|extent| extent.end_offset() <= offset)
+    }
+}
+
+/// One topic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Topic {
+    /// Never used again, also when the name is.
+    pub id: Uuid,
+    /// Unique while the topic is there.
+    pub name: String,
+    /// Those that differ from the defaults.
+    pub configs: BTreeMap<String, String>,
+    /// By number.
+    pub partitions: Vec<Partition>,
+}
+
+/// Which commits of one proposer were folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Seen {
+    pub(super) highest: u64,
+    /// Bit `i`: counter `highest - i` was folded.
+    pub(super) window: u64,
+    /// Bit `i`: counter `highest - i` was overtaken, and batches of it were refused that its proposer will propose again.
+    pub(super) refused: u64,
+    pub(super) last_ms: i64,
+}
+
+impl Seen {
+    fn contains(&self, counter: u64) -> bool {
+        match self.highest.checked_sub(counter) {
+            None => false,
+            Some(back) => back >= COMMIT_WINDOW || self.window & (1 << back) != 0,
+        }
+    }
+
+    /// Folded, and nothing of it is to come again. Nobody knows that of what lies below the window.
+    fn is_settled(&self, counter: u64) -> bool {
+        let back = self.highest.checked_sub(counter).filter(|back| *back < COMMIT_WINDOW);
+        back.is_some_and(|back| self.window & !self.refused & (1 << back) != 0)
+    }
+
+    fn refuse(&mut self, counter: u64) {
+        if let Some(back) = self.highest.checked_sub(counter).filter(|back| *back < COMMIT_WINDOW) {
+            self.refused |= 1 << back;
+        }
+    }
+
+    fn insert(&mut self, counter: u64) {
+        if counter > self.highest {
+            let by = counter - self.highest;
+            let moved = |bits: u64| if by >= COMMIT_WINDOW { 0 } else { bits << by };
+            (self.window, self.refused) = (moved(self.window) | 1, moved(self.refused));
+            self.highest = counter;
+        } else if let Some(back) = self.highest.checked_sub(counter).filter(|back| *back < COMMIT_WINDOW) {
+            self.window |= 1 << back;
+        }
+    }
+}
+
+/// The value that folding all commits in order gives.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Manifest {
+    /// The last slot folded; 0: none.
+    pub applied: u64,
+    /// Journal time: the largest timestamp of any commit, milliseconds.
+    pub now_ms: i64,
+    /// Which rules hold.
+    pub feature_level: u32,
+    pub(super) next_producer_id: i64,
+    pub(super) topics: BTreeMap<Uuid, Topic>,
+    pub(super) names: BTreeMap<String, Uuid>,
+    pub(super) seen: BTreeMap<Ulid, Seen>,
+    pub(super) partitions: usize,
+    pub(super) extents: usize,
+}
+
+impl Manifest {
+    /// The topic with this id.
+    pub fn topic(&self, id: &Uuid) -> Option<&Topic> {
+        self.topics.get(id)
+    }
+
+    /// The topic that has this name now.
+    pub fn topic_named(&self, name: &str) -> Option<&Topic> {
+        self.topics.get(self.names.get(name)?)
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.names.values().filter_map(|id| self.topics.get(id))
+    }
+
+    /// One partition.
+    pub fn partition(&self, topic: &Uuid, partition: u32) -> Option<&Partition> {
+        self.topics.get(topic)?.partitions.get(partition as usize)
+    }
+
+    /// Extents of all partitions.
+    pub fn extents(&self) -> usize {
+        self.extents
+    }
+
+    /// Whether this commit was folded.
+    pub fn has_seen(&self, id: CommitId) -> bool {
+        self.seen.get(&id.incarnation).is_some_and(|seen| seen.contains(id.counter))
+    }
+
+    /// Whether something of the same proposer that was ahead of this commit when it was made is still to come. Its
+    /// proposer proposes again what the fold then refuses for its sequence number.
+    pub(super) fn overtaken(&self, commit: &Commit) -> bool {
+        let CommitId { incarnation, counter } = commit.id;
+        let seen = self.seen.get(&incarnation).copied().unwrap_or_default();
+        // No proposer has a longer span in flight: it cannot be told apart from a lie.
+        let too_long = counter.saturating_sub(commit.oldest_open) > COMMIT_WINDOW;
+        too_long || (commit.oldest_open..counter).any(|ahead| !seen.is_settled(ahead))
+    }
+
+    pub(super) fn insert_topic(&mut self, topic: Topic) {
+        self.partitions += topic.partitions.len();
+        self.extents += topic.partitions.iter().map(|p| p.extents.len()).sum::<usize>();
+        self.names.insert(topic.name.clone(), topic.id);
+        self.topics.insert(topic.id, topic);
+    }
+
+    fn remove_topic(&mut self, id: &Uuid) -> Option<Topic> {
+        let topic = self.topics.remove(id)?;
+        self.partitions -= topic.partitions.len();
+        self.extents -= topic.partitions.iter().map(|p| p.extents.len()).sum::<usize>();
+        self.names.remove(&topic.name);
+        Some(topic)
+    }
+
+    fn create_topic(
+        &mut self,
+        id: Uuid,
+        name: &str,
+        partitions: u32,
+        configs: &BTreeMap<String, String>,
+    ) -> Result<(), Void> {
+        if !validate_topic_name(name) {
+            return Err(Void::InvalidTopicName);
+        }
+        if partitions == 0 || partitions > MAX_PARTITIONS_PER_TOPIC {
+            return Err(Void::InvalidPartitions);
+        }
+        let too_long =
+            |(key, value): (&String, &String)| key.len() > MAX_CONFIG_CHARS || value.len() > MAX_CONFIG_CHARS;
+        if id.is_nil()
+            || self.topics.contains_key(&id)
+            || configs.len() > MAX_TOPIC_CONFIGS
+            || configs.iter().any(too_long)
+        {
+            return Err(Void::Malformed);
+        }
+        if self.names.contains_key(name) {
+            return Err(Void::TopicExists);
+        }
+        if self.topics.len() >= MAX_TOPICS || self.partitions + partitions as usize > MAX_PARTITIONS {
+            return Err(Void::LimitReached);
+        }
+        let partitions = vec![Partition::default(); partitions as usize];
+        self.insert_topic(Topic { id, name: name.to_owned(), configs: configs.clone(), partitions });
+        Ok(())
+    }
+
+    /// Forgets proposers whose last commit is a day of journal time old.
+    fn forget_proposers(&mut self) {
+        let before = self.now_ms.saturating_sub(DAY.as_millis() as i64);
+        self.seen.retain(|_, seen| seen.last_ms >= before);
+    }
+}
+
+/// Folds the commit of the next slot; `payload_at` is where its record bytes begin in the object. One outcome per change.
+pub fn apply(manifest: &mut Manifest, slot: u64, commit: &Commit, payload_at: u64) -> Vec<Outcome> {
+    manifest.applied = slot;
+    manifest.now_ms = manifest.now_ms.max(commit.timestamp_ms.min(LATEST_MS));
+    if manifest.has_seen(commit.id) {
+        return commit.changes.iter().map(|_| Outcome::Void(Void::SeenBefore)).collect();
+    }
+    let now_ms = manifest.now_ms;
+    let overtaken = manifest.overtaken(commit);
+    let seen = manifest.seen.entry(commit.id.incarnation).or_default();
+    let first_time = seen.highest == 0;
+    seen.insert(commit.id.counter);
+    seen.last_ms = now_ms;
+    if first_time {
+        manifest.forget_proposers();
+    }
+    let place = Place { slot, payload_at, overtaken };
+    let outcomes: Vec<_> = commit.changes.iter().map(|change| apply_change(manifest, &place, change)).collect();
+    if overtaken
+        && outcomes.iter().any(Outcome::is_out_of_order)
+        && let Some(seen) = manifest.seen.get_mut(&commit.id.incarnation)
+    {
+        seen.refuse(commit.id.counter);
+    }
+    outcomes
+}
+
+/// Where a commit came to lie.
+struct Place {
+    slot: u64,
+    payload_at: u64,
+    /// See [`Manifest::overtaken`].
+    overtaken: bool,
+}
+
+fn apply_change(manifest: &mut Manifest, place: &Place, change: &Change) -> Outcome {
+    let held = match change {
+        Change::Append(append) => return apply_append(manifest, place, append),
+        Change::CreateTopic { id, name, partitions, configs } => {
+            manifest.create_topic(*id, name, *partitions, configs)
+        }
+        Change::DeleteTopic { id } => manifest.remove_topic(id).map(drop).ok_or(Void::UnknownTopic),
+        Change::AllocateProducerIds { count } => {
+            let first = manifest.next_producer_id;
+            manifest.next_producer_id = first.saturating_add(i64::from(*count));
+            return Outcome::ProducerIds(first);
+        }
+        Change::FeatureLevel { level } => {
+            manifest.feature_level = manifest.feature_level.max(*level);
+            Ok(())
+        }
+        Change::Tick => Ok(()),
+    };
+    held.map_or_else(Outcome::Void, |()| Outcome::Applied)
+}
+
+fn apply_append(manifest: &mut Manifest, place: &Place, append: &Append) -> Outcome {
+    let now_ms = manifest.now_ms;
+    let object = match append.segment {
+        None => ObjectId::Slot(place.slot),
+        Some(segment) => {
+            let written = i64::try_from(segment.timestamp_ms()).unwrap_or(i64::MAX);
+            if written.saturating_add(DAY.as_millis() as i64) < now_ms {
+                return Outcome::Void(Void::Stale);
+            }
+            ObjectId::Segment(segment)
+        }
+    };
+    let Some(topic) = manifest.topics.get_mut(&append.topic) else {
+        return Outcome::Void(Void::UnknownTopic);
+    };
+    let Some(partition) = topic.partitions.get_mut(append.partition as usize) else {
+        return Outcome::Void(Void::UnknownPartition);
+    };
+    let base = if append.segment.is_none() { place.payload_at } else { 0 };
+    let Some(mut at) = base.checked_add(append.at).filter(|at| at.checked_add(append.bytes()).is_some())
+    else {
+        return Outcome::Void(Void::Malformed);
+    };
+    let before = partition.extents.len();
+    let mut joins = false;
+    let mut outcomes = Vec::with_capacity(append.batches.len());
+    for batch in &append.batches {
+        let placed = place_batch(partition, batch, place.overtaken, now_ms);
+        let fresh = matches!(placed, Ok((_, true)));
+        if let Ok((base_offset, true)) = placed {
+            let extent = Extent {
+                base_offset,
+                offsets: batch.offsets,
+                object,
+                at,
+                bytes: batch.bytes,
+                max_timestamp: batch.max_timestamp,
+            };
+            push_extent(&mut partition.extents, extent, joins);
+        }
+        joins = fresh;
+        at += u64::from(batch.bytes);
+        let log_start = partition.log_start;
+        outcomes.push(placed.map(|(base_offset, _)| Placed { base_offset, log_start }));
+    }
+    manifest.extents += partition.extents.len() - before;
+    Outcome::Appended(outcomes)
+}
+
+/// The offset of a batch, and whether it is new (`true`) or was appended before (`false`).
+fn place_batch(
+    partition: &mut Partition,
+    batch: &BatchMeta,
+    overtaken: bool,
+    now_ms: i64,
+) -> Result<(i64, bool), Void> {
+    let base_offset = partition.high_watermark;
+    let end = base_offset.checked_add(i64::from(batch.offsets));
+    let Some(end) = end.filter(|_| batch.offsets > 0 && batch.bytes > 0) else { return Err(Void::Malformed) };
+    if let Some(producer) = batch.producer
+        && let Some(original) =
+            partition.producers.admit(producer, batch.offsets, base_offset, overtaken, now_ms)?
+    {
+        return Ok((original, false));
+    }
+    partition.high_watermark = end;
+    Ok((base_offset, true))
+}
+
+/// Batches that lie side by side in one object become one extent.
+fn push_extent(extents: &mut Vec<Extent>, extent: Extent, joins: bool) {
+    if let Some(last) = extents.last_mut().filter(|_| joins)
+        && let (Some(offsets), Some(bytes)) =
+            (last.offsets.checked_add(extent.offsets), last.bytes.checked_add(extent.bytes))
+    {
+        last.offsets = offsets;
+        last.bytes = bytes;
+        last.max_timestamp = last.max_timestamp.max(extent.max_timestamp);
+        return;
+    }
+    extents.push(extent);
+}
+
+#[cfg(test)]
+mod tests;

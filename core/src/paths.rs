@@ -1,0 +1,43 @@
+//! The keys of the bucket (DESIGN section 3), relative to the cluster's prefix.
+//!
+//! Must not know the store. Keys hold slots, ULIDs and topic ids, never a name that a user chose.
+
+use ulid::Ulid;
+
+/// Format version and cluster id; put-if-absent on first open.
+pub const CLUSTER: &str = "strandline.json";
+/// A hint at the newest checkpoint.
+pub const LATEST: &str = "checkpoint/latest";
+/// All checkpoints.
+pub const CHECKPOINTS: &str = "checkpoint";
+
+/// `journal/<slot, 20 digits>`
+pub fn slot(slot: u64) -> String {
+    format!("journal/{slot:020}")
+}
+
+/// `checkpoint/<slot>`
+pub fn checkpoint(slot: u64) -> String {
+    format!("checkpoint/{slot:020}")
+}
+
+/// The slot of a checkpoint's key; `None` for the hint and for anything foreign.
+pub fn checkpoint_slot(key: &str) -> Option<u64> {
+    let digits = key.rsplit('/').next()?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+/// `floor/<k>`
+pub fn floor(k: u64) -> String {
+    format!("floor/{k:020}")
+}
+
+/// `segment/<2 hex of entropy>/<ulid>`: the entropy spreads the load over the store's key ranges.
+pub fn segment(id: Ulid) -> String {
+    format!("segment/{:02x}/{id}", id.0 as u8)
+}
+
+/// A scratch key of the start-up probe.
+pub fn probe(id: Ulid, name: &str) -> String {
+    format!("probe/{id}/{name}")
+}

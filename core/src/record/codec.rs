@@ -1,0 +1,98 @@
+//! Compression codecs of Kafka, for reading: bounded, so that a small batch cannot become a large allocation.
+//!
+//! Must not know records. Producers' bytes are never decompressed on the way in.
+
+use std::io::Read;
+
+use super::BadBatch;
+
+/// How the records of a batch are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// RFC 1952.
+    Gzip,
+    /// Raw, or framed as snappy-java does.
+    Snappy,
+    /// LZ4 frames.
+    Lz4,
+    /// RFC 8878.
+    Zstd,
+}
+
+/// The most that one batch may unfold to.
+const MAX_UNFOLDED_BYTES: usize = 256 * 1024 * 1024;
+/// snappy-java's stream header: magic, version, compatible version.
+const XERIAL: &[u8] = b"\x82SNAPPY\0";
+const XERIAL_HEADER_BYTES: usize = 16;
+
+impl Codec {
+    /// The codec in the attributes of a batch.
+    pub fn of(attributes: i16) -> Result<Codec, BadBatch> {
+        match attributes & 0x07 {
+            0 => Ok(Codec::None),
+            1 => Ok(Codec::Gzip),
+            2 => Ok(Codec::Snappy),
+            3 => Ok(Codec::Lz4),
+            4 => Ok(Codec::Zstd),
+            other => Err(BadBatch::Codec(other as u8)),
+        }
+    }
+
+    /// Unfolds `bytes`, to at most 256 MiB.
+    pub fn unfold(self, bytes: &[u8]) -> Result<Vec<u8>, BadBatch> {
+        match self {
+            Codec::None => Ok(bytes.to_vec()),
+            Codec::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(bytes)),
+            Codec::Snappy => unfold_snappy(bytes),
+            Codec::Lz4 => read_bounded(lz4_flex::frame::FrameDecoder::new(bytes)),
+            Codec::Zstd => {
+                let decoder = ruzstd::decoding::StreamingDecoder::new(bytes).map_err(|e| bad(&e))?;
+                read_bounded(decoder)
+            }
+        }
+    }
+}
+
+fn read_bounded(reader: impl Read) -> Result<Vec<u8>, BadBatch> {
+    let mut out = Vec::new();
+    let read = reader.take(MAX_UNFOLDED_BYTES as u64 + 1).read_to_end(&mut out).map_err(|e| bad(&e))?;
+    if read > MAX_UNFOLDED_BYTES {
+        return Err(too_large());
+    }
+    Ok(out)
+}
+
+fn unfold_snappy(bytes: &[u8]) -> Result<Vec<u8>, BadBatch> {
+    if !bytes.starts_with(XERIAL) {
+        return unfold_raw_snappy(bytes, MAX_UNFOLDED_BYTES);
+    }
+    let mut rest = bytes.get(XERIAL_HEADER_BYTES..).unwrap_or_default();
+    let mut out = Vec::new();
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let block = tail
+            .get(..u32::from_be_bytes(*length) as usize)
+            .ok_or_else(|| BadBatch::Records("a snappy block is cut off".into()))?;
+        out.extend(unfold_raw_snappy(block, MAX_UNFOLDED_BYTES - out.len())?);
+        rest = tail.get(block.len()..).unwrap_or_default();
+    }
+    Ok(out)
+}
+
+fn unfold_raw_snappy(bytes: &[u8], most: usize) -> Result<Vec<u8>, BadBatch> {
+    let length = snap::raw::decompress_len(bytes).map_err(|e| bad(&e))?;
+    // Snappy cannot shrink by more than about 1:64; a larger claim is a lie, and would be allocated at once.
+    if length > most || length > bytes.len().saturating_mul(64).saturating_add(64) {
+        return Err(too_large());
+    }
+    snap::raw::Decoder::new().decompress_vec(bytes).map_err(|e| bad(&e))
+}
+
+fn bad(error: &dyn std::fmt::Display) -> BadBatch {
+    BadBatch::Records(format!("the records do not decompress: {error}"))
+}
+
+fn too_large() -> BadBatch {
+    BadBatch::Records("the records decompress to more than a batch may hold".into())
+}

@@ -1,0 +1,179 @@
+//! The records of one batch, one by one, and the smallest builder of an uncompressed batch.
+//!
+//! Must not know offsets in a partition beyond the batch's own base. Varints and counts are checked against the bytes
+//! that are there; a record that lies ends the reading with an error.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{BATCH_HEADER_BYTES, BadBatch, BatchHeader, Codec};
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Offset minus the base offset of its batch.
+    pub offset_delta: i32,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: i64,
+    /// The key, if there is one.
+    pub key: Option<Bytes>,
+    /// The value; none is a tombstone on compacted topics.
+    pub value: Option<Bytes>,
+    /// Headers in order, duplicates kept.
+    pub headers: Vec<Header>,
+}
+
+/// One header of a record: its key, which need not be UTF-8, and its value.
+pub type Header = (Bytes, Option<Bytes>);
+
+/// Reads all records of one whole batch. At most `u32` of them, each backed by bytes.
+pub fn records(batch: &Bytes) -> Result<Vec<Record>, BadBatch> {
+    let fixed = batch.first_chunk().ok_or(BadBatch::Length("shorter than the header of a batch"))?;
+    let header = BatchHeader::parse(fixed)?;
+    if header.bytes != batch.len() {
+        return Err(BadBatch::Length("the length of the batch is not the length of its bytes"));
+    }
+    let folded = batch.slice(BATCH_HEADER_BYTES..);
+    let body = match header.codec()? {
+        Codec::None => folded,
+        codec => codec.unfold(&folded)?.into(),
+    };
+    let append_time = (header.attributes & 0x08 != 0).then_some(header.max_timestamp);
+    let mut cursor = Cursor(body);
+    let mut found = Vec::new();
+    for _ in 0..header.records {
+        let mut record = cursor
+            .record(header.base_timestamp)
+            .ok_or_else(|| BadBatch::Records("a record is cut off or contradicts itself".into()))?;
+        record.timestamp = append_time.unwrap_or(record.timestamp);
+        found.push(record);
+    }
+    Ok(found)
+}
+
+struct Cursor(Bytes);
+
+impl Cursor {
+    fn record(&mut self, base_timestamp: i64) -> Option<Record> {
+        let length = usize::try_from(self.varint()?).ok()?;
+        let mut body = Cursor(self.take(length)?);
+        body.take(1)?;
+        let timestamp = base_timestamp.checked_add(body.varint()?)?;
+        let offset_delta = i32::try_from(body.varint()?).ok()?;
+        let key = body.nullable()?;
+        let value = body.nullable()?;
+        let mut headers = Vec::new();
+        for _ in 0..body.varint()? {
+            headers.push((body.nullable()??, body.nullable()?));
+        }
+        Some(Record { offset_delta, timestamp, key, value, headers })
+    }
+
+    fn take(&mut self, n: usize) -> Option<Bytes> {
+        (n <= self.0.len()).then(|| self.0.split_to(n))
+    }
+
+    /// `Some(None)` is null.
+    fn nullable(&mut self) -> Option<Option<Bytes>> {
+        match self.varint()? {
+            -1 => Some(None),
+            length => self.take(usize::try_from(length).ok()?).map(Some),
+        }
+    }
+
+    /// Zigzag, at most ten bytes.
+    fn varint(&mut self) -> Option<i64> {
+        let mut value: u64 = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(1)?.first().copied()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+            }
+        }
+        None
+    }
+}
+
+/// Builds one uncompressed batch, for writers that are not Kafka clients.
+#[derive(Debug, Default)]
+pub struct RecordBuilder {
+    body: BytesMut,
+    count: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
+
+impl RecordBuilder {
+    /// Records so far.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// No record yet.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes so far, the batch's header included.
+    pub fn bytes(&self) -> usize {
+        BATCH_HEADER_BYTES + self.body.len()
+    }
+
+    /// Adds a record with a timestamp in milliseconds.
+    pub fn push(&mut self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        if self.is_empty() {
+            self.base_timestamp = timestamp;
+            self.max_timestamp = timestamp;
+        }
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+        let mut record = BytesMut::new();
+        record.put_u8(0);
+        put_varint(&mut record, timestamp.wrapping_sub(self.base_timestamp));
+        put_varint(&mut record, i64::from(self.count));
+        for part in [key, value] {
+            put_varint(&mut record, part.map_or(-1, |part| part.len() as i64));
+            record.put_slice(part.unwrap_or_default());
+        }
+        put_varint(&mut record, 0);
+        put_varint(&mut self.body, record.len() as i64);
+        self.body.put_slice(&record);
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// The batch, with base offset 0, as a producer without idempotence sends it. Starts anew.
+    pub fn finish(&mut self) -> Bytes {
+        self.finish_as(-1, -1, -1)
+    }
+
+    /// The batch of an idempotent producer.
+    pub fn finish_as(&mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) -> Bytes {
+        let RecordBuilder { body, count, base_timestamp, max_timestamp } = std::mem::take(self);
+        let mut checked = BytesMut::with_capacity(BATCH_HEADER_BYTES + body.len());
+        checked.put_i16(0);
+        checked.put_i32(count - 1);
+        checked.put_i64(base_timestamp);
+        checked.put_i64(max_timestamp);
+        checked.put_i64(producer_id);
+        checked.put_i16(producer_epoch);
+        checked.put_i32(base_sequence);
+        checked.put_i32(count);
+        checked.put_slice(&body);
+        let mut batch = BytesMut::with_capacity(BATCH_HEADER_BYTES + body.len());
+        batch.put_i64(0);
+        batch.put_i32((BATCH_HEADER_BYTES - 12 + body.len()) as i32);
+        batch.put_i32(0);
+        batch.put_i8(2);
+        batch.put_u32(crc32c::crc32c(&checked));
+        batch.put_slice(&checked);
+        batch.freeze()
+    }
+}
+
+fn put_varint(into: &mut BytesMut, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        into.put_u8(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    into.put_u8(rest as u8);
+}

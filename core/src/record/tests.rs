@@ -1,0 +1,86 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn batch(records: &[(&str, &str)]) -> Bytes {
+    let mut builder = RecordBuilder::default();
+    for (at, (key, value)) in records.iter().enumerate() {
+        builder.push(1_000 + at as i64, Some(key.as_bytes()), Some(value.as_bytes()));
+    }
+    builder.finish()
+}
+
+#[test]
+fn a_batch_that_was_built_checks_and_reads_back() {
+    let bytes = batch(&[("a", "one"), ("b", "two")]);
+    let header = BatchHeader::check(&bytes).unwrap();
+    assert_eq!(
+        (header.offsets, header.records, header.base_timestamp, header.max_timestamp),
+        (2, 2, 1_000, 1_001)
+    );
+    let read = records(&bytes).unwrap();
+    assert_eq!(read[1].value.as_deref(), Some(&b"two"[..]));
+    assert_eq!((read[1].offset_delta, read[1].timestamp), (1, 1_001));
+}
+
+/// Whatever single bit flips after the length field, the batch is refused: the base offset and the leader epoch are ours
+/// to rewrite, everything else is covered by a check.
+#[test]
+fn no_flipped_bit_is_taken() {
+    let good = batch(&[("key", "value"), ("key", "other")]);
+    for bit in 0..good.len() * 8 {
+        let mut bytes = good.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let rewritable = bit / 8 < 8 || (12..16).contains(&(bit / 8));
+        assert_eq!(BatchHeader::check(&bytes).is_ok(), rewritable, "bit {bit}");
+    }
+}
+
+/// Lies about counts get an error, whatever the CRC says.
+#[test]
+fn contradictions_are_refused() {
+    for (at, value) in [(23, 7_i32), (57, 7), (57, i32::MAX), (23, -1), (57, -1)] {
+        let mut bytes = batch(&[("key", "value")]).to_vec();
+        bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+        let crc = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        assert!(matches!(BatchHeader::check(&bytes), Err(BadBatch::Inconsistent(_))), "{at} {value}");
+        let _ = records(&Bytes::from(bytes));
+    }
+}
+
+/// Stamping changes the base offset and nothing that a consumer checks, also where the batch lies in many pieces.
+#[test]
+fn stamping_keeps_the_batch_whole() {
+    let bytes = batch(&[("a", "one"), ("b", "two")]);
+    for cut in 1..bytes.len() {
+        let rope = Rope::new([bytes.slice(..cut), bytes.slice(cut..)]);
+        let header = BatchHeader::at(&rope, 0).unwrap();
+        assert!(crc_holds(&rope, 0, &header));
+        let mut out = Vec::new();
+        stamp(&rope, 0, &header, 4_711, &mut out).unwrap();
+        let out = Rope::new(out).to_bytes();
+        let stamped = BatchHeader::check(&out).unwrap();
+        assert_eq!((stamped.base_offset, out.len()), (4_711, bytes.len()));
+        assert_eq!(records(&out).unwrap(), records(&bytes).unwrap());
+    }
+}
+
+/// A codec's claim about its size is not believed.
+#[test]
+fn a_bomb_does_not_unfold() {
+    // Raw snappy that claims 4 GiB - 1.
+    assert!(Codec::Snappy.unfold(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0]).is_err());
+    for codec in [Codec::Gzip, Codec::Lz4, Codec::Zstd, Codec::Snappy] {
+        assert!(codec.unfold(b"compressed garbage, nothing that any codec would take").is_err(), "{codec:?}");
+    }
+}
+
+#[test]
+fn topic_names_follow_kafka() {
+    for good in ["a", "A.b_c-9", &"x".repeat(249)] {
+        assert!(validate_topic_name(good), "{good}");
+    }
+    for bad in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
+        assert!(!validate_topic_name(bad), "{bad}");
+    }
+}

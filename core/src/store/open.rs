@@ -1,0 +1,126 @@
+//! From a URL to an object store of the right kind.
+//!
+//! Must not know what is kept there. The client underneath never retries: retries are counted in one place only,
+//! and the journal has its own rules. Secrets in a URL never reach a message.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
+use url::Url;
+
+use super::Provider;
+use crate::error::{Error, Result};
+use crate::limits::STORE_REQUEST;
+
+type Opened = (Arc<dyn ObjectStore>, Path, Provider);
+
+pub(super) fn open(url: &str) -> Result<Opened> {
+    let (scheme, rest) = url.split_once(':').ok_or_else(|| bad(url, "it has no scheme"))?;
+    match scheme {
+        "memory" => {
+            Ok((Arc::new(InMemory::new()), prefix(url, rest.trim_start_matches('/'))?, Provider::Memory))
+        }
+        "file" => open_file(url, rest.strip_prefix("//").unwrap_or(rest)),
+        "s3" | "s3a" => open_cloud(url, Provider::S3),
+        "gs" => open_cloud(url, Provider::Gcs),
+        "az" | "azure" | "abfs" | "abfss" => open_cloud(url, Provider::Azure),
+        _ => Err(bad(url, "its scheme is none of s3, gs, az, file, memory")),
+    }
+}
+
+fn open_file(url: &str, folder: &str) -> Result<Opened> {
+    if folder.is_empty() {
+        return Err(bad(url, "it names no folder"));
+    }
+    let folder = PathBuf::from(folder);
+    let fail = |e: &dyn std::fmt::Display| {
+        Error::Invalid(format!("cannot use the folder {}: {e}", folder.display()).into())
+    };
+    std::fs::create_dir_all(&folder).map_err(|e| fail(&e))?;
+    let store = LocalFileSystem::new_with_prefix(&folder).map_err(|e| fail(&e))?.with_fsync(true);
+    Ok((Arc::new(store), Path::default(), Provider::File))
+}
+
+fn open_cloud(url: &str, provider: Provider) -> Result<Opened> {
+    let parsed = Url::parse(url).map_err(|e| bad(url, &e.to_string()))?;
+    let bucket =
+        parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad(url, "it names no bucket"))?;
+    let prefix = prefix(url, parsed.path().trim_matches('/'))?;
+    let root = format!("{}://{bucket}/", parsed.scheme());
+    let retry =
+        RetryConfig { backoff: BackoffConfig::default(), max_retries: 0, retry_timeout: STORE_REQUEST };
+    let timeout = format!("{} seconds", STORE_REQUEST.as_secs());
+    let store: Result<Arc<dyn ObjectStore>, object_store::Error> = match provider {
+        Provider::Gcs => GoogleCloudStorageBuilder::from_env()
+            .with_url(root)
+            .with_retry(retry)
+            .build()
+            .map(|s| Arc::new(s) as _),
+        Provider::Azure => MicrosoftAzureBuilder::from_env()
+            .with_url(root)
+            .with_retry(retry)
+            .build()
+            .map(|s| Arc::new(s) as _),
+        _ => {
+            let mut builder = AmazonS3Builder::from_env()
+                .with_url(root)
+                .with_retry(retry)
+                // Every object carries its own CRC32C; hashing the body again would cost more than all the rest of a PUT.
+                .with_unsigned_payload(true)
+                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), timeout)
+                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout), "5 seconds");
+            if loopback_endpoint() {
+                builder = builder.with_allow_http(true);
+            }
+            builder.build().map(|s| Arc::new(s) as _)
+        }
+    };
+    Ok((store.map_err(|e| bad(url, &e.to_string()))?, prefix, provider))
+}
+
+/// Plain HTTP leaves this machine only when the user says so (`AWS_ALLOW_HTTP`).
+fn loopback_endpoint() -> bool {
+    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .any(|endpoint| {
+            let Ok(url) = Url::parse(&endpoint) else { return false };
+            let Some(host) = url.host_str() else { return false };
+            let address = host.trim_matches(|c| c == '[' || c == ']').parse::<IpAddr>();
+            host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
+        })
+}
+
+fn prefix(url: &str, path: &str) -> Result<Path> {
+    Path::parse(path).map_err(|e| bad(url, &e.to_string()))
+}
+
+fn bad(url: &str, why: &str) -> Error {
+    Error::Invalid(
+        format!(
+            "cannot use the store URL {}: {why}; write s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, file:///folder or memory:",
+            without_secrets(url)
+        )
+        .into(),
+    )
+}
+
+/// The URL with user, password and query left out.
+pub(super) fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default())
+        }
+        None => url.to_owned(),
+    }
+}

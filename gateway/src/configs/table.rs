@@ -1,0 +1,135 @@
+//! Every topic config of Kafka 4, by name.
+//!
+//! Must not know how values are checked or sent. Invariant: sorted by name; the defaults are Kafka's.
+
+use super::Rule::{Any, AtLeast, Between, OneOf, Only, Ratio};
+use super::{TopicConfig, Type};
+
+const FOREVER: &str = "9223372036854775807";
+const UNUSED: &str = "Kept for tools that set it. Has no effect: there are no log files on disks here.";
+const UNTIERED: &str = "Kept for tools that set it. Has no effect: all records live in object storage.";
+const UNREPLICATED: &str = "Kept for tools that set it. Has no effect: the object store replicates.";
+const RECOMPRESSED: &str =
+    "Kept for tools that set it. Has no effect: batches stay as producers compressed them.";
+
+const fn config(
+    name: &'static str,
+    default: &'static str,
+    kind: Type,
+    rule: super::Rule,
+    doc: &'static str,
+) -> TopicConfig {
+    TopicConfig { name, default, kind, rule, doc }
+}
+
+/// The table.
+pub(crate) static TOPIC_CONFIGS: &[TopicConfig] = &[
+    config(
+        "cleanup.policy",
+        "delete",
+        Type::List,
+        OneOf(&["delete", "compact"]),
+        "What becomes of old records: deleted after retention, or compacted to the last of each key, or both.",
+    ),
+    config("compression.gzip.level", "-1", Type::Int, Between(-1, 9), RECOMPRESSED),
+    config("compression.lz4.level", "9", Type::Int, Between(1, 17), RECOMPRESSED),
+    config(
+        "compression.type",
+        "producer",
+        Type::String,
+        OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
+        "How batches are compressed. Whatever is set, they stay as producers compressed them.",
+    ),
+    config("compression.zstd.level", "3", Type::Int, Between(-131_072, 22), RECOMPRESSED),
+    config(
+        "delete.retention.ms",
+        "86400000",
+        Type::Long,
+        AtLeast(0),
+        "How long a tombstone of a compacted topic can be read, at least.",
+    ),
+    config("file.delete.delay.ms", "60000", Type::Long, AtLeast(0), UNUSED),
+    config("flush.messages", FOREVER, Type::Long, AtLeast(1), UNUSED),
+    config("flush.ms", FOREVER, Type::Long, AtLeast(0), UNUSED),
+    config("follower.replication.throttled.replicas", "", Type::List, Any, UNREPLICATED),
+    config("index.interval.bytes", "4096", Type::Int, AtLeast(0), UNUSED),
+    config("leader.replication.throttled.replicas", "", Type::List, Any, UNREPLICATED),
+    config("local.retention.bytes", "-2", Type::Long, AtLeast(-2), UNTIERED),
+    config("local.retention.ms", "-2", Type::Long, AtLeast(-2), UNTIERED),
+    config(
+        "max.compaction.lag.ms",
+        FOREVER,
+        Type::Long,
+        AtLeast(1),
+        "How long a record of a compacted topic may stay uncompacted.",
+    ),
+    config(
+        "max.message.bytes",
+        "1048588",
+        Type::Int,
+        AtLeast(0),
+        "The largest record batch, as compressed, that the topic takes.",
+    ),
+    config(
+        "message.timestamp.after.max.ms",
+        "3600000",
+        Type::Long,
+        AtLeast(0),
+        "How far a record's time may lie ahead of the broker's. Not enforced yet.",
+    ),
+    config(
+        "message.timestamp.before.max.ms",
+        FOREVER,
+        Type::Long,
+        AtLeast(0),
+        "How far a record's time may lie behind the broker's. Not enforced yet.",
+    ),
+    config(
+        "message.timestamp.type",
+        "CreateTime",
+        Type::String,
+        Only(
+            "CreateTime",
+            "records keep the time that their producer gave them; LogAppendTime is not supported yet",
+        ),
+        "Whose time a record carries: the producer's.",
+    ),
+    config(
+        "min.cleanable.dirty.ratio",
+        "0.5",
+        Type::Double,
+        Ratio,
+        "The share of uncompacted records from which on a compacted topic is compacted.",
+    ),
+    config(
+        "min.compaction.lag.ms",
+        "0",
+        Type::Long,
+        AtLeast(0),
+        "How long a record of a compacted topic stays uncompacted, at least.",
+    ),
+    config("min.insync.replicas", "1", Type::Int, AtLeast(1), UNREPLICATED),
+    config("preallocate", "false", Type::Boolean, Any, UNUSED),
+    config("remote.log.copy.disable", "false", Type::Boolean, Any, UNTIERED),
+    config("remote.log.delete.on.disable", "false", Type::Boolean, Any, UNTIERED),
+    config("remote.storage.enable", "false", Type::Boolean, Any, UNTIERED),
+    config(
+        "retention.bytes",
+        "-1",
+        Type::Long,
+        AtLeast(-1),
+        "Bytes of a partition beyond which its oldest records are deleted; -1: no bound.",
+    ),
+    config(
+        "retention.ms",
+        "604800000",
+        Type::Long,
+        AtLeast(-1),
+        "Age beyond which records are deleted; -1: no bound.",
+    ),
+    config("segment.bytes", "1073741824", Type::Int, AtLeast(14), UNUSED),
+    config("segment.index.bytes", "10485760", Type::Int, AtLeast(4), UNUSED),
+    config("segment.jitter.ms", "0", Type::Long, AtLeast(0), UNUSED),
+    config("segment.ms", "604800000", Type::Long, AtLeast(1), UNUSED),
+    config("unclean.leader.election.enable", "false", Type::Boolean, Any, UNREPLICATED),
+];

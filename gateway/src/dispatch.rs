@@ -1,0 +1,74 @@
+//! Which handler answers a request, and whether it runs now, in a task of its own, or waits for acknowledgements.
+//!
+//! Must not know what a request means. Invariant: batches are handed to ingest before the next request of the
+//! connection is read, so that their order is the order of arrival.
+
+use std::sync::Arc;
+
+use strandline_kafka::api::ApiKey;
+use strandline_kafka::frame::{self, RequestHeader};
+use strandline_kafka::messages::{Request, Response};
+
+use crate::handlers::{
+    api_versions, create_topics, delete_topics, describe_cluster, describe_configs, fetch, find_coordinator,
+    init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+};
+use crate::metrics;
+use crate::reply::{Answer, Reply, ReplyError};
+use crate::session::{Held, Session};
+
+/// Begins a request. `None`: it gets no answer.
+pub(crate) async fn begin(
+    session: &Arc<Session>,
+    header: RequestHeader,
+    request: Request,
+    held: Held,
+) -> Option<Reply> {
+    let api = request.api_key();
+    metrics::request(api);
+    let request = match (request, held) {
+        (Request::Produce(request), Held::Admission(admission)) => {
+            return produce::begin(session, header, request, admission).await;
+        }
+        (Request::ApiVersions(request), _) => {
+            let response = api_versions::answer(header.api_version, &request);
+            return Some(Reply::ready(api, Answer::encode(&header, &response.into())));
+        }
+        other => other,
+    };
+    let session = Arc::clone(session);
+    let (request, held) = request;
+    Some(match request {
+        Request::Fetch(request) => {
+            Reply::spawn(api, held, async move { fetch::answer(&session, &header, request).await })
+        }
+        request => Reply::spawn(api, held, async move {
+            let response = respond(&session, header.api_version, request).await?;
+            Answer::encode(&header, &response)
+        }),
+    })
+}
+
+async fn respond(session: &Session, version: i16, request: Request) -> Result<Response, ReplyError> {
+    Ok(match request {
+        Request::ListOffsets(request) => list_offsets::answer(session, version, request).await.into(),
+        Request::Metadata(request) => metadata::answer(session, version, request).await.into(),
+        Request::InitProducerId(request) => init_producer_id::answer(session, request).await.into(),
+        Request::OffsetForLeaderEpoch(request) => {
+            offset_for_leader_epoch::answer(session, request).await.into()
+        }
+        Request::FindCoordinator(request) => find_coordinator::answer(session, version, request).into(),
+        Request::CreateTopics(request) => create_topics::answer(session, request).await.into(),
+        Request::DeleteTopics(request) => delete_topics::answer(session, version, request).await.into(),
+        Request::DescribeCluster(request) => describe_cluster::answer(session, &request).into(),
+        Request::DescribeConfigs(request) => describe_configs::answer(session, request).await.into(),
+        // Begun in `begin`; a Produce frame always comes with an admission, by the same two bytes.
+        Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) => return Err(ReplyError::Handler),
+    })
+}
+
+/// The answer to ApiVersions in a version that we do not serve: the whole table, in the layout that everybody reads.
+pub(crate) fn unsupported_api_versions(correlation_id: i32) -> Reply {
+    metrics::request(ApiKey::ApiVersions);
+    Reply::ready(ApiKey::ApiVersions, Ok(Answer::new(frame::encode_unsupported_api_versions(correlation_id))))
+}

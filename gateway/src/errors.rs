@@ -1,0 +1,94 @@
+//! From our errors to Kafka's codes: the one place that decides what a client is told.
+//!
+//! Must not know requests. Invariant: what may have taken effect, or may work later, gets a code that clients retry;
+//! a final code is given only where nothing was written.
+
+use strandline_core::manifest::Void;
+use strandline_core::{Error, Kind};
+use strandline_ingest::AppendError;
+use strandline_kafka::error::ErrorCode;
+use strandline_reader::ReadError;
+use tracing::debug;
+
+/// For a change of topics, or a look at the end of the journal, that did not come through.
+pub(crate) fn journal(error: &Error) -> ErrorCode {
+    match error.kind() {
+        // The outcome is open or nothing was decided; admin clients and producers try again on this code.
+        Kind::Unavailable | Kind::Unknown | Kind::Closed => ErrorCode::RequestTimedOut,
+        // The operator must act; until then every retry meets the same.
+        Kind::Denied | Kind::NotFound | Kind::Corrupt | Kind::Unsupported => ErrorCode::KafkaStorageError,
+        Kind::Invalid => ErrorCode::InvalidRequest,
+    }
+}
+
+/// The same in words. What the store said is for the operator's log: it may name hosts and keys.
+pub(crate) fn journal_text(error: &Error) -> String {
+    debug!(%error, "a request failed at the store");
+    let text = match error.kind() {
+        Kind::Unavailable => "the object store does not answer; try again",
+        Kind::Unknown => "it is not known whether the change took effect; look, and try again",
+        Kind::Closed => "the node is shutting down; try again at another",
+        Kind::Denied | Kind::NotFound | Kind::Corrupt | Kind::Unsupported => {
+            "the object store refuses or its content cannot be used; the node's log says more"
+        }
+        Kind::Invalid => return error.to_string(),
+    };
+    text.to_owned()
+}
+
+/// For a change of topics that the fold refused.
+pub(crate) fn void(void: &Void) -> ErrorCode {
+    match void {
+        Void::TopicExists => ErrorCode::TopicAlreadyExists,
+        Void::UnknownTopic | Void::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        Void::InvalidTopicName => ErrorCode::InvalidTopicException,
+        Void::InvalidPartitions => ErrorCode::InvalidPartitions,
+        Void::LimitReached => ErrorCode::PolicyViolation,
+        Void::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
+        Void::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
+        Void::DuplicateSequence => ErrorCode::DuplicateSequenceNumber,
+        // Nothing was written and the same request may hold the next time.
+        Void::Stale | Void::SeenBefore => ErrorCode::RequestTimedOut,
+        Void::Malformed => ErrorCode::InvalidRequest,
+    }
+}
+
+/// For a batch that was not acknowledged. `unknown` is the code for a topic that is gone.
+pub(crate) fn append(error: &AppendError, unknown: ErrorCode) -> ErrorCode {
+    match error {
+        AppendError::UnknownTopic => unknown,
+        AppendError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        AppendError::Corrupt(_) => ErrorCode::CorruptMessage,
+        AppendError::Invalid(_) => ErrorCode::InvalidRecord,
+        AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        AppendError::UnsupportedMagic(_) => ErrorCode::UnsupportedForMessageFormat,
+        AppendError::UnsupportedCodec(_) => ErrorCode::UnsupportedCompressionType,
+        AppendError::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
+        AppendError::DuplicateSequence => ErrorCode::DuplicateSequenceNumber,
+        // Never NOT_LEADER_OR_FOLLOWER: clients without retries lose the record on it.
+        AppendError::Unavailable(_) | AppendError::Closed => ErrorCode::RequestTimedOut,
+    }
+}
+
+/// The same in words, without what the store said.
+pub(crate) fn append_text(error: &AppendError) -> String {
+    match error {
+        AppendError::Unavailable(why) => {
+            debug!(why, "a batch is not known to be written");
+            "the batch is not known to be written; try again".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
+/// For a partition that could not be read. `unknown` is the code for a topic that is gone.
+pub(crate) fn read(error: &ReadError, unknown: ErrorCode) -> ErrorCode {
+    match error {
+        ReadError::UnknownTopic => unknown,
+        ReadError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        // Damage in the bucket is for the operator. CORRUPT_MESSAGE would blame the network, and consumers fail on it.
+        ReadError::Corrupt(_) | ReadError::Unavailable(_) => ErrorCode::KafkaStorageError,
+    }
+}

@@ -1,0 +1,17 @@
+//! What each API does, one file an API: request in, response out.
+//!
+//! Must not know sockets or frames. Invariant: handlers keep no state of a client between requests; whatever they
+//! decide is decided from the manifest or by the fold.
+
+pub(crate) mod produce;
+pub(crate) mod fetch;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod api_versions;
+pub(crate) mod init_producer_id;
+pub(crate) mod offset_for_leader_epoch;
+pub(crate) mod find_coordinator;
+pub(crate) mod create_topics;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;

@@ -1,0 +1,99 @@
+//! ListOffsets: the start, the end, or the offset at a time.
+//!
+//! Must not know how offsets are found. Invariant: "latest" is never behind what any node acknowledged before the
+//! request came; the reader reads the journal to its end for it.
+
+use futures_util::{StreamExt, stream};
+use strandline_kafka::api::ApiKey;
+use strandline_kafka::error::ErrorCode;
+use strandline_kafka::messages::list_offsets::{PartitionResponse, Request, Response, TopicResponse};
+use strandline_reader::{OffsetFound, OffsetSpec};
+use uuid::Uuid;
+
+use crate::errors;
+use crate::limits::SIDE_BY_SIDE;
+use crate::metrics;
+use crate::node::LEADER_EPOCH;
+use crate::session::Session;
+use crate::topics::{self, Wanted};
+
+/// Kafka's names for the special timestamps.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+
+/// What a timestamp of the request asks for; `None` for the last offset in tiered storage, which we do not have.
+fn spec(timestamp: i64) -> Result<Option<OffsetSpec>, ErrorCode> {
+    match timestamp {
+        LATEST => Ok(Some(OffsetSpec::Latest)),
+        // All that we have is "local".
+        EARLIEST | EARLIEST_LOCAL => Ok(Some(OffsetSpec::Earliest)),
+        MAX_TIMESTAMP => Ok(Some(OffsetSpec::MaxTimestamp)),
+        LATEST_TIERED => Ok(None),
+        0.. => Ok(Some(OffsetSpec::Timestamp(timestamp))),
+        _ => Err(ErrorCode::InvalidRequest),
+    }
+}
+
+/// Looks up every requested partition, several at a time.
+pub(crate) async fn answer(session: &Session, version: i16, request: Request) -> Response {
+    let wanted: Vec<Wanted<'_>> = request.topics.iter().map(|topic| Wanted::Name(&topic.name)).collect();
+    let ids = topics::resolve(session, &wanted, |topic| topic.id).await;
+    let lookups = request.topics.iter().zip(ids).flat_map(|(topic, id)| {
+        let lookup = move |partition: &_| {
+            let (index, timestamp) = asked(partition);
+            async move { respond(version, index, look_up(session, id, index, timestamp).await) }
+        };
+        topic.partitions.iter().map(lookup)
+    });
+    let lookups: Vec<_> = lookups.collect();
+    let mut found = stream::iter(lookups).buffered(SIDE_BY_SIDE).collect::<Vec<_>>().await.into_iter();
+    let answer = |topic: strandline_kafka::messages::list_offsets::RequestTopic| TopicResponse {
+        partitions: found.by_ref().take(topic.partitions.len()).collect(),
+        name: topic.name,
+    };
+    Response { topics: request.topics.into_iter().map(answer).collect(), ..Response::default() }
+}
+
+fn asked(partition: &strandline_kafka::messages::list_offsets::RequestPartition) -> (i32, i64) {
+    (partition.partition_index, partition.timestamp)
+}
+
+async fn look_up(
+    session: &Session,
+    topic: Result<Uuid, ErrorCode>,
+    index: i32,
+    timestamp: i64,
+) -> Result<OffsetFound, ErrorCode> {
+    let topic = topic?;
+    let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+    match spec(timestamp)? {
+        Some(spec) => {
+            let found = session.reader.offset_at(topic, partition, spec).await;
+            found.map_err(|error| errors::read(&error, ErrorCode::UnknownTopicOrPartition))
+        }
+        None => Ok(OffsetFound { offset: -1, timestamp: -1 }),
+    }
+}
+
+fn respond(version: i16, partition_index: i32, found: Result<OffsetFound, ErrorCode>) -> PartitionResponse {
+    let found = match found {
+        Ok(found) => found,
+        Err(code) => {
+            let error_code = metrics::failed(ApiKey::ListOffsets, code);
+            return PartitionResponse { partition_index, error_code, ..PartitionResponse::default() };
+        }
+    };
+    let exists = found.offset >= 0;
+    PartitionResponse {
+        partition_index,
+        // Only v0, where an offset that does not exist is an empty list.
+        old_style_offsets: if version == 0 && exists { vec![found.offset] } else { Vec::new() },
+        timestamp: found.timestamp,
+        offset: found.offset,
+        leader_epoch: if exists { LEADER_EPOCH } else { -1 },
+        ..PartitionResponse::default()
+    }
+}

@@ -1,0 +1,200 @@
+//! Produce: batches go to ingest in order of arrival, their acknowledgements are awaited on the side.
+//!
+//! Must not know how batches are stored or checked, except that a partition gets exactly one batch in a request.
+//! Invariant: success is answered only for a batch that the fold has accepted; a batch whose outcome is open is
+//! answered with a code that producers retry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use strandline_ingest::{Admission, Append, AppendError, Appended};
+use strandline_kafka::api::ApiKey;
+use strandline_kafka::codec::Records;
+use strandline_kafka::error::ErrorCode;
+use strandline_kafka::frame::RequestHeader;
+use strandline_kafka::messages::produce::{PartitionResponse, Request, Response, TopicResponse};
+use tokio::time::{Instant, timeout_at};
+
+use crate::errors;
+use crate::limits::{PRODUCE_TIMEOUT, PRODUCE_TIMEOUT_DEFAULT};
+use crate::metrics;
+use crate::reply::{Answer, Reply};
+use crate::session::Session;
+use crate::topics::{self, Wanted};
+
+/// The first version that names topics by id.
+const BY_ID: i16 = 13;
+/// Where a batch says how long it is and of which format.
+const BATCH_LENGTH: std::ops::Range<usize> = 8..12;
+const BATCH_MAGIC: usize = 16;
+
+/// A request whose batches are all handed over or refused.
+struct Begun {
+    topics: Vec<BegunTopic>,
+    deadline: Instant,
+}
+
+struct BegunTopic {
+    name: String,
+    id: [u8; 16],
+    /// The code if the topic turns out to be gone.
+    unknown: ErrorCode,
+    partitions: Vec<(i32, Result<Append, Refused>)>,
+}
+
+/// Why a batch was not handed over.
+struct Refused {
+    code: ErrorCode,
+    why: Option<&'static str>,
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Refused {
+        Refused { code, why: None }
+    }
+}
+
+/// Hands the batches to ingest; the reply waits for their acknowledgements. `None` for acks=0.
+///
+/// It waits, and with it the connection, only if a topic is not known here and the journal must be read for it.
+pub(crate) async fn begin(
+    session: &Arc<Session>,
+    header: RequestHeader,
+    request: Request,
+    admission: Admission,
+) -> Option<Reply> {
+    let unacked = request.acks == 0;
+    let begun = hand_over(session, header.api_version, request, admission).await;
+    if unacked {
+        // Nobody is told, so failures are at least counted. The task ends with the last acknowledgement.
+        tokio::spawn(async move { begun.count_failures().await });
+        return None;
+    }
+    Some(Reply::waiting(ApiKey::Produce, async move {
+        let response = begun.response().await;
+        Answer::encode(&header, &response.into())
+    }))
+}
+
+async fn hand_over(session: &Session, version: i16, request: Request, admission: Admission) -> Begun {
+    let deadline = Instant::now() + patience(request.timeout_ms);
+    let refused = refusal(&request);
+    let wanted: Vec<Wanted<'_>> = request
+        .topic_data
+        .iter()
+        .map(|topic| Wanted::new(version >= BY_ID, &topic.name, topic.topic_id))
+        .collect();
+    let unknown: Vec<ErrorCode> = wanted.iter().map(|wanted| wanted.unknown()).collect();
+    let found = topics::resolve(session, &wanted, |topic| topic.id).await;
+    let mut topics = Vec::with_capacity(found.len());
+    for ((topic, found), unknown) in request.topic_data.into_iter().zip(found).zip(unknown) {
+        let target = refused.map_or(found, Err);
+        let append = |index: i32, records| -> Result<Append, Refused> {
+            let batch = single_batch(records)?;
+            let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+            Ok(session.ingest.append(target?, partition, batch, admission.clone()))
+        };
+        let partitions = topic.partition_data.into_iter();
+        topics.push(BegunTopic {
+            name: topic.name,
+            id: topic.topic_id,
+            unknown,
+            partitions: partitions.map(|data| (data.index, append(data.index, data.records))).collect(),
+        });
+    }
+    Begun { topics, deadline }
+}
+
+/// What makes a request fail as a whole.
+fn refusal(request: &Request) -> Option<ErrorCode> {
+    if !(-1..=1).contains(&request.acks) {
+        return Some(ErrorCode::InvalidRequiredAcks);
+    }
+    // Transactions are not served yet. No transaction can be open here, which is just what this code says, and all
+    // clients take it for final; an authorization code would send the operator looking for rights.
+    request.transactional_id.is_some().then_some(ErrorCode::InvalidTxnState)
+}
+
+/// How long to wait for the acknowledgement. Clients for which no replica has to be waited for (acks=1) may send 0,
+/// but here every acknowledgement is a round trip to the store.
+fn patience(timeout_ms: i32) -> Duration {
+    match u64::try_from(timeout_ms) {
+        Ok(ms @ 1..) => Duration::from_millis(ms).min(PRODUCE_TIMEOUT),
+        _ => PRODUCE_TIMEOUT_DEFAULT,
+    }
+}
+
+/// The one batch of a partition. What is wrong inside it is for ingest to say.
+fn single_batch(records: Option<Records>) -> Result<Bytes, Refused> {
+    let invalid = |why| Refused { code: ErrorCode::InvalidRecord, why: Some(why) };
+    let mut parts = records.map(Records::into_parts).unwrap_or_default();
+    let batch = match (parts.pop(), parts.is_empty()) {
+        (Some(batch), true) => batch,
+        (None, _) => return Err(invalid("a partition needs one record batch")),
+        // A frame is received in one piece, so that this does not happen.
+        (Some(_), false) => return Err(ErrorCode::CorruptMessage.into()),
+    };
+    let length = batch.get(BATCH_LENGTH).and_then(|bytes| bytes.try_into().ok()).map(i32::from_be_bytes);
+    if let (Some(length), Some(2)) = (length, batch.get(BATCH_MAGIC))
+        && usize::try_from(length).is_ok_and(|length| length + BATCH_LENGTH.end < batch.len())
+    {
+        return Err(invalid("a partition takes exactly one record batch in a request"));
+    }
+    Ok(batch)
+}
+
+impl Begun {
+    async fn response(self) -> Response {
+        let mut responses = Vec::with_capacity(self.topics.len());
+        for topic in self.topics {
+            let mut partition_responses = Vec::with_capacity(topic.partitions.len());
+            for (index, append) in topic.partitions {
+                partition_responses.push(match append {
+                    Ok(append) => match timeout_at(self.deadline, append).await {
+                        Ok(Ok(appended)) => acknowledged(index, &appended),
+                        Ok(Err(error)) => not_written(index, &error, topic.unknown),
+                        Err(_) => refused(index, ErrorCode::RequestTimedOut, None),
+                    },
+                    Err(Refused { code, why }) => refused(index, code, why.map(str::to_owned)),
+                });
+            }
+            responses.push(TopicResponse { name: topic.name, topic_id: topic.id, partition_responses });
+        }
+        Response { responses, ..Response::default() }
+    }
+
+    async fn count_failures(self) {
+        for (_, append) in self.topics.into_iter().flat_map(|topic| topic.partitions) {
+            let failed = match append {
+                Ok(append) => append.await.is_err(),
+                Err(_) => true,
+            };
+            metrics::UNACKED_FAILURES.inc_by(u64::from(failed));
+        }
+    }
+}
+
+fn acknowledged(index: i32, appended: &Appended) -> PartitionResponse {
+    PartitionResponse {
+        index,
+        base_offset: appended.base_offset,
+        log_append_time_ms: appended.log_append_time_ms,
+        log_start_offset: appended.log_start,
+        ..PartitionResponse::default()
+    }
+}
+
+fn not_written(index: i32, error: &AppendError, unknown: ErrorCode) -> PartitionResponse {
+    refused(index, errors::append(error, unknown), Some(errors::append_text(error)))
+}
+
+fn refused(index: i32, code: ErrorCode, why: Option<String>) -> PartitionResponse {
+    PartitionResponse {
+        index,
+        error_code: metrics::failed(ApiKey::Produce, code),
+        base_offset: -1,
+        error_message: why,
+        ..PartitionResponse::default()
+    }
+}

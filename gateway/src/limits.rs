@@ -1,0 +1,88 @@
+//! Every bound of the sockets, in one place. Units stand last in the names.
+//!
+//! Must not know anything else; the bounds of the log itself are in `strandline_core::limits`. Relations that the
+//! code relies on are asserted when it is compiled.
+
+use std::time::Duration;
+
+use strandline_core::limits::{KIB, MAX_FRAME_BYTES, MIB};
+
+/// Kafka connections open at the same time; further ones are closed as soon as they are accepted.
+pub(crate) const MAX_CONNECTIONS: usize = 4_096;
+/// Pause after the operating system refused to accept (out of file descriptors).
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection on which no request starts for so long is closed, as Kafka does.
+pub(crate) const IDLE: Duration = Duration::from_secs(600);
+/// A frame that has begun must have arrived whole by then. Waiting for admission does not count.
+pub(crate) const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that takes no byte of its answers for so long is cut off: its answers hold memory of the node.
+pub(crate) const WRITE_STALL: Duration = Duration::from_secs(60);
+/// How long the answers in flight may take once no more requests are read.
+pub(crate) const DRAIN: Duration = Duration::from_secs(8);
+/// What the whole node takes to shut down, at most.
+pub(crate) const SHUTDOWN: Duration = Duration::from_secs(9);
+/// How long HTTP requests may take once the Kafka connections are closed.
+pub(crate) const HTTP_DRAIN: Duration = Duration::from_millis(500);
+
+/// The fixed part of every request header: API key, version, correlation id.
+pub(crate) const MIN_FRAME_BYTES: usize = 8;
+/// Frames up to this size are cut out of the connection's read buffer; larger ones get a buffer of their own.
+pub(crate) const SMALL_FRAME_BYTES: usize = 8 * KIB;
+/// The read buffer of a connection.
+pub(crate) const READ_BUFFER_BYTES: usize = 16 * KIB;
+/// Below this much room in the read buffer a new one is taken, so that reads do not become tiny.
+pub(crate) const READ_ROOM_BYTES: usize = 4 * KIB;
+
+/// The largest frame of any API but Produce. Their many small fields grow when they are decoded.
+pub(crate) const MAX_OTHER_FRAME_BYTES: usize = 8 * MIB;
+/// Requests of one connection between reading and writing. A producer may pipeline that many.
+pub(crate) const MAX_REQUESTS_IN_FLIGHT: usize = 1_024;
+/// Requests other than Produce up to this size do not wait for the producers' budget, so that a store which takes no
+/// writes does not stop readers.
+pub(crate) const UNADMITTED_FRAME_BYTES: usize = 64 * KIB;
+/// Bytes of such requests in flight on one connection.
+pub(crate) const CONNECTION_REQUEST_BYTES: usize = 256 * KIB;
+
+/// Parts of answers handed to the kernel in one call.
+pub(crate) const WRITE_PARTS: usize = 64;
+/// Answers that are ready are gathered up to this size before they are written.
+pub(crate) const WRITE_BATCH_BYTES: usize = 256 * KIB;
+
+/// Record bytes of Fetch answers between the reader and the sockets, all connections together.
+pub(crate) const FETCH_BUDGET_BYTES: usize = 64 * MIB;
+/// The most that one Fetch answer holds, whatever the client allows. The first batch is never cut.
+pub(crate) const FETCH_RESPONSE_BYTES: usize = 16 * MIB;
+/// The most that a Fetch answer holds which had to wait for records. Kept small, since waiting holds no budget; a
+/// client that is behind asks again at once and gets the larger share.
+pub(crate) const FETCH_WAITED_BYTES: usize = MIB;
+/// Fetches of one connection that run side by side. Clients send one at a time.
+pub(crate) const FETCHES_PER_CONNECTION: usize = 4;
+/// The longest that a Fetch waits, whatever the client allows.
+pub(crate) const FETCH_WAIT: Duration = Duration::from_secs(300);
+/// How long a Produce waits for its acknowledgement when the client names no time.
+pub(crate) const PRODUCE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// The longest that a Produce waits, whatever the client allows.
+pub(crate) const PRODUCE_TIMEOUT: Duration = Duration::from_secs(300);
+/// The longest that a request waits for the journal to be read to its end.
+pub(crate) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Changes of topics, and lookups of offsets, that one request runs side by side.
+pub(crate) const SIDE_BY_SIDE: usize = 32;
+/// Topics that one CreateTopics request may name: each is answered with all its configs.
+pub(crate) const CREATED_PER_REQUEST: usize = 1_000;
+/// Resources that one DescribeConfigs request may name.
+pub(crate) const DESCRIBED_PER_REQUEST: usize = 10_000;
+/// Topics that one Metadata request may create.
+pub(crate) const AUTO_CREATED_PER_REQUEST: usize = 100;
+
+// Whatever a request waits for is over before its connection counts as idle.
+const _: () = assert!(FETCH_WAIT.as_secs() < IDLE.as_secs() && PRODUCE_TIMEOUT.as_secs() < IDLE.as_secs());
+const _: () = assert!(DRAIN.as_secs() < SHUTDOWN.as_secs() && SHUTDOWN.as_secs() < 10);
+// A small frame always fits into a fresh read buffer, its length included.
+const _: () = assert!(SMALL_FRAME_BYTES + 4 <= READ_BUFFER_BYTES);
+const _: () =
+    assert!(MIN_FRAME_BYTES <= SMALL_FRAME_BYTES && UNADMITTED_FRAME_BYTES < CONNECTION_REQUEST_BYTES);
+// Semaphores count in `u32`.
+const _: () = assert!(FETCH_RESPONSE_BYTES <= FETCH_BUDGET_BYTES && FETCH_BUDGET_BYTES < u32::MAX as usize);
+const _: () = assert!(MAX_OTHER_FRAME_BYTES <= MAX_FRAME_BYTES && MAX_FRAME_BYTES < i32::MAX as usize);

@@ -1,0 +1,114 @@
+//! The figures of this crate, in Prometheus' default registry: connections, requests, errors, bytes.
+//!
+//! Must not know who scrapes them. Labels are bounded: API names, error codes and reasons from our own tables, never
+//! anything that a client chose.
+
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use strandline_kafka::api::{self, ApiKey};
+use strandline_kafka::error::ErrorCode;
+
+macro_rules! metric {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $make:expr;)*) => {$(
+        $(#[$doc])*
+        pub(crate) static $name: LazyLock<$type> = LazyLock::new(|| {
+            let metric = $make.unwrap_or_else(|e| unreachable!("a metric has a bad name: {e}"));
+            // Registering twice is impossible behind a `LazyLock`; a name clash would only hide the second metric.
+            let _ = prometheus::register(Box::new(metric.clone()));
+            metric
+        });
+    )*};
+}
+
+fn opts(name: &str, help: &str) -> prometheus::Opts {
+    prometheus::Opts::new(name, help)
+}
+
+fn seconds(name: &str, help: &str) -> prometheus::HistogramOpts {
+    prometheus::HistogramOpts::new(name, help).buckets(vec![
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    ])
+}
+
+metric! {
+    /// Kafka connections open now.
+    CONNECTIONS: IntGauge = IntGauge::new("strandline_connections", "Kafka connections open now");
+    /// Kafka connections accepted.
+    CONNECTIONS_TOTAL: IntCounter = IntCounter::new("strandline_connections_total", "Kafka connections accepted");
+    /// Kafka connections closed at once, since there were too many.
+    CONNECTIONS_REFUSED: IntCounter = IntCounter::new("strandline_connections_refused_total", "Kafka connections closed at once because of the connection limit");
+    /// Kafka connections that we closed for a fault, by reason.
+    CONNECTIONS_CLOSED: IntCounterVec = IntCounterVec::new(opts("strandline_connections_closed_total", "Kafka connections closed for a fault, by reason"), &["reason"]);
+    /// Requests read, by API.
+    REQUESTS: IntCounterVec = IntCounterVec::new(opts("strandline_requests_total", "Kafka requests read"), &["api"]);
+    /// Error codes in answers, by API and code. One request may carry several.
+    REQUEST_ERRORS: IntCounterVec = IntCounterVec::new(opts("strandline_request_errors_total", "Error codes in Kafka answers"), &["api", "code"]);
+    /// Seconds from a request read to its answer written, by API.
+    REQUEST_SECONDS: HistogramVec = HistogramVec::new(seconds("strandline_request_seconds", "Seconds from a request read to its answer written; a long poll counts its waiting"), &["api"]);
+    /// Batches sent with acks=0 that were not written. Their producer is never told.
+    UNACKED_FAILURES: IntCounter = IntCounter::new("strandline_produce_unacked_failures_total", "Batches sent with acks=0 that could not be written");
+    /// Bytes received from Kafka clients.
+    BYTES_IN: IntCounter = IntCounter::new("strandline_kafka_bytes_in_total", "Bytes received from Kafka clients");
+    /// Bytes sent to Kafka clients.
+    BYTES_OUT: IntCounter = IntCounter::new("strandline_kafka_bytes_out_total", "Bytes sent to Kafka clients");
+    /// Bytes of the Fetch budget that are in use.
+    FETCH_BYTES: IntGauge = IntGauge::new("strandline_fetch_inflight_bytes", "Record bytes of Fetch answers between the reader and the sockets");
+}
+
+/// The figures of one API, looked up once: a label lookup for each request would hash and lock.
+struct PerApi {
+    api: ApiKey,
+    requests: IntCounter,
+    seconds: Histogram,
+}
+
+static PER_API: LazyLock<Vec<PerApi>> = LazyLock::new(|| {
+    let figures = |range: &api::ApiRange| PerApi {
+        api: range.key,
+        requests: REQUESTS.with_label_values(&[range.key.name()]),
+        seconds: REQUEST_SECONDS.with_label_values(&[range.key.name()]),
+    };
+    api::table().iter().map(figures).collect()
+});
+
+fn per_api(api: ApiKey) -> Option<&'static PerApi> {
+    PER_API.iter().find(|figures| figures.api == api)
+}
+
+/// A request was read.
+pub(crate) fn request(api: ApiKey) {
+    if let Some(figures) = per_api(api) {
+        figures.requests.inc();
+    }
+}
+
+/// The answer to a request that was read at `started` is written.
+pub(crate) fn answered(api: ApiKey, started: Instant) {
+    if let Some(figures) = per_api(api) {
+        figures.seconds.observe(started.elapsed().as_secs_f64());
+    }
+}
+
+/// An error code goes into an answer. Gives the number on the wire.
+pub(crate) fn failed(api: ApiKey, code: ErrorCode) -> i16 {
+    if code != ErrorCode::None {
+        REQUEST_ERRORS.with_label_values(&[api.name(), &code.code().to_string()]).inc();
+    }
+    code.code()
+}
+
+/// Makes every figure appear, with zero, before anything has happened.
+pub(crate) fn register() {
+    LazyLock::force(&CONNECTIONS);
+    LazyLock::force(&CONNECTIONS_TOTAL);
+    LazyLock::force(&CONNECTIONS_REFUSED);
+    LazyLock::force(&CONNECTIONS_CLOSED);
+    LazyLock::force(&REQUEST_ERRORS);
+    LazyLock::force(&PER_API);
+    LazyLock::force(&UNACKED_FAILURES);
+    LazyLock::force(&BYTES_IN);
+    LazyLock::force(&BYTES_OUT);
+    LazyLock::force(&FETCH_BYTES);
+}

@@ -1,0 +1,74 @@
+//! What the handlers know of one connection.
+//!
+//! Must not know the socket's halves or how frames are cut. Invariant: the memory that the requests of one connection
+//! pin is bounded, whatever the client sends.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use strandline_ingest::Admission;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::{CONNECTION_REQUEST_BYTES, FETCHES_PER_CONNECTION, UNADMITTED_FRAME_BYTES};
+use crate::node::Endpoint;
+use crate::services::Services;
+
+/// One connection, as its requests see it. Dereferences to what all connections share.
+pub(crate) struct Session {
+    services: Arc<Services>,
+    /// The address of this node, as this client should dial it.
+    pub(crate) endpoint: Endpoint,
+    /// Fetches of this connection that may run now.
+    pub(crate) fetch_slots: Semaphore,
+    /// Fetches so far: where the next one starts among its partitions.
+    fetches: AtomicUsize,
+    request_bytes: Arc<Semaphore>,
+}
+
+/// What a frame holds before it is read, so that reading it cannot exhaust the memory.
+pub(crate) enum Held {
+    /// A share of the producers' budget: goes along with the batches.
+    Admission(Admission),
+    /// A share of the connection's own budget: goes back when the answer is there.
+    Share {
+        /// `None` only if the budget is gone, which it never is.
+        _bytes: Option<OwnedSemaphorePermit>,
+    },
+}
+
+impl Session {
+    /// A client that connected to our address `local`.
+    pub(crate) fn new(services: Arc<Services>, local: SocketAddr) -> Arc<Session> {
+        Arc::new(Session {
+            endpoint: services.node.endpoint(local),
+            services,
+            fetch_slots: Semaphore::new(FETCHES_PER_CONNECTION),
+            fetches: AtomicUsize::new(0),
+            request_bytes: Arc::new(Semaphore::new(CONNECTION_REQUEST_BYTES)),
+        })
+    }
+
+    /// Waits until a frame may be read. `None`: the node is shutting down.
+    pub(crate) async fn admit(&self, bytes: usize, produce: bool) -> Option<Held> {
+        if produce || bytes > UNADMITTED_FRAME_BYTES {
+            return self.ingest.admit(bytes).await.ok().map(Held::Admission);
+        }
+        let share = Arc::clone(&self.request_bytes).acquire_many_owned(bytes as u32).await;
+        Some(Held::Share { _bytes: share.ok() })
+    }
+
+    /// A number that grows with each Fetch of this connection.
+    pub(crate) fn next_fetch(&self) -> usize {
+        self.fetches.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Deref for Session {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}

@@ -1,0 +1,235 @@
+//! Who hears what the fold decided.
+//!
+//! Must not know how a batch got into the journal. An acknowledgement goes out only after the fold; an outcome that is not
+//! known is reported as such, never as a refusal.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use strandline_core::Error;
+use strandline_core::manifest::{BatchMeta, Outcome, Void};
+use strandline_core::record::BadBatch;
+use tokio::sync::oneshot;
+
+use crate::admit::Admission;
+use crate::metrics;
+
+/// Where a batch came to lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of its first record.
+    pub base_offset: i64,
+    /// First offset of the partition.
+    pub log_start: i64,
+    /// Always -1: records keep the time that their producer gave them.
+    pub log_append_time_ms: i64,
+}
+
+/// Why a batch was not appended, or is not known to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// No such topic.
+    #[error("the topic does not exist")]
+    UnknownTopic,
+    /// The topic has fewer partitions.
+    #[error("the partition does not exist")]
+    UnknownPartition,
+    /// The bytes changed on the way, or are cut off.
+    #[error("the batch is damaged: {0}")]
+    Corrupt(String),
+    /// The batch contradicts itself or asks for what a producer may not do.
+    #[error("the batch is invalid: {0}")]
+    Invalid(String),
+    /// Above the topic's `max.message.bytes`.
+    #[error("a batch of {bytes} bytes, the topic takes {max} (max.message.bytes)")]
+    TooLarge {
+        /// What came.
+        bytes: usize,
+        /// What is taken.
+        max: usize,
+    },
+    /// Not RecordBatch v2.
+    #[error("message format v{0} is not taken, only v2")]
+    UnsupportedMagic(i8),
+    /// Not one of Kafka's codecs.
+    #[error("unknown compression codec {0}")]
+    UnsupportedCodec(u8),
+    /// Batches of this producer before this one are missing.
+    #[error("out of order sequence number")]
+    OutOfOrderSequence,
+    /// A newer instance of the producer is at work.
+    #[error("the producer's epoch is over")]
+    InvalidProducerEpoch,
+    /// It was appended before, so long ago that its offset is forgotten.
+    #[error("duplicate sequence number")]
+    DuplicateSequence,
+    /// The store is out of reach, or the outcome is not known: try again.
+    #[error("not known to be appended, try again: {0}")]
+    Unavailable(String),
+    /// The node is shutting down.
+    #[error("this node is shutting down")]
+    Closed,
+}
+
+impl AppendError {
+    /// A short name for metrics.
+    fn name(&self) -> &'static str {
+        match self {
+            AppendError::UnknownTopic | AppendError::UnknownPartition => "unknown",
+            AppendError::Corrupt(_) => "corrupt",
+            AppendError::Invalid(_) | AppendError::UnsupportedMagic(_) | AppendError::UnsupportedCodec(_) => {
+                "invalid"
+            }
+            AppendError::TooLarge { .. } => "too_large",
+            AppendError::OutOfOrderSequence => "out_of_order",
+            AppendError::InvalidProducerEpoch => "fenced",
+            AppendError::DuplicateSequence => "duplicate",
+            AppendError::Unavailable(_) => "unavailable",
+            AppendError::Closed => "closed",
+        }
+    }
+}
+
+impl From<Void> for AppendError {
+    fn from(void: Void) -> AppendError {
+        match void {
+            Void::UnknownTopic => AppendError::UnknownTopic,
+            Void::UnknownPartition => AppendError::UnknownPartition,
+            Void::OutOfOrderSequence => AppendError::OutOfOrderSequence,
+            Void::InvalidProducerEpoch => AppendError::InvalidProducerEpoch,
+            Void::DuplicateSequence => AppendError::DuplicateSequence,
+            Void::Stale => {
+                AppendError::Unavailable("the segment became too old before its commit".to_owned())
+            }
+            Void::SeenBefore => AppendError::Unavailable("its commit was folded twice".to_owned()),
+            Void::TopicExists
+            | Void::InvalidTopicName
+            | Void::InvalidPartitions
+            | Void::LimitReached
+            | Void::Malformed => AppendError::Invalid(void.to_string()),
+        }
+    }
+}
+
+impl From<BadBatch> for AppendError {
+    fn from(bad: BadBatch) -> AppendError {
+        match bad {
+            BadBatch::Magic(magic) => AppendError::UnsupportedMagic(magic),
+            BadBatch::Codec(codec) => AppendError::UnsupportedCodec(codec),
+            BadBatch::Length(_) | BadBatch::Crc { .. } => AppendError::Corrupt(bad.to_string()),
+            BadBatch::Inconsistent(_) | BadBatch::Records(_) => AppendError::Invalid(bad.to_string()),
+        }
+    }
+}
+
+impl From<Error> for AppendError {
+    fn from(error: Error) -> AppendError {
+        match error {
+            Error::Closed => AppendError::Closed,
+            other => AppendError::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// One batch on its way.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) meta: BatchMeta,
+    pub(crate) bytes: Bytes,
+    pub(crate) waiter: Waiter,
+}
+
+/// Whoever waits for one batch.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    reply: oneshot::Sender<Result<Appended, AppendError>>,
+    begun: Instant,
+    _admission: Admission,
+}
+
+/// The answer to one append, to come.
+#[derive(Debug)]
+#[must_use = "an append is acknowledged only to whoever waits for it"]
+pub struct Append(State);
+
+#[derive(Debug)]
+enum State {
+    Waiting(oneshot::Receiver<Result<Appended, AppendError>>),
+    Refused(Option<AppendError>),
+}
+
+impl Append {
+    pub(crate) fn waiting(admission: Admission) -> (Append, Waiter) {
+        let (reply, answer) = oneshot::channel();
+        (Append(State::Waiting(answer)), Waiter { reply, begun: Instant::now(), _admission: admission })
+    }
+
+    pub(crate) fn refused(error: AppendError) -> Append {
+        metrics::REFUSED.with_label_values(&[error.name()]).inc();
+        Append(State::Refused(Some(error)))
+    }
+}
+
+impl Future for Append {
+    type Output = Result<Appended, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(AppendError::Closed))),
+            State::Waiting(answer) => Pin::new(answer).poll(context).map(|answer| {
+                answer.unwrap_or_else(|_| Err(AppendError::Unavailable("the node stopped".to_owned())))
+            }),
+        }
+    }
+}
+
+impl Waiter {
+    pub(crate) fn answer(self, result: Result<Appended, AppendError>) {
+        match &result {
+            Ok(_) => metrics::ACK_SECONDS.observe(self.begun.elapsed().as_secs_f64()),
+            Err(error) => metrics::REFUSED.with_label_values(&[error.name()]).inc(),
+        }
+        // The client may be gone.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// Tells the waiters of each change, in order, what became of it.
+pub(crate) fn answer(waiters: Vec<Vec<Waiter>>, decided: Result<Vec<Outcome>, Error>) {
+    let mut outcomes = match decided {
+        Ok(outcomes) => outcomes.into_iter(),
+        Err(error) => return refuse(waiters.into_iter().flatten(), &error.into()),
+    };
+    for waiters in waiters {
+        match outcomes.next() {
+            Some(Outcome::Appended(placed)) => {
+                for (waiter, placed) in waiters.into_iter().zip(placed) {
+                    waiter.answer(match placed {
+                        Ok(place) => Ok(Appended {
+                            base_offset: place.base_offset,
+                            log_start: place.log_start,
+                            log_append_time_ms: -1,
+                        }),
+                        Err(void) => Err(void.into()),
+                    });
+                }
+            }
+            Some(Outcome::Void(void)) => refuse(waiters.into_iter(), &void.into()),
+            Some(Outcome::Applied | Outcome::ProducerIds(_)) | None => {
+                refuse(
+                    waiters.into_iter(),
+                    &AppendError::Unavailable("the fold gave another answer".to_owned()),
+                );
+            }
+        }
+    }
+}
+
+pub(crate) fn refuse(waiters: impl Iterator<Item = Waiter>, error: &AppendError) {
+    for waiter in waiters {
+        waiter.answer(Err(error.clone()));
+    }
+}

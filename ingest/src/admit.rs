@@ -1,0 +1,51 @@
+//! How many bytes may be on their way: back-pressure in place of running out of memory.
+//!
+//! Must not know what the bytes are. Whoever wants to read a request waits here first, so that the pressure reaches the
+//! sender through TCP; the bytes are given back when the last user of an [`Admission`] lets go of it.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::metrics::INFLIGHT_BYTES;
+
+/// The right to hold some bytes. Cheap to clone; given back with the last clone.
+#[derive(Debug, Clone)]
+pub struct Admission(#[allow(dead_code, reason = "held for its Drop")] Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    _permit: OwnedSemaphorePermit,
+    bytes: i64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        INFLIGHT_BYTES.sub(self.bytes);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Gate {
+    room: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Gate {
+    pub(crate) fn new(most: usize) -> Gate {
+        let most = most.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        Gate { room: Arc::new(Semaphore::new(most)), most }
+    }
+
+    /// Waits, first come first served. One request larger than all the room waits for all of it. `None`: closed.
+    pub(crate) async fn admit(&self, bytes: usize) -> Option<Admission> {
+        let bytes = bytes.clamp(1, self.most);
+        let permit = Arc::clone(&self.room).acquire_many_owned(bytes as u32).await.ok()?;
+        INFLIGHT_BYTES.add(bytes as i64);
+        Some(Admission(Arc::new(Held { _permit: permit, bytes: bytes as i64 })))
+    }
+
+    pub(crate) fn close(&self) {
+        self.room.close();
+    }
+}

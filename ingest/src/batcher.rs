@@ -1,0 +1,104 @@
+//! What waits to be flushed: batches by partition, in order of arrival.
+//!
+//! Must not know when or where they go. One lock, held for a push or a take; nothing is copied.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::ack::Entry;
+
+/// One partition's batches, in order.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) topic: Uuid,
+    pub(crate) partition: u32,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// Everything that one flush takes.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) runs: Vec<Run>,
+    pub(crate) bytes: usize,
+    pub(crate) since: Instant,
+}
+
+#[derive(Debug)]
+pub(crate) struct Batcher {
+    // Never held across an await.
+    open: Mutex<Open>,
+    /// Wakes the flusher: the first batch after a flush, the batch that fills, closing.
+    news: Notify,
+    full_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    runs: BTreeMap<(Uuid, u32), Vec<Entry>>,
+    bytes: usize,
+    since: Option<Instant>,
+    closed: bool,
+}
+
+/// What waits now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pending {
+    pub(crate) bytes: usize,
+    pub(crate) closed: bool,
+}
+
+impl Batcher {
+    pub(crate) fn new(full_bytes: usize) -> Batcher {
+        Batcher { open: Mutex::default(), news: Notify::new(), full_bytes }
+    }
+
+    /// Gives the entry back if nothing is taken any more.
+    pub(crate) fn push(&self, topic: Uuid, partition: u32, entry: Entry) -> Result<(), Entry> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.closed {
+            return Err(entry);
+        }
+        let before = open.bytes;
+        open.bytes += entry.bytes.len();
+        open.since.get_or_insert_with(Instant::now);
+        let fills = before < self.full_bytes && open.bytes >= self.full_bytes;
+        open.runs.entry((topic, partition)).or_default().push(entry);
+        drop(open);
+        if before == 0 || fills {
+            self.news.notify_one();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pending(&self) -> Pending {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        Pending { bytes: open.bytes, closed: open.closed }
+    }
+
+    /// Waits for something new to look at.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Everything that waits; `None`: nothing does.
+    pub(crate) fn take(&self) -> Option<Batch> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = open.since.take()?;
+        let bytes = std::mem::take(&mut open.bytes);
+        let runs = std::mem::take(&mut open.runs);
+        drop(open);
+        let runs =
+            runs.into_iter().map(|((topic, partition), entries)| Run { topic, partition, entries }).collect();
+        Some(Batch { runs, bytes, since })
+    }
+
+    /// Takes nothing more in; what waits is still flushed.
+    pub(crate) fn close(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.news.notify_one();
+    }
+}

@@ -1,0 +1,132 @@
+//! The handle on ingest: admit, append, close.
+//!
+//! Must not know sockets. A batch is checked here, once, before anything is kept of it; batches appended earlier are
+//! sequenced earlier.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use strandline_core::limits;
+use strandline_core::manifest::{BatchMeta, Journal, Producer};
+use strandline_core::record::BatchHeader;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::ack::{Append, AppendError, Entry};
+use crate::admit::{Admission, Gate};
+use crate::batcher::Batcher;
+use crate::flush::{Flusher, full_bytes};
+use crate::metrics;
+
+/// The settings of ingest.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Time between requests that are paid for; zero: flush as soon as the pipeline allows.
+    pub flush_interval: Duration,
+    /// Flushes up to this size ride in the commit: one PUT in place of two.
+    pub inline_max_bytes: usize,
+    /// Target size of a segment. A flush of twice as much goes out without waiting.
+    pub segment_bytes: usize,
+    /// Bytes of requests between their first byte and their acknowledgement.
+    pub inflight_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            flush_interval: Duration::ZERO,
+            inline_max_bytes: limits::INLINE_MAX_BYTES_DEFAULT,
+            segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
+            inflight_bytes: limits::INFLIGHT_BYTES_DEFAULT,
+        }
+    }
+}
+
+/// A cheap handle. [`Ingest::close`] flushes what is there; without it, what was not acknowledged may be lost.
+#[derive(Debug, Clone)]
+pub struct Ingest(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    journal: Journal,
+    gate: Gate,
+    batcher: Arc<Batcher>,
+    flusher: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Ingest {
+    /// Starts flushing. Must be called inside a tokio runtime.
+    pub fn start(journal: Journal, config: Config) -> Ingest {
+        let batcher = Arc::new(Batcher::new(full_bytes(&config)));
+        let flusher = tokio::spawn(Flusher::new(journal.clone(), Arc::clone(&batcher), &config).run());
+        Ingest(Arc::new(Shared {
+            journal,
+            gate: Gate::new(config.inflight_bytes),
+            batcher,
+            flusher: Mutex::new(Some(flusher)),
+        }))
+    }
+
+    /// Waits until `bytes` fit among those in flight. To be called before a request's body is read.
+    pub async fn admit(&self, bytes: usize) -> Result<Admission, AppendError> {
+        self.0.gate.admit(bytes).await.ok_or(AppendError::Closed)
+    }
+
+    /// Checks one RecordBatch v2 and takes it in; synchronous, so that the order of calls is the order of records.
+    pub fn append(&self, topic: Uuid, partition: u32, batch: Bytes, admission: Admission) -> Append {
+        let meta = match self.check(topic, partition, &batch) {
+            Ok(meta) => meta,
+            Err(error) => return Append::refused(error),
+        };
+        metrics::BATCHES.inc();
+        metrics::RECORDS.inc_by(u64::from(meta.offsets));
+        metrics::BYTES.inc_by(batch.len() as u64);
+        let (append, waiter) = Append::waiting(admission);
+        match self.0.batcher.push(topic, partition, Entry { meta, bytes: batch, waiter }) {
+            Ok(()) => append,
+            Err(_) => Append::refused(AppendError::Closed),
+        }
+    }
+
+    /// Takes nothing more in, flushes what is there and waits until it is decided.
+    pub async fn close(&self) {
+        self.0.gate.close();
+        self.0.batcher.close();
+        let flusher = self.0.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(flusher) = flusher {
+            // It ends by itself; had it panicked, there would be nothing left to wait for.
+            let _ = flusher.await;
+        }
+    }
+
+    fn check(&self, topic: Uuid, partition: u32, batch: &Bytes) -> Result<BatchMeta, AppendError> {
+        let max = self.0.journal.view(|manifest| {
+            let topic = manifest.topic(&topic).ok_or(AppendError::UnknownTopic)?;
+            if partition as usize >= topic.partitions.len() {
+                return Err(AppendError::UnknownPartition);
+            }
+            let configured = topic.configs.get("max.message.bytes").and_then(|max| max.parse().ok());
+            Ok(configured.unwrap_or(limits::MAX_MESSAGE_BYTES_DEFAULT))
+        })?;
+        if batch.len() > max {
+            return Err(AppendError::TooLarge { bytes: batch.len(), max });
+        }
+        let header = BatchHeader::check(batch)?;
+        header.codec()?;
+        if header.transactional() {
+            return Err(AppendError::Invalid("transactions are not there yet".to_owned()));
+        }
+        let producer = (header.producer_id >= 0).then_some(Producer {
+            id: header.producer_id,
+            epoch: header.producer_epoch,
+            sequence: header.base_sequence,
+        });
+        Ok(BatchMeta {
+            bytes: batch.len() as u32,
+            offsets: header.offsets,
+            max_timestamp: header.max_timestamp,
+            producer,
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! Which APIs and versions we serve, and which we say we serve.
+//!
+//! Must not know any message. Invariant: this table is the only place with a version bound, so
+//! what ApiVersions advertises, what decode accepts and what encode writes cannot drift apart.
+
+/// The versions of one API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiRange {
+    /// The API.
+    pub key: ApiKey,
+    /// The lowest version that ApiVersions names. Below `min` only for Produce, where Kafka 4
+    /// tells the same lie: librdkafka before 2.11.1 turns compression off unless v0 is in range.
+    pub advertised_min: i16,
+    /// The lowest version that we decode.
+    pub min: i16,
+    /// The highest version that we decode and that ApiVersions names.
+    pub max: i16,
+    /// The first version with compact lengths and tagged fields.
+    pub flexible_from: i16,
+}
+
+impl ApiRange {
+    /// Whether we decode and encode this version.
+    pub const fn serves(&self, version: i16) -> bool {
+        self.min <= version && version <= self.max
+    }
+
+    /// Whether this version has compact lengths and tagged fields.
+    pub const fn is_flexible(&self, version: i16) -> bool {
+        version >= self.flexible_from
+    }
+}
+
+macro_rules! apis {
+    ($($name:ident = $key:literal, advertised $advertised:literal, served $min:literal - $max:literal, flexible $flexible:literal;)*) => {
+        /// An API that we serve.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(i16)]
+        pub enum ApiKey {
+            $(#[doc = concat!("`", stringify!($name), "`, api key ", stringify!($key))] $name = $key,)*
+        }
+
+        impl ApiKey {
+            /// The name in Kafka's documentation, for metrics and logs.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// The versions of this API.
+            pub const fn range(self) -> ApiRange {
+                match self {
+                    $(Self::$name => ApiRange {
+                        key: Self::$name,
+                        advertised_min: $advertised,
+                        min: $min,
+                        max: $max,
+                        flexible_from: $flexible,
+                    },)*
+                }
+            }
+        }
+
+        impl TryFrom<i16> for ApiKey {
+            type Error = UnknownApiKey;
+
+            fn try_from(key: i16) -> Result<Self, UnknownApiKey> {
+                match key {
+                    $($key => Ok(Self::$name),)*
+                    _ => Err(UnknownApiKey(key)),
+                }
+            }
+        }
+
+        const TABLE: &[ApiRange] = &[$(ApiKey::$name.range()),*];
+    };
+}
+
+apis! {
+    Produce              =  0, advertised 0, served 3 - 13, flexible 9;
+    Fetch                =  1, advertised 4, served 4 - 17, flexible 12;
+    ListOffsets          =  2, advertised 0, served 0 - 10, flexible 6;
+    Metadata             =  3, advertised 0, served 0 - 13, flexible 9;
+    FindCoordinator      = 10, advertised 0, served 0 - 6,  flexible 3;
+    ApiVersions          = 18, advertised 0, served 0 - 4,  flexible 3;
+    CreateTopics         = 19, advertised 2, served 2 - 7,  flexible 5;
+    DeleteTopics         = 20, advertised 1, served 1 - 6,  flexible 4;
+    InitProducerId       = 22, advertised 0, served 0 - 5,  flexible 2;
+    OffsetForLeaderEpoch = 23, advertised 2, served 2 - 4,  flexible 4;
+    DescribeConfigs      = 32, advertised 1, served 1 - 4,  flexible 4;
+    DescribeCluster      = 60, advertised 0, served 0 - 2,  flexible 0;
+}
+
+impl ApiKey {
+    /// The number on the wire.
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+}
+
+/// A number that is no API we serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("api key {0} is not served")]
+pub struct UnknownApiKey(pub i16);
+
+/// Every API that we serve, by ascending key.
+pub const fn table() -> &'static [ApiRange] {
+    TABLE
+}

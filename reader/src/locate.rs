@@ -1,0 +1,260 @@
+//! From an offset or a timestamp to bytes: which extents, which batches, and their stamping.
+//!
+//! Must not know who waits. Bodies are passed on uncopied; only the 16 bytes before what the CRC covers are made anew.
+//! A batch whose CRC does not hold is never given to anybody.
+
+use bytes::Bytes;
+use strandline_core::Error;
+use strandline_core::manifest::{Extent, Journal};
+use strandline_core::record::{self, BatchHeader};
+use strandline_core::rope::Rope;
+use uuid::Uuid;
+
+use crate::cache::Cache;
+use crate::resume::{Place, Resume};
+
+/// The least that is read of an extent at once, so that small fetches do not make many small reads.
+const LEAST_READ_BYTES: u64 = 64 * 1024;
+
+/// Which offset is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetSpec {
+    /// The first one that is there.
+    Earliest,
+    /// The one that the next record will get.
+    Latest,
+    /// The record with the largest timestamp (KIP-734).
+    MaxTimestamp,
+    /// The first record whose timestamp is at least this, in milliseconds.
+    Timestamp(i64),
+}
+
+/// The offset that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetFound {
+    /// -1: there is none.
+    pub offset: i64,
+    /// Timestamp of its record where one was looked for, else -1.
+    pub timestamp: i64,
+}
+
+impl OffsetFound {
+    /// No record fits.
+    pub(crate) const NONE: OffsetFound = OffsetFound { offset: -1, timestamp: -1 };
+}
+
+/// Where bytes are read from.
+#[derive(Debug, Clone)]
+pub(crate) struct Locate {
+    pub(crate) journal: Journal,
+    pub(crate) cache: Cache,
+    pub(crate) resume: Resume,
+}
+
+/// Batches of one partition, ready for the wire.
+#[derive(Debug, Default)]
+pub(crate) struct Stamped {
+    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) bytes: usize,
+}
+
+/// One batch and where it lies in a rope.
+struct Found<'a> {
+    header: BatchHeader,
+    base_offset: i64,
+    rope: &'a Rope,
+    at: usize,
+}
+
+impl Locate {
+    /// Batches from the one that holds `offset` on, up to `most_bytes`; the first one whole, however large.
+    pub(crate) async fn batches(
+        &self,
+        topic: Uuid,
+        partition: u32,
+        offset: i64,
+        extents: &[Extent],
+        most_bytes: usize,
+    ) -> Result<Stamped, Error> {
+        let mut stamped = Stamped::default();
+        for extent in extents {
+            let mut place = match self.resume.get(topic, partition, offset) {
+                Some(place) if stamped.bytes == 0 && inside(&place, extent) => place,
+                _ => Place { object: extent.object, at: extent.at, offset: extent.base_offset },
+            };
+            while place.offset < extent.end_offset() {
+                let room = most_bytes.saturating_sub(stamped.bytes);
+                if room == 0 && stamped.bytes > 0 {
+                    self.resume.put(topic, partition, place);
+                    return Ok(stamped);
+                }
+                let rope = self.read_from(extent, place.at, room as u64).await?;
+                let before = place;
+                let full = walk(extent, &rope, &mut place, |found| {
+                    if found.base_offset + i64::from(found.header.offsets) <= offset {
+                        return Ok(true);
+                    }
+                    if stamped.bytes > 0 && stamped.bytes + found.header.bytes > most_bytes {
+                        return Ok(false);
+                    }
+                    stamped.add(extent, &found)?;
+                    Ok(true)
+                })?;
+                if full {
+                    self.resume.put(topic, partition, place);
+                    return Ok(stamped);
+                }
+                if place == before {
+                    return Err(damaged(extent, "a batch is longer than the run that it lies in"));
+                }
+            }
+        }
+        if let Some(end) = extents.last().map(Extent::end_offset) {
+            tracing::trace!(%topic, partition, offset, end, bytes = stamped.bytes, "read");
+        }
+        Ok(stamped)
+    }
+
+    /// Bytes from `at` on: `room` of them or a little more, but at least one whole batch.
+    async fn read_from(&self, extent: &Extent, at: u64, room: u64) -> Result<Rope, Error> {
+        let end = extent.at + u64::from(extent.bytes);
+        let upto = end.min(at.saturating_add(room.max(LEAST_READ_BYTES)));
+        let rope = self.cache.read(extent.object, at..upto).await?;
+        if BatchHeader::at(&rope, 0).is_ok() {
+            return Ok(rope);
+        }
+        let length = rope.array::<4>(8).map_or(0, u32::from_be_bytes);
+        let whole = at.saturating_add(u64::from(length) + 12);
+        if whole <= upto || whole > end {
+            return Err(damaged(extent, "a batch does not fit the run that it lies in"));
+        }
+        self.cache.read(extent.object, at..whole).await
+    }
+
+    /// The first record of these extents whose timestamp is at least `timestamp`.
+    pub(crate) async fn first_at(&self, extents: &[Extent], timestamp: i64) -> Result<OffsetFound, Error> {
+        for extent in extents.iter().filter(|extent| extent.max_timestamp >= timestamp) {
+            let found = self
+                .first_record(extent, |header| header.max_timestamp >= timestamp, |at| at >= timestamp)
+                .await?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        Ok(OffsetFound::NONE)
+    }
+
+    /// The first record with the largest timestamp of all.
+    pub(crate) async fn max_timestamp(&self, extents: &[Extent]) -> Result<OffsetFound, Error> {
+        let Some(max) = extents.iter().map(|extent| extent.max_timestamp).max() else {
+            return Ok(OffsetFound::NONE);
+        };
+        self.first_at(extents, max).await
+    }
+
+    /// The first record that fits, in the first batch that may hold one.
+    async fn first_record(
+        &self,
+        extent: &Extent,
+        batch: impl Fn(&BatchHeader) -> bool,
+        fits: impl Fn(i64) -> bool,
+    ) -> Result<Option<OffsetFound>, Error> {
+        let mut place = Place { object: extent.object, at: extent.at, offset: extent.base_offset };
+        while place.offset < extent.end_offset() {
+            let rope = self.read_from(extent, place.at, LEAST_READ_BYTES).await?;
+            let before = place;
+            let mut answer = None;
+            walk(extent, &rope, &mut place, |found| {
+                if !batch(&found.header) {
+                    return Ok(true);
+                }
+                answer = found.first_record(extent, &fits)?;
+                Ok(answer.is_none())
+            })?;
+            if answer.is_some() || place == before {
+                return Ok(answer);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Shows the whole batches of `rope`, which begins at `place`, until `show` says `false` (then the walk is full). Moves
+/// `place` past those that were shown.
+fn walk(
+    extent: &Extent,
+    rope: &Rope,
+    place: &mut Place,
+    mut show: impl FnMut(Found<'_>) -> Result<bool, Error>,
+) -> Result<bool, Error> {
+    let mut at = 0;
+    while place.offset < extent.end_offset() {
+        let Ok(header) = BatchHeader::at(rope, at) else { return Ok(false) };
+        if !show(Found { header, base_offset: place.offset, rope, at })? {
+            return Ok(true);
+        }
+        at += header.bytes;
+        place.at += header.bytes as u64;
+        place.offset += i64::from(header.offsets);
+    }
+    Ok(false)
+}
+
+impl Found<'_> {
+    fn check(&self, extent: &Extent) -> Result<(), Error> {
+        if record::crc_holds(self.rope, self.at, &self.header) {
+            return Ok(());
+        }
+        Err(damaged(
+            extent,
+            &format!("the checksum of the batch at offset {} does not match", self.base_offset),
+        ))
+    }
+
+    fn first_record(
+        &self,
+        extent: &Extent,
+        fits: impl Fn(i64) -> bool,
+    ) -> Result<Option<OffsetFound>, Error> {
+        self.check(extent)?;
+        if fits(self.header.base_timestamp) {
+            // The base timestamp is that of the first record: nothing to decompress.
+            return Ok(Some(OffsetFound { offset: self.base_offset, timestamp: self.header.base_timestamp }));
+        }
+        let bytes = self.rope.slice(self.at..self.at + self.header.bytes).unwrap_or_default().to_bytes();
+        match record::records(&bytes) {
+            Ok(records) => {
+                Ok(records.into_iter().find(|record| fits(record.timestamp)).map(|record| OffsetFound {
+                    offset: self.base_offset + i64::from(record.offset_delta),
+                    timestamp: record.timestamp,
+                }))
+            }
+            // Nobody checks compressed records on their way in. The batch is the best answer that there is.
+            Err(error) => {
+                tracing::warn!(offset = self.base_offset, %error, "the records of a batch cannot be read");
+                Ok(Some(OffsetFound { offset: self.base_offset, timestamp: self.header.max_timestamp }))
+            }
+        }
+    }
+}
+
+impl Stamped {
+    fn add(&mut self, extent: &Extent, found: &Found<'_>) -> Result<(), Error> {
+        found.check(extent)?;
+        record::stamp(found.rope, found.at, &found.header, found.base_offset, &mut self.pieces)
+            .ok_or_else(|| damaged(extent, "a batch does not lie where its header says"))?;
+        self.bytes += found.header.bytes;
+        Ok(())
+    }
+}
+
+fn inside(place: &Place, extent: &Extent) -> bool {
+    let end = extent.at + u64::from(extent.bytes);
+    place.object == extent.object
+        && (extent.at..end).contains(&place.at)
+        && (extent.base_offset..extent.end_offset()).contains(&place.offset)
+}
+
+fn damaged(extent: &Extent, what: &str) -> Error {
+    Error::corrupt(extent.object.key(), what.to_owned())
+}

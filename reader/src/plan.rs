@@ -1,0 +1,136 @@
+//! Which partitions are read how far, and whether there is enough yet: looks at the manifest only, never at the store.
+//!
+//! Must not know bytes. The first partition that has anything gets at least one batch; the rest share what is left of the
+//! limits, in the order of the request.
+
+use bytes::Bytes;
+use strandline_core::manifest::{Extent, Manifest};
+use uuid::Uuid;
+
+use crate::error::ReadError;
+
+/// Extents looked at for one partition and pull.
+const MAX_EXTENTS: usize = 4_096;
+
+/// From where one partition is to be read, and how much.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchPartition {
+    /// The topic.
+    pub topic: Uuid,
+    /// The partition.
+    pub partition: u32,
+    /// The first offset wanted.
+    pub offset: i64,
+    /// About how many bytes.
+    pub max_bytes: usize,
+}
+
+/// What holds for all partitions of a pull together.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchLimits {
+    /// Wait until there are so many bytes.
+    pub min_bytes: usize,
+    /// Give about so many.
+    pub max_bytes: usize,
+    /// But wait no longer than this.
+    pub max_wait: std::time::Duration,
+}
+
+/// What was read of one partition.
+#[derive(Debug, Clone, Default)]
+pub struct Fetched {
+    /// The offset after the last one that is there.
+    pub high_watermark: i64,
+    /// The first offset that is there.
+    pub log_start: i64,
+    /// Whole batches with their offsets, ready for the wire; the first may begin before the offset that was asked for.
+    pub batches: Vec<Bytes>,
+    /// Bytes of them.
+    pub bytes: usize,
+}
+
+/// What is to be read of one partition.
+#[derive(Debug)]
+pub(crate) struct Share {
+    pub(crate) high_watermark: i64,
+    pub(crate) log_start: i64,
+    /// What lies there from the offset on: first what is read now, then what a scan will read next.
+    pub(crate) extents: Vec<Extent>,
+    /// How many of them are read now.
+    pub(crate) now: usize,
+    /// 0: nothing.
+    pub(crate) most_bytes: usize,
+}
+
+/// A pull, decided.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) shares: Vec<Result<Share, ReadError>>,
+    /// Bytes that the shares will come to, about.
+    pub(crate) bytes: usize,
+    /// Some partition cannot be read as asked.
+    pub(crate) refused: bool,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        manifest: &Manifest,
+        wanted: &[FetchPartition],
+        limits: &FetchLimits,
+        read_ahead_bytes: usize,
+    ) -> Plan {
+        let ahead = read_ahead_bytes / wanted.len().max(1);
+        let mut plan = Plan { shares: Vec::with_capacity(wanted.len()), bytes: 0, refused: false };
+        for wanted in wanted {
+            let left = limits.max_bytes.saturating_sub(plan.bytes);
+            let share = share(manifest, wanted, left, plan.bytes == 0, ahead);
+            plan.refused |= share.is_err();
+            if let Ok(share) = &share {
+                let there: usize =
+                    share.extents.iter().take(share.now).map(|extent| extent.bytes as usize).sum();
+                plan.bytes += there.min(share.most_bytes);
+            }
+            plan.shares.push(share);
+        }
+        plan
+    }
+}
+
+fn share(
+    manifest: &Manifest,
+    wanted: &FetchPartition,
+    left: usize,
+    first: bool,
+    ahead: usize,
+) -> Result<Share, ReadError> {
+    let topic = manifest.topic(&wanted.topic).ok_or(ReadError::UnknownTopic)?;
+    let partition = topic.partitions.get(wanted.partition as usize).ok_or(ReadError::UnknownPartition)?;
+    let (log_start, high_watermark) = (partition.log_start, partition.high_watermark);
+    if wanted.offset < log_start || wanted.offset > high_watermark {
+        return Err(ReadError::OutOfRange { log_start, high_watermark });
+    }
+    let most_bytes = match wanted.max_bytes.min(left) {
+        // Whatever the limits say, a pull moves on.
+        0 if first => 1,
+        bytes => bytes,
+    };
+    let mut share = Share { high_watermark, log_start, extents: Vec::new(), now: 0, most_bytes };
+    if most_bytes == 0 {
+        return Ok(share);
+    }
+    let mut bytes = 0;
+    let from = partition.extent_index(wanted.offset);
+    for (index, extent) in partition.extents.iter().skip(from).take(MAX_EXTENTS).enumerate() {
+        // The first extent may hold little from the offset on: one more is read with it.
+        if index < 2 || bytes < most_bytes {
+            share.now = index + 1;
+        } else if bytes >= most_bytes + ahead {
+            break;
+        }
+        if index > 0 {
+            bytes += extent.bytes as usize;
+        }
+        share.extents.push(*extent);
+    }
+    Ok(share)
+}

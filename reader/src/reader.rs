@@ -1,0 +1,209 @@
+//! The handle on reading: pulls by offset, and offsets by time.
+//!
+//! Must not know sockets. A node answers from its own fold, but reads the journal to its end before it says that
+//! something does not exist: never out of range for an offset that does.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use strandline_core::manifest::{Extent, Journal};
+use strandline_core::{Error, Kind, limits};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::cache::Cache;
+use crate::error::ReadError;
+use crate::locate::{Locate, OffsetFound, OffsetSpec};
+use crate::metrics;
+use crate::plan::{FetchLimits, FetchPartition, Fetched, Plan, Share};
+use crate::resume::Resume;
+
+/// How often a read is planned anew when objects are replaced under it.
+const PLANS: usize = 4;
+
+/// The settings of the reader.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Bytes of historic blocks kept in memory; the tail has its own.
+    pub cache_bytes: usize,
+    /// How far ahead of a pull blocks are fetched, over all of its partitions.
+    pub read_ahead_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::with_cache(limits::CACHE_BYTES_DEFAULT / 2)
+    }
+}
+
+impl Config {
+    /// Reads half a cache ahead.
+    pub fn with_cache(cache_bytes: usize) -> Config {
+        Config { cache_bytes, read_ahead_bytes: cache_bytes / 2 }
+    }
+}
+
+/// A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Reader(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    locate: Locate,
+    read_ahead_bytes: usize,
+}
+
+impl Reader {
+    /// A reader with an empty cache.
+    pub fn start(journal: Journal, config: Config) -> Reader {
+        let cache = Cache::new(journal.clone(), config.cache_bytes);
+        let locate = Locate { journal, cache, resume: Resume::new() };
+        Reader(Arc::new(Shared { locate, read_ahead_bytes: config.read_ahead_bytes }))
+    }
+
+    fn journal(&self) -> &Journal {
+        &self.0.locate.journal
+    }
+
+    /// A long poll: answers when `min_bytes` are there, when `max_wait` is over, or when a partition cannot be read as
+    /// asked. One answer a partition, in the order of the request.
+    pub async fn fetch(
+        &self,
+        partitions: &[FetchPartition],
+        limits: FetchLimits,
+    ) -> Vec<Result<Fetched, ReadError>> {
+        let until = Instant::now() + limits.max_wait;
+        let mut changes = self.journal().subscribe();
+        let mut following = None;
+        let mut caught_up = false;
+        loop {
+            changes.mark_unchanged();
+            let plan = self.plan(partitions, &limits);
+            if plan.refused && !caught_up {
+                caught_up = true;
+                if let Err(error) = self.journal().catch_up().await {
+                    return partitions.iter().map(|_| Err(ReadError::from(&error))).collect();
+                }
+                continue;
+            }
+            if plan.refused || plan.bytes >= limits.min_bytes || Instant::now() >= until {
+                return self.read(partitions, plan).await;
+            }
+            let _waiting = Waiting::begin();
+            following.get_or_insert_with(|| self.journal().follow());
+            tokio::select! {
+                // The journal is gone: what is there is all there will be.
+                changed = changes.changed() => if changed.is_err() { return self.read(partitions, plan).await },
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    fn plan(&self, partitions: &[FetchPartition], limits: &FetchLimits) -> Plan {
+        self.journal().view(|manifest| Plan::new(manifest, partitions, limits, self.0.read_ahead_bytes))
+    }
+
+    async fn read(&self, partitions: &[FetchPartition], plan: Plan) -> Vec<Result<Fetched, ReadError>> {
+        let shares = partitions.iter().zip(plan.shares);
+        join_all(shares.map(|(wanted, share)| async move { self.read_share(wanted, share?).await })).await
+    }
+
+    async fn read_share(&self, wanted: &FetchPartition, mut share: Share) -> Result<Fetched, ReadError> {
+        for _ in 0..PLANS {
+            let (now, next) = share.extents.split_at(share.now.min(share.extents.len()));
+            for extent in now.iter().skip(1).chain(next) {
+                self.0.locate.cache.read_ahead(extent.object, extent.at..extent.at + u64::from(extent.bytes));
+            }
+            match self
+                .0
+                .locate
+                .batches(wanted.topic, wanted.partition, wanted.offset, now, share.most_bytes)
+                .await
+            {
+                Ok(stamped) => {
+                    metrics::BYTES.inc_by(stamped.bytes as u64);
+                    let Share { high_watermark, log_start, .. } = share;
+                    return Ok(Fetched {
+                        high_watermark,
+                        log_start,
+                        batches: stamped.pieces,
+                        bytes: stamped.bytes,
+                    });
+                }
+                // The object was replaced: a newer manifest says by what.
+                Err(error) if error.kind() == Kind::NotFound => {
+                    share = self.plan_again(wanted, share.most_bytes).await?
+                }
+                Err(error) => return Err(ReadError::from(&error)),
+            }
+        }
+        Err(ReadError::Unavailable("the records were moved while they were read".to_owned()))
+    }
+
+    async fn plan_again(&self, wanted: &FetchPartition, most_bytes: usize) -> Result<Share, ReadError> {
+        self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?;
+        let limits = FetchLimits { min_bytes: 0, max_bytes: most_bytes, max_wait: std::time::Duration::ZERO };
+        let mut plan = self.plan(std::slice::from_ref(wanted), &limits);
+        plan.shares.pop().unwrap_or(Err(ReadError::UnknownPartition))
+    }
+
+    /// Finds an offset. Everything but the earliest is answered from the end of the journal.
+    pub async fn offset_at(
+        &self,
+        topic: Uuid,
+        partition: u32,
+        at: OffsetSpec,
+    ) -> Result<OffsetFound, ReadError> {
+        let known = self.journal().view(|manifest| manifest.partition(&topic, partition).is_some());
+        if at != OffsetSpec::Earliest || !known {
+            self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?;
+        }
+        for _ in 0..PLANS {
+            let look = |extents: bool| {
+                self.journal().view(|manifest| {
+                    let topic = manifest.topic(&topic).ok_or(ReadError::UnknownTopic)?;
+                    let partition =
+                        topic.partitions.get(partition as usize).ok_or(ReadError::UnknownPartition)?;
+                    let extents: Vec<Extent> = if extents { partition.extents.clone() } else { Vec::new() };
+                    Ok((partition.log_start, partition.high_watermark, extents))
+                })
+            };
+            let found = match at {
+                OffsetSpec::Earliest => {
+                    return look(false).map(|(offset, ..)| OffsetFound { offset, timestamp: -1 });
+                }
+                OffsetSpec::Latest => {
+                    return look(false).map(|(_, offset, _)| OffsetFound { offset, timestamp: -1 });
+                }
+                OffsetSpec::MaxTimestamp => self.0.locate.max_timestamp(&look(true)?.2).await,
+                OffsetSpec::Timestamp(timestamp) => self.0.locate.first_at(&look(true)?.2, timestamp).await,
+            };
+            match found {
+                Err(Error::NotFound(_)) => {
+                    drop(self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?)
+                }
+                found => return found.map_err(|error| ReadError::from(&error)),
+            }
+        }
+        Err(ReadError::Unavailable("the records were moved while they were read".to_owned()))
+    }
+}
+
+/// Counts a pull that waits, for as long as it does.
+struct Waiting;
+
+impl Waiting {
+    fn begin() -> Waiting {
+        metrics::WAITING.inc();
+        Waiting
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        metrics::WAITING.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests;
