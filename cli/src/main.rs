@@ -35,21 +35,21 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logs::start(&cli.logs, matches!(cli.command, Command::Serve(_)));
-    output::finish(with_runtime(cli.command))
+    output::finish(with_runtime(cli))
 }
 
-fn with_runtime(command: Command) -> Result<()> {
+fn with_runtime(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads of the program; raise the limit of processes (ulimit -u)")?;
-    let result = runtime.block_on(run(command));
+    let result = runtime.block_on(run(cli));
     // A thread that waits for a line of standard input would hold up a slower end.
     runtime.shutdown_background();
     result
 }
 
-async fn run(command: Command) -> Result<()> {
-    match command {
-        Command::Serve(args) => serve::run(args).await,
+async fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args, &cli.logs).await,
         Command::Topic(args) => topic::run(args).await,
         Command::Produce(args) => produce::run(args).await,
         Command::Consume(args) => consume::run(args).await,

@@ -2,7 +2,7 @@
 //!
 //! Must not know who asked. The counters only grow, so that two readings always subtract.
 
-use prometheus::core::{Collector, Metric};
+use prometheus::core::Collector;
 use strandline_core::metrics;
 
 /// Requests, bytes and dollars since some earlier reading.
@@ -25,7 +25,7 @@ impl Requests {
         for family in metrics::REQUESTS.collect() {
             for counter in family.get_metric() {
                 let kind = counter.get_label().iter().find(|label| label.name() == "kind").map(|label| label.value());
-                let count = counter.get_counter().value() as u64;
+                let count = counter.get_counter().get_value() as u64;
                 match kind {
                     Some("put") => sum.puts += count,
                     Some("get") => sum.gets += count,

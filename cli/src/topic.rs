@@ -37,7 +37,7 @@ async fn create(url: &str, format: Format, name: &str, partitions: u32, configs:
     };
     match format {
         Format::Text => output::say(&format!("created {name} with {}", show_counted(u64::from(partitions), "partition"))),
-        Format::Json => output::say_json(&json!({ "name": name, "id": id, "partitions": partitions })),
+        Format::Json => output::say_json(&json!({ "name": name, "id": id.to_string(), "partitions": partitions })),
     }
 }
 
@@ -119,7 +119,7 @@ fn describe_json(topic: &Topic) -> Value {
             "extents": partition.extents.len(),
         })
     }).collect();
-    json!({ "name": topic.name, "id": topic.id, "config": topic.configs, "partitions": partitions })
+    json!({ "name": topic.name, "id": topic.id.to_string(), "config": topic.configs, "partitions": partitions })
 }
 
 fn describe_text(topic: &Topic) -> String {
@@ -154,7 +154,7 @@ async fn delete(url: &str, format: Format, name: &str, yes: bool) -> Result<()> 
     }
     match format {
         Format::Text => output::say(&format!("deleted {name} with {records}")),
-        Format::Json => output::say_json(&json!({ "name": name, "id": topic.id, "deleted": true })),
+        Format::Json => output::say_json(&json!({ "name": name, "id": topic.id.to_string(), "deleted": true })),
     }
 }
 

@@ -29,5 +29,7 @@ pub mod env;
 pub mod metrics;
 pub mod error;
 pub mod limits;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Error, Kind, Result};

@@ -50,6 +50,8 @@ pub const CACHE_BYTES_DEFAULT: usize = 96 * MIB;
 
 /// Changes of one commit.
 pub const MAX_CHANGES_PER_COMMIT: usize = 20_000;
+/// Batches of one commit: its header must stay well below [`MAX_HEADER_BYTES`].
+pub const MAX_BATCHES_PER_COMMIT: usize = 2_000_000;
 /// The header of any object: commit, segment or checkpoint.
 pub const MAX_HEADER_BYTES: usize = 1_024 * MIB;
 /// Slots that a proposer may have in flight.

@@ -146,12 +146,12 @@ impl Store {
 
     /// The whole object. [`Error::NotFound`] if it is not there.
     pub async fn get(&self, key: &str) -> Result<Rope> {
-        self.retrying(|| self.read(key, None)).await
+        self.retrying("read", key, || self.read(key, None)).await
     }
 
     /// Some bytes of an object; fewer if it ends before the range does.
     pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Rope> {
-        self.retrying(|| self.read(key, Some(range.clone()))).await
+        self.retrying("read", key, || self.read(key, Some(range.clone()))).await
     }
 
     /// The whole object, in one attempt of at most `limit`.
@@ -161,7 +161,7 @@ impl Store {
 
     /// Writes an object, over whatever was there.
     pub async fn put(&self, key: &str, body: &Rope) -> Result<()> {
-        self.retrying(|| self.write(key, body, PutMode::Overwrite)).await
+        self.retrying("write", key, || self.write(key, body, PutMode::Overwrite)).await
     }
 
     /// Puts if absent, with retries. `false`: something is there; after a retry it may be our own.
@@ -173,7 +173,7 @@ impl Store {
                 Err(failure) => Err(failure),
             }
         };
-        self.retrying(write).await
+        self.retrying("write", key, write).await
     }
 
     /// Puts if absent, in one attempt of at most `limit`.
@@ -190,7 +190,7 @@ impl Store {
 
     /// Everything whose key starts with `folder/`, at most `most` of it, in the store's order.
     pub async fn list(&self, folder: &str, most: usize) -> Result<Vec<Listed>> {
-        self.retrying(|| self.read_list(folder, most)).await
+        self.retrying("list", folder, || self.read_list(folder, most)).await
     }
 
     /// Removes an object; one that is not there is fine.
@@ -202,7 +202,7 @@ impl Store {
                 other => other,
             }
         };
-        self.retrying(delete).await
+        self.retrying("delete", key, delete).await
     }
 
     fn path(&self, key: &str) -> Path {
@@ -286,16 +286,14 @@ impl Store {
     ) -> Result<T> {
         match tokio::time::timeout(limit, attempt).await {
             Ok(result) => result.map_err(Failure::into_error),
-            Err(elapsed) => Err(unavailable(
-                action,
-                key,
-                object_store::Error::Generic { store: "timeout", source: elapsed.into() },
-            )),
+            Err(elapsed) => Err(no_answer(action, key, elapsed)),
         }
     }
 
     async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
         &self,
+        action: &'static str,
+        key: &str,
         attempt: impl Fn() -> F,
     ) -> Result<T> {
         let mut longest = STORE_RETRY.0;
@@ -307,9 +305,7 @@ impl Store {
                     return Err(failure.into_error());
                 }
                 Ok(Err(failure)) => failure.into_error().to_string(),
-                Err(_) if tried >= STORE_ATTEMPTS => {
-                    return Err(Error::Unknown("the store did not answer in time".into()));
-                }
+                Err(elapsed) if tried >= STORE_ATTEMPTS => return Err(no_answer(action, key, elapsed)),
                 Err(_) => "no answer in time".to_owned(),
             };
             tracing::debug!(tried, error, "the store failed, trying again");
@@ -368,6 +364,20 @@ impl Failure {
             Failure::Exists => Error::Unknown("something is there already".into()),
             Failure::Final(error) | Failure::Passing(error) => error,
         }
+    }
+}
+
+/// After a write it is not known whether it took effect; anything else may simply be asked again.
+fn no_answer(action: &'static str, key: &str, elapsed: tokio::time::error::Elapsed) -> Error {
+    match action {
+        "write" | "delete" => {
+            Error::Unknown(format!("the store gave no answer in time: {action} {key}").into())
+        }
+        _ => unavailable(
+            action,
+            key,
+            object_store::Error::Generic { store: "timeout", source: elapsed.into() },
+        ),
     }
 }
 

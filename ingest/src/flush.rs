@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::ack::{self, Waiter};
 use crate::batcher::{Batch, Batcher, Run};
-use crate::ingest::Config;
+use crate::config::Config;
 use crate::metrics;
 use crate::pace::Pace;
 
@@ -29,11 +29,6 @@ use crate::pace::Pace;
 const FLUSHES_IN_FLIGHT: usize = 16;
 /// How often the upload of a segment is begun anew, each with the store's own retries inside, before its batches are refused.
 const UPLOAD_ROUNDS: usize = 5;
-
-/// A flush of this size does not wait for anything.
-pub(crate) fn full_bytes(config: &Config) -> usize {
-    config.segment_bytes.saturating_mul(2)
-}
 
 pub(crate) struct Flusher {
     journal: Journal,
@@ -62,7 +57,7 @@ impl Flusher {
             batcher,
             pace: Pace::new(config.flush_interval, FLUSH_BURST),
             inline_max_bytes: config.inline_max_bytes,
-            full_bytes: full_bytes(config),
+            full_bytes: config.full_bytes(),
             in_flight: Arc::new(Semaphore::new(FLUSHES_IN_FLIGHT)),
         }
     }

@@ -4,7 +4,6 @@
 //! sequenced earlier.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use strandline_core::limits;
@@ -16,32 +15,9 @@ use uuid::Uuid;
 use crate::ack::{Append, AppendError, Entry};
 use crate::admit::{Admission, Gate};
 use crate::batcher::Batcher;
-use crate::flush::{Flusher, full_bytes};
+use crate::config::Config;
+use crate::flush::Flusher;
 use crate::metrics;
-
-/// The settings of ingest.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Time between requests that are paid for; zero: flush as soon as the pipeline allows.
-    pub flush_interval: Duration,
-    /// Flushes up to this size ride in the commit: one PUT in place of two.
-    pub inline_max_bytes: usize,
-    /// Target size of a segment. A flush of twice as much goes out without waiting.
-    pub segment_bytes: usize,
-    /// Bytes of requests between their first byte and their acknowledgement.
-    pub inflight_bytes: usize,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            flush_interval: Duration::ZERO,
-            inline_max_bytes: limits::INLINE_MAX_BYTES_DEFAULT,
-            segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
-            inflight_bytes: limits::INFLIGHT_BYTES_DEFAULT,
-        }
-    }
-}
 
 /// A cheap handle. [`Ingest::close`] flushes what is there; without it, what was not acknowledged may be lost.
 #[derive(Debug, Clone)]
@@ -58,7 +34,7 @@ struct Shared {
 impl Ingest {
     /// Starts flushing. Must be called inside a tokio runtime.
     pub fn start(journal: Journal, config: Config) -> Ingest {
-        let batcher = Arc::new(Batcher::new(full_bytes(&config)));
+        let batcher = Arc::new(Batcher::new(config.full_bytes()));
         let flusher = tokio::spawn(Flusher::new(journal.clone(), Arc::clone(&batcher), &config).run());
         Ingest(Arc::new(Shared {
             journal,

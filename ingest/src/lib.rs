@@ -6,20 +6,23 @@
 //! Modules stand in the order in which a batch meets them, and import only modules that stand after them:
 //!
 //! - [`ingest`]: the handle: admit, append, close
-//! - [`batcher`]: what waits to be flushed, by partition, in order of arrival
-//! - [`flush`]: when it is flushed, and the way to the bucket
-//! - [`pace`]: how many requests may be paid for
-//! - [`ack`]: who hears what the fold decided
-//! - [`admit`]: how many bytes may be on their way
-//! - [`metrics`]: the figures of this crate
+//! - `flush`: when what waits is flushed, and its way to the bucket
+//! - `batcher`: what waits, by partition, in order of arrival
+//! - `pace`: how many requests may be paid for
+//! - `ack`: who hears what the fold decided
+//! - `admit`: how many bytes may be on their way
+//! - `config`: what a process decides
+//! - `metrics`: the figures of this crate
 pub mod ingest;
-mod batcher;
 mod flush;
+mod batcher;
 mod pace;
 mod ack;
 mod admit;
+mod config;
 mod metrics;
 
 pub use ack::{Append, AppendError, Appended};
 pub use admit::Admission;
-pub use ingest::{Config, Ingest};
+pub use config::Config;
+pub use ingest::Ingest;

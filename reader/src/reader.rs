@@ -180,7 +180,7 @@ impl Reader {
             };
             match found {
                 Err(Error::NotFound(_)) => {
-                    drop(self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?)
+                    self.journal().catch_up().await.map_err(|error| ReadError::from(&error)).map(drop)?
                 }
                 found => return found.map_err(|error| ReadError::from(&error)),
             }

@@ -20,8 +20,7 @@ import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(
-    os.environ.get("STRANDLINE_BIN")
-    or pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release" / "strandline"
+    os.environ.get("STRANDLINE_BIN") or pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release" / "strandline"
 ).absolute()
 TESTBED = pathlib.Path(
     os.environ.get("STRANDLINE_TESTBED")

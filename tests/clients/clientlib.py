@@ -265,5 +265,3 @@ def assert_same_records(sent, reads, partitions):
         if got != expected[partition]:
             at = next((i for i, (a, b) in enumerate(zip(got, expected[partition])) if a != b), min(len(got), len(expected[partition])))
             raise AssertionError(f"partition {partition} differs from what was sent to it, first at offset {at}")
-
-

@@ -31,7 +31,9 @@ def topic(store, *args, **options):
 
 
 def produce_lines(store, name, lines, *flags, **options):
-    return run_command(["produce", name, "--store", store.url, *flags, "-"], store, input=b"".join(line + b"\n" for line in lines), **options)
+    return run_command(
+        ["produce", name, "--store", store.url, *flags, "-"], store, input=b"".join(line + b"\n" for line in lines), **options
+    )
 
 
 def consume(store, name, *flags, **options):

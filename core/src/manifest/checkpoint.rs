@@ -43,6 +43,8 @@ struct SeenWire {
     window: u64,
     #[prost(int64, tag = "4")]
     last_ms: i64,
+    #[prost(fixed64, tag = "5")]
+    refused: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -95,6 +97,8 @@ struct ProducerWire {
     offsets: Vec<u32>,
     #[prost(int64, repeated, tag = "6")]
     base_offsets: Vec<i64>,
+    #[prost(bool, tag = "7")]
+    from_zero: bool,
 }
 
 /// The whole object. Equal manifests give equal bytes.
@@ -106,6 +110,7 @@ pub fn encode(manifest: &Manifest) -> Bytes {
         highest: seen.highest,
         window: seen.window,
         last_ms: seen.last_ms,
+        refused: seen.refused,
     });
     let wire = ManifestWire {
         applied: manifest.applied,
@@ -176,6 +181,7 @@ fn encode_partition(partition: &Partition, segments: &mut Segments) -> Partition
             sequences: state.batches.iter().map(|batch| batch.sequence).collect(),
             offsets: state.batches.iter().map(|batch| batch.offsets).collect(),
             base_offsets: state.batches.iter().map(|batch| batch.base_offset).collect(),
+            from_zero: state.from_zero,
         })
         .collect();
     wire
@@ -197,9 +203,11 @@ fn decode_manifest(wire: ManifestWire) -> Option<Manifest> {
         ..Manifest::default()
     };
     for seen in wire.seen {
-        let id = Ulid::from_bytes(*seen.incarnation.first_chunk()?);
-        manifest.seen.insert(id, Seen { highest: seen.highest, window: seen.window, last_ms: seen.last_ms });
+        let id = Ulid::from_bytes(seen.incarnation.as_slice().try_into().ok()?);
+        let SeenWire { highest, window, refused, last_ms, .. } = seen;
+        manifest.seen.insert(id, Seen { highest, window, refused, last_ms });
     }
+    let topics = wire.topics.len();
     for topic in wire.topics {
         let partitions =
             topic.partitions.into_iter().map(|p| decode_partition(p, segments)).collect::<Option<_>>()?;
@@ -210,7 +218,8 @@ fn decode_manifest(wire: ManifestWire) -> Option<Manifest> {
             partitions,
         });
     }
-    rest.is_empty().then_some(manifest)
+    let unique = manifest.topics.len() == topics && manifest.names.len() == topics;
+    (unique && rest.is_empty()).then_some(manifest)
 }
 
 fn decode_partition(wire: PartitionWire, segments: &[[u8; 16]]) -> Option<Partition> {
@@ -220,7 +229,11 @@ fn decode_partition(wire: PartitionWire, segments: &[[u8; 16]]) -> Option<Partit
         return None;
     }
     let taken = wire.offsets.iter().map(|offsets| i64::from(*offsets)).sum::<i64>();
-    let mut base_offset = wire.high_watermark.checked_sub(taken)?;
+    let mut base_offset = wire.high_watermark.checked_sub(taken).filter(|base| *base >= 0)?;
+    let in_order = (0..=wire.high_watermark).contains(&wire.log_start);
+    if !in_order || wire.offsets.contains(&0) || wire.bytes.contains(&0) {
+        return None;
+    }
     let mut max_timestamp = 0_i64;
     let mut extents = Vec::with_capacity(count);
     let columns =
@@ -254,6 +267,8 @@ fn decode_producer(wire: ProducerWire) -> Option<(i64, State)> {
     if wire.offsets.len() != wire.sequences.len()
         || wire.base_offsets.len() != wire.sequences.len()
         || wire.offsets.contains(&0)
+        || wire.sequences.is_empty()
+        || wire.sequences.iter().any(|sequence| *sequence < 0)
     {
         return None;
     }
@@ -263,8 +278,6 @@ fn decode_producer(wire: ProducerWire) -> Option<(i64, State)> {
         offsets: *offsets,
         base_offset: *base_offset,
     });
-    Some((
-        wire.id,
-        State { epoch: i16::try_from(wire.epoch).ok()?, last_ms: wire.last_ms, batches: batches.collect() },
-    ))
+    let (epoch, batches) = (i16::try_from(wire.epoch).ok()?, batches.collect());
+    Some((wire.id, State { epoch, last_ms: wire.last_ms, from_zero: wire.from_zero, batches }))
 }

@@ -208,7 +208,8 @@ impl Commit {
             .to_bytes();
         let (wire, end): (wire::Commit, usize) = object::decode(key, Shape::Commit, &header)?;
         if wire.has_unknown_change() {
-            let why = "holds a change of a kind that this program does not know: upgrade Strandline on this node";
+            let why =
+                "holds a change of a kind that this program does not know: upgrade Strandline on this node";
             return Err(Error::Unsupported(format!("{key} {why}").into()));
         }
         let commit = Commit::try_from(wire).map_err(|what| Error::corrupt(key, what))?;

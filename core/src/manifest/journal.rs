@@ -16,12 +16,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use super::commit::{Change, Outcome, Void};
+use super::commit::{Append, Change, Outcome, Producer, Void};
 use super::state::Manifest;
 use super::tail::Tail;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::limits::{CACHE_BYTES_DEFAULT, MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS, PRODUCER_ID_BLOCK};
+use crate::limits::{
+    CACHE_BYTES_DEFAULT, MAX_BATCHES_PER_COMMIT, MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS,
+    PRODUCER_ID_BLOCK,
+};
 use crate::rope::Rope;
 use crate::store::Store;
 use sequencer::{Command, Sequencer};
@@ -128,8 +131,9 @@ impl Journal {
     /// Whether the journal still works; if not, why it stopped.
     pub fn health(&self) -> Result<()> {
         match &*self.shared.failed.read().unwrap_or_else(PoisonError::into_inner) {
-            None => Ok(()),
             Some(error) => Err(error.clone()),
+            None if self.commands.is_closed() => Err(Error::Closed),
+            None => Ok(()),
         }
     }
 
@@ -159,13 +163,9 @@ impl Journal {
         changes: Vec<Change>,
         payload: Rope,
     ) -> Result<impl Future<Output = Result<Vec<Outcome>>> + Send + 'static + use<>> {
-        if changes.len() > MAX_CHANGES_PER_COMMIT {
-            return Err(Error::Invalid(
-                format!("{} changes in one commit, at most {MAX_CHANGES_PER_COMMIT}", changes.len()).into(),
-            ));
-        }
+        check(&changes, &payload)?;
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Propose { changes, payload, reply }).await.map_err(|_| Error::Closed)?;
+        self.commands.send(Command::Propose { changes, payload, reply }).await.map_err(|_| self.stopped())?;
         Ok(async move { answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into()))) })
     }
 
@@ -208,8 +208,13 @@ impl Journal {
 
     async fn ask(&self, command: impl FnOnce(oneshot::Sender<Result<u64>>) -> Command) -> Result<u64> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| Error::Closed)?;
-        answer.await.unwrap_or(Err(Error::Closed))
+        self.commands.send(command(reply)).await.map_err(|_| self.stopped())?;
+        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    /// Why nothing is taken any more.
+    fn stopped(&self) -> Error {
+        self.health().err().unwrap_or(Error::Closed)
     }
 }
 
@@ -221,6 +226,40 @@ impl Shared {
     fn change<R>(&self, change: impl FnOnce(&mut Manifest) -> R) -> R {
         change(&mut self.manifest.write().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// A commit that no other node could read would stop them all: it is refused before it is written.
+fn check(changes: &[Change], payload: &Rope) -> Result<()> {
+    let appends = || {
+        changes.iter().filter_map(|change| match change {
+            Change::Append(append) => Some(append),
+            _ => None,
+        })
+    };
+    if changes.len() > MAX_CHANGES_PER_COMMIT {
+        return Err(invalid(format!(
+            "{} changes in one commit, at most {MAX_CHANGES_PER_COMMIT}",
+            changes.len()
+        )));
+    }
+    let batches: usize = appends().map(|append| append.batches.len()).sum();
+    if batches > MAX_BATCHES_PER_COMMIT {
+        return Err(invalid(format!("{batches} batches in one commit, at most {MAX_BATCHES_PER_COMMIT}")));
+    }
+    let inline_end = |append: &Append| append.at.checked_add(append.bytes());
+    let held = |append: &Append| inline_end(append).is_some_and(|end| end <= payload.len() as u64);
+    if appends().any(|append| append.segment.is_none() && !held(append)) {
+        return Err(invalid("an append names bytes that its proposal does not bring along".to_owned()));
+    }
+    let negative = |producer: Producer| producer.id < 0 || producer.epoch < 0 || producer.sequence < 0;
+    if appends().flat_map(|append| &append.batches).filter_map(|batch| batch.producer).any(negative) {
+        return Err(invalid("a batch has a negative producer id, epoch or sequence number".to_owned()));
+    }
+    Ok(())
+}
+
+fn invalid(why: String) -> Error {
+    Error::Invalid(why.into())
 }
 
 fn held(outcomes: Vec<Outcome>) -> Result<(), Void> {

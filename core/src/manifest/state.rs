@@ -273,7 +273,8 @@ pub fn apply(manifest: &mut Manifest, slot: u64, commit: &Commit, payload_at: u6
         manifest.forget_proposers();
     }
     let place = Place { slot, payload_at, overtaken };
-    let outcomes: Vec<_> = commit.changes.iter().map(|change| apply_change(manifest, &place, change)).collect();
+    let outcomes: Vec<_> =
+        commit.changes.iter().map(|change| apply_change(manifest, &place, change)).collect();
     if overtaken
         && outcomes.iter().any(Outcome::is_out_of_order)
         && let Some(seen) = manifest.seen.get_mut(&commit.id.incarnation)

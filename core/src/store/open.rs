@@ -31,7 +31,7 @@ pub(super) fn open(url: &str) -> Result<Opened> {
         "file" => open_file(url, rest.strip_prefix("//").unwrap_or(rest)),
         "s3" | "s3a" => open_cloud(url, Provider::S3),
         "gs" => open_cloud(url, Provider::Gcs),
-        "az" | "azure" | "abfs" | "abfss" => open_cloud(url, Provider::Azure),
+        "az" | "abfs" | "abfss" => open_cloud(url, Provider::Azure),
         _ => Err(bad(url, "its scheme is none of s3, gs, az, file, memory")),
     }
 }
@@ -54,7 +54,12 @@ fn open_cloud(url: &str, provider: Provider) -> Result<Opened> {
     let bucket =
         parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad(url, "it names no bucket"))?;
     let prefix = prefix(url, parsed.path().trim_matches('/'))?;
-    let root = format!("{}://{bucket}/", parsed.scheme());
+    // In Hadoop's form, `abfss://container@account.dfs.core.windows.net`, the user is the container.
+    let container = match parsed.scheme() {
+        "abfs" | "abfss" if !parsed.username().is_empty() => format!("{}@", parsed.username()),
+        _ => String::new(),
+    };
+    let root = format!("{}://{container}{bucket}/", parsed.scheme());
     let retry =
         RetryConfig { backoff: BackoffConfig::default(), max_retries: 0, retry_timeout: STORE_REQUEST };
     let timeout = format!("{} seconds", STORE_REQUEST.as_secs());
@@ -115,12 +120,18 @@ fn bad(url: &str, why: &str) -> Error {
 
 /// The URL with user, password and query left out.
 pub(super) fn without_secrets(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default())
-        }
-        None => url.to_owned(),
+    let Some((scheme, rest)) = url.split_once(':') else { return url.to_owned() };
+    if scheme == "file" {
+        return url.to_owned();
     }
+    // A secret may hold any character, also '/', '?' and '#': what lies before an '@' is told to nobody, unless the
+    // bucket's name ended before it.
+    let slashes = if rest.starts_with("//") { "//" } else { "" };
+    let rest = rest.trim_start_matches('/');
+    let bucket = rest.split('/').next().unwrap_or_default();
+    let shown = match rest.rsplit_once('@') {
+        Some((_, after)) if bucket.contains(['@', ':', '?', '#']) => after,
+        _ => rest,
+    };
+    format!("{scheme}:{slashes}{}", shown.split(['?', '#']).next().unwrap_or_default())
 }

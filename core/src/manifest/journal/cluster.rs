@@ -20,6 +20,11 @@ struct Cluster {
     cluster_id: String,
 }
 
+#[derive(Debug, Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// The id of the cluster under the store's prefix, which is made if it is not there.
 pub(super) async fn open(store: &Store) -> Result<String> {
     match store.get(paths::CLUSTER).await {
@@ -36,12 +41,13 @@ pub(super) async fn open(store: &Store) -> Result<String> {
 }
 
 fn read(body: &Rope) -> Result<String> {
-    let cluster: Cluster = serde_json::from_slice(&body.to_bytes())
-        .map_err(|e| Error::corrupt(paths::CLUSTER, e.to_string()))?;
-    if cluster.format > FORMAT {
-        return Err(Error::Unsupported(
-            format!("this bucket has format {}, this program knows up to {FORMAT}: upgrade Strandline on this node", cluster.format).into(),
-        ));
+    let body = body.to_bytes();
+    let damaged = |e: serde_json::Error| Error::corrupt(paths::CLUSTER, e.to_string());
+    // The format first: what else a newer one holds is not known here.
+    let Format { format } = serde_json::from_slice(&body).map_err(damaged)?;
+    if format > FORMAT {
+        let why = format!("this bucket has format {format}, this program knows up to {FORMAT}");
+        return Err(Error::Unsupported(format!("{why}: upgrade Strandline on this node").into()));
     }
-    Ok(cluster.cluster_id)
+    serde_json::from_slice(&body).map(|cluster: Cluster| cluster.cluster_id).map_err(damaged)
 }

@@ -6,7 +6,7 @@
 
 use crate::env::{Env, Moment};
 use crate::error::{Error, Result};
-use crate::limits::LEASE;
+use crate::limits::{LEASE, STORE_ATTEMPTS, STORE_RETRY};
 use crate::manifest::checkpoint;
 use crate::manifest::state::{FEATURE_LEVEL, Manifest};
 use crate::object::{self, Shape};
@@ -73,7 +73,8 @@ impl Lease {
                 Ok(body) => {
                     let (floor, _): (FloorWire, usize) =
                         object::decode(&key, Shape::Floor, &body.to_bytes())?;
-                    self.floor = floor.slot;
+                    // It never moves back; an object that says so is wrong.
+                    self.floor = self.floor.max(floor.slot);
                     self.next_floor += 1;
                 }
                 Err(Error::NotFound(_)) => return Ok(self),
@@ -83,8 +84,23 @@ impl Lease {
     }
 }
 
-/// Picks a checkpoint, *then* reads the newest floor: one below it is useless, and the next is tried.
+/// Loads the newest manifest that is not below the floor.
 pub(super) async fn load(store: &Store) -> Result<Loaded> {
+    let mut tried = 1;
+    loop {
+        match load_newest(store).await {
+            // The floor may have moved past all that was listed while it was looked through.
+            Err(Error::Invalid(why)) if tried < STORE_ATTEMPTS => tracing::debug!(%why, "loading again"),
+            Err(Error::Invalid(why)) => return Err(Error::corrupt(paths::CHECKPOINTS, why)),
+            decided => return decided,
+        }
+        tokio::time::sleep(STORE_RETRY.0).await;
+        tried += 1;
+    }
+}
+
+/// Picks a checkpoint, *then* reads the newest floor: one below it is useless ([`Error::Invalid`]), and the next is tried.
+async fn load_newest(store: &Store) -> Result<Loaded> {
     let hinted = match store.get(paths::LATEST).await {
         Ok(hint) => std::str::from_utf8(&hint.to_bytes()).ok().and_then(|slot| slot.trim().parse().ok()),
         Err(Error::NotFound(_)) => None,

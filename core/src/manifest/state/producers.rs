@@ -102,8 +102,9 @@ impl State {
         }
         let last = self.batches.last().map_or(-1, Remembered::last_sequence);
         if batch.sequence != wrapping_add(last, 1) {
-            let forgotten =
-                behind(batch.last_sequence(), self.batches.first().map_or(0, |oldest| oldest.sequence));
+            let oldest = self.batches.first().map_or(0, |oldest| oldest.sequence);
+            // Clients take this answer for success: it may be given only if the batch was surely appended.
+            let forgotten = self.from_zero && behind(batch.last_sequence(), oldest);
             return Err(if forgotten { Void::DuplicateSequence } else { Void::OutOfOrderSequence });
         }
         if self.batches.len() >= REMEMBERED_BATCHES {

@@ -139,7 +139,8 @@ impl Sequencer {
     pub(super) fn put_again_unless_seen(&mut self, proposal: Proposal) {
         let day_ms = DAY.as_millis() as i64;
         let decided = |commit: &Commit| {
-            let forgotten = |manifest: &Manifest| manifest.now_ms.saturating_sub(commit.timestamp_ms) >= day_ms;
+            let forgotten =
+                |manifest: &Manifest| manifest.now_ms.saturating_sub(commit.timestamp_ms) >= day_ms;
             self.shared.view(|manifest| manifest.has_seen(commit.id) || forgotten(manifest))
         };
         if proposal.commit.as_ref().is_some_and(|(commit, _)| decided(commit)) {

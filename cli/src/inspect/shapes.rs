@@ -1,0 +1,207 @@
+//! Each kind of object as JSON, field for field.
+//!
+//! Must not know the store. Checksums are computed here again and shown beside what is stored, so that damage of record
+//! bytes, which no header covers, is seen too.
+
+use serde_json::{Value, json};
+use strandline_core::manifest::{Append, BatchMeta, Change, Commit, Extent, Topic, checkpoint};
+use strandline_core::object::{self, Shape};
+use strandline_core::record::{BatchHeader, crc_holds};
+use strandline_core::rope::Rope;
+use strandline_core::{Error, segment};
+use ulid::Ulid;
+
+use super::wire;
+use crate::units::show_moment;
+
+type Shown = Result<Value, Error>;
+
+/// The kind as it is called in the documentation.
+pub(super) fn name(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Commit => "commit",
+        Shape::Segment => "segment",
+        Shape::Checkpoint => "checkpoint",
+        Shape::Floor => "floor",
+    }
+}
+
+/// Adds the fields of one object to another.
+pub(super) fn join(into: &mut Value, more: Value) {
+    if let (Value::Object(into), Value::Object(more)) = (into, more) {
+        into.extend(more);
+    }
+}
+
+pub(super) fn commit(key: &str, body: &Rope) -> Shown {
+    let (commit, payload_at) = Commit::decode(key, body)?;
+    let changes: Vec<_> = commit.changes.iter().map(|found| change(found, body, payload_at)).collect();
+    Ok(json!({
+        "incarnation": commit.id.incarnation.to_string(),
+        "counter": commit.id.counter,
+        "oldest_open": commit.oldest_open,
+        "timestamp_ms": commit.timestamp_ms,
+        "time": show_moment(commit.timestamp_ms),
+        "header_bytes": payload_at,
+        "payload_bytes": (body.len() as u64).saturating_sub(payload_at),
+        "changes": changes,
+    }))
+}
+
+fn change(change: &Change, body: &Rope, payload_at: u64) -> Value {
+    match change {
+        Change::Append(found) => json!({ "append": append(found, body, payload_at) }),
+        Change::CreateTopic { id, name, partitions, configs } => {
+            json!({ "create_topic": { "id": id.to_string(), "name": name, "partitions": partitions, "config": configs } })
+        }
+        Change::DeleteTopic { id } => json!({ "delete_topic": { "id": id.to_string() } }),
+        Change::AllocateProducerIds { count } => json!({ "allocate_producer_ids": { "count": count } }),
+        Change::FeatureLevel { level } => json!({ "feature_level": { "level": level } }),
+        Change::Tick => json!({ "tick": {} }),
+    }
+}
+
+fn append(append: &Append, body: &Rope, payload_at: u64) -> Value {
+    let mut shown = json!({
+        "topic": append.topic.to_string(),
+        "partition": append.partition,
+        "segment": append.segment.map(|id| id.to_string()),
+        "inline": append.segment.is_none(),
+        "at": append.at,
+        "bytes": append.bytes(),
+        "crc": format!("{:08x}", append.crc),
+        "batches": append.batches.iter().map(meta).collect::<Vec<_>>(),
+    });
+    if append.segment.is_none() {
+        let start = payload_at.saturating_add(append.at) as usize;
+        let run = body.slice(start..start.saturating_add(append.bytes() as usize));
+        let headers = append.batches.iter().scan(start, |at, meta| {
+            let header = header(body, *at);
+            *at += meta.bytes as usize;
+            Some(header)
+        });
+        let holds = run.is_some_and(|run| run.crc32c() == append.crc);
+        join(&mut shown, json!({ "crc_holds": holds, "headers": headers.collect::<Vec<_>>() }));
+    }
+    shown
+}
+
+fn meta(batch: &BatchMeta) -> Value {
+    let producer = batch.producer.map(|producer| {
+        json!({ "id": producer.id, "epoch": producer.epoch, "sequence": producer.sequence })
+    });
+    json!({
+        "bytes": batch.bytes,
+        "offsets": batch.offsets,
+        "max_timestamp": batch.max_timestamp,
+        "producer": producer,
+    })
+}
+
+/// The record batch itself, as its producer wrote it.
+fn header(body: &Rope, at: usize) -> Value {
+    let batch = match BatchHeader::at(body, at) {
+        Ok(batch) => batch,
+        Err(error) => return json!({ "damaged": error.to_string() }),
+    };
+    json!({
+        "bytes": batch.bytes,
+        "records": batch.records,
+        "codec": batch.codec().map_or_else(|e| e.to_string(), |codec| format!("{codec:?}").to_lowercase()),
+        "attributes": batch.attributes,
+        "base_timestamp": batch.base_timestamp,
+        "max_timestamp": batch.max_timestamp,
+        "producer_id": batch.producer_id,
+        "producer_epoch": batch.producer_epoch,
+        "base_sequence": batch.base_sequence,
+        "crc": format!("{:08x}", batch.crc),
+        "crc_holds": crc_holds(body, at, &batch),
+    })
+}
+
+pub(super) fn segment(key: &str, body: &Rope) -> Shown {
+    let (id, runs) = segment::read_header(key, &body.to_bytes())?;
+    let runs: Vec<_> = runs
+        .iter()
+        .map(|run| {
+            let crc = format!("{:08x}", run.crc);
+            json!({ "topic": run.topic.to_string(), "partition": run.partition, "at": run.at, "bytes": run.bytes, "crc": crc })
+        })
+        .collect();
+    Ok(json!({ "id": id.to_string(), "time": show_moment(written_ms(id)), "runs": runs }))
+}
+
+fn written_ms(id: Ulid) -> i64 {
+    i64::try_from(id.timestamp_ms()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn checkpoint(key: &str, body: &Rope) -> Shown {
+    let bytes = body.to_bytes();
+    let manifest = checkpoint::decode(key, &bytes)?;
+    let (more, _): (wire::Checkpoint, usize) = object::decode(key, Shape::Checkpoint, &bytes)?;
+    let proposers = more.proposers.iter().map(|proposer| {
+        let incarnation = proposer.incarnation.first_chunk().map(|id| Ulid::from_bytes(*id).to_string());
+        json!({ "incarnation": incarnation, "commits": proposer.highest, "last_ms": proposer.last_ms })
+    });
+    let topics = manifest.topics().map(|found| {
+        let known = more.topics.iter().find(|known| known.id == found.id.as_bytes());
+        topic(found, known)
+    });
+    Ok(json!({
+        "applied": manifest.applied,
+        "now_ms": manifest.now_ms,
+        "now": show_moment(manifest.now_ms),
+        "feature_level": manifest.feature_level,
+        "next_producer_id": more.next_producer_id,
+        "proposers": proposers.collect::<Vec<_>>(),
+        "topics": topics.collect::<Vec<_>>(),
+    }))
+}
+
+fn topic(topic: &Topic, known: Option<&wire::Topic>) -> Value {
+    let partitions = topic.partitions.iter().enumerate().map(|(number, partition)| {
+        let producers = known.and_then(|known| known.partitions.get(number)).map(|partition| &partition.producers);
+        json!({
+            "partition": number,
+            "log_start": partition.log_start,
+            "high_watermark": partition.high_watermark,
+            "extents": partition.extents.iter().map(extent).collect::<Vec<_>>(),
+            "producers": producers.into_iter().flatten().map(producer).collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "id": topic.id.to_string(),
+        "name": topic.name,
+        "config": topic.configs,
+        "partitions": partitions.collect::<Vec<_>>(),
+    })
+}
+
+fn extent(extent: &Extent) -> Value {
+    json!({
+        "base_offset": extent.base_offset,
+        "offsets": extent.offsets,
+        "object": extent.object.key(),
+        "at": extent.at,
+        "bytes": extent.bytes,
+        "max_timestamp": extent.max_timestamp,
+    })
+}
+
+fn producer(producer: &wire::Producer) -> Value {
+    let columns = producer.sequences.iter().zip(&producer.offsets).zip(&producer.base_offsets);
+    let batches = columns.map(|((sequence, offsets), base_offset)| {
+        json!({ "sequence": sequence, "offsets": offsets, "base_offset": base_offset })
+    });
+    json!({
+        "id": producer.id,
+        "epoch": producer.epoch,
+        "last_ms": producer.last_ms,
+        "batches": batches.collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn floor(key: &str, body: &Rope) -> Shown {
+    let (floor, _): (wire::Floor, usize) = object::decode(key, Shape::Floor, &body.to_bytes())?;
+    Ok(json!({ "slot": floor.slot }))
+}
