@@ -1,7 +1,7 @@
 //! Strandline as a library: a program that appends and reads with no server and no socket.
 //!
 //! ```text
-//! cargo run --release --example embedded -p strandline                      # a folder below the temporary directory
+//! cargo run --release --example embedded -p strandline                      # a folder that is removed afterwards
 //! cargo run --release --example embedded -p strandline -- s3://bucket/log   # credentials from AWS_* variables
 //! ```
 //!
@@ -26,10 +26,8 @@ const PARTITION: u32 = 0;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| {
-        let folder = std::env::temp_dir().join(format!("strandline-embedded-{}", std::process::id()));
-        format!("file://{}", folder.display())
-    });
+    let scratch = tempfile::tempdir()?;
+    let url = std::env::args().nth(1).unwrap_or_else(|| format!("file://{}", scratch.path().display()));
 
     // A store is a prefix in a bucket. Opening it asks nothing; opening the journal makes the cluster if there is none.
     let store = Store::open(&url, Env::system())?;

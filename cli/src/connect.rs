@@ -2,6 +2,8 @@
 //!
 //! Must not know commands. Whoever only reads never makes a cluster: a mistyped URL leaves no trace.
 
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,7 +33,7 @@ pub(crate) async fn open(store: Store, options: journal::Options) -> Result<Jour
 
 /// Opens the journal; `None` if nothing was ever written under this prefix.
 pub(crate) async fn open_existing(url: &str) -> Result<Option<Journal>> {
-    if folder(url).is_some_and(|folder| !folder.exists()) {
+    if missing_folder(url).is_some() {
         return Ok(None);
     }
     let store = store(url)?;
@@ -46,6 +48,12 @@ pub(crate) async fn open_existing(url: &str) -> Result<Option<Journal>> {
 pub(crate) fn folder(url: &str) -> Option<PathBuf> {
     let folder = url.strip_prefix("file:")?;
     Some(PathBuf::from(folder.strip_prefix("//").unwrap_or(folder)))
+}
+
+/// The folder behind a `file:` URL, if it is not there. Anything else in its way is an error for the store to tell.
+pub(crate) fn missing_folder(url: &str) -> Option<PathBuf> {
+    let missing = |folder: &PathBuf| fs::metadata(folder).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    folder(url).filter(missing)
 }
 
 /// Whether the prefix holds a cluster. The first request of every command: it fails soon and says why.

@@ -28,7 +28,7 @@ const HEAD_BYTES: u64 = 64 * limits::KIB as u64;
 const SHOWN_BYTES: usize = 200;
 
 pub(crate) async fn run(args: InspectArgs) -> Result<()> {
-    if let Some(folder) = connect::folder(&args.url).filter(|folder| !folder.exists()) {
+    if let Some(folder) = connect::missing_folder(&args.url) {
         bail!("there is no folder {}", folder.display());
     }
     let store = connect::store(&args.url)?;

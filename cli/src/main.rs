@@ -6,6 +6,7 @@
 //!
 //! Modules import only modules that stand after them: the commands, what they are told, what they share.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 mod serve;
 mod topic;
 mod produce;

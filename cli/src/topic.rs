@@ -144,8 +144,8 @@ fn describe_text(topic: &Topic) -> String {
 async fn delete(url: &str, format: Format, name: &str, yes: bool) -> Result<()> {
     let (journal, topic) = find(url, name).await?;
     let records = show_counted(topic.partitions.iter().map(records).sum(), "record");
-    if !yes && io::stdin().is_terminal() && !is_agreed(&format!("delete {name} with {records}?"))? {
-        bail!("nothing was deleted");
+    if !yes {
+        confirm(name, &records)?;
     }
     let deleted = journal.delete_topic(topic.id).await;
     journal.close().await;
@@ -158,12 +158,19 @@ async fn delete(url: &str, format: Format, name: &str, yes: bool) -> Result<()> 
     }
 }
 
-fn is_agreed(question: &str) -> Result<bool> {
+/// Asks whoever sits at the terminal; a script has to say so beforehand.
+fn confirm(name: &str, records: &str) -> Result<()> {
+    if !io::stdin().is_terminal() {
+        bail!("nothing was deleted: without a terminal to ask at, say --yes to delete {name} with {records}");
+    }
     let mut asked = io::stderr();
-    write!(asked, "{question} [y/N] ").and_then(|()| asked.flush())?;
+    write!(asked, "delete {name} with {records}? [y/N] ").and_then(|()| asked.flush())?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    if !matches!(answer.trim(), "y" | "Y" | "yes") {
+        bail!("nothing was deleted");
+    }
+    Ok(())
 }
 
 async fn find(url: &str, name: &str) -> Result<(Journal, Topic)> {

@@ -5,7 +5,7 @@
 
 mod faulty;
 
-pub(crate) use faulty::{Faulty, Gate, PutFault, Rates};
+pub(crate) use faulty::{Faulty, Gate, PutFault, Rates, contents};
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -95,10 +95,10 @@ struct Hands {
 pub(crate) const EPOCH_MS: i64 = 1_767_225_600_000;
 
 impl TestClock {
-    pub(crate) fn new(seed: u64) -> TestClock {
+    pub(crate) fn new(begun: Instant, seed: u64) -> TestClock {
         let (wall_ahead_ms, boot_ahead_ms) = (AtomicI64::new(0), AtomicI64::new(0));
         let dice = Mutex::new(Dice::new(seed));
-        TestClock(Arc::new(Hands { begun: Instant::now(), wall_ahead_ms, boot_ahead_ms, dice }))
+        TestClock(Arc::new(Hands { begun, wall_ahead_ms, boot_ahead_ms, dice }))
     }
 
     pub(crate) fn move_wall(&self, by_ms: i64) {
@@ -128,6 +128,27 @@ impl Clock for TestClock {
     }
 }
 
+/// What several machines share: the objects, and the time at which it all began. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Bucket {
+    objects: Arc<InMemory>,
+    begun: Instant,
+}
+
+impl Bucket {
+    pub(crate) fn new() -> Bucket {
+        Bucket { objects: Arc::new(InMemory::new()), begun: Instant::now() }
+    }
+}
+
+impl std::ops::Deref for Bucket {
+    type Target = InMemory;
+
+    fn deref(&self) -> &InMemory {
+        &self.objects
+    }
+}
+
 /// One process' way to a bucket that several share.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
@@ -137,9 +158,9 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(bucket: &Arc<InMemory>, seed: u64) -> Machine {
-        let clock = TestClock::new(seed);
-        let faults = Arc::new(Faulty::new(Arc::clone(bucket), seed));
+    pub(crate) fn new(bucket: &Bucket, seed: u64) -> Machine {
+        let clock = TestClock::new(bucket.begun, seed);
+        let faults = Arc::new(Faulty::new(Arc::clone(&bucket.objects), seed));
         let objects = Arc::clone(&faults) as _;
         let store =
             Store::new(objects, Path::default(), Provider::Memory, "memory:", Env::new(clock.clone()));

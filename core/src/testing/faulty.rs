@@ -13,8 +13,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 use tokio::sync::watch;
 
@@ -280,7 +280,11 @@ impl ObjectStore for Faulty {
         self.bucket.list(prefix)
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         self.bucket.list_with_offset(prefix, offset)
     }
 
@@ -302,7 +306,8 @@ pub(crate) async fn contents(bucket: &InMemory, folder: &str) -> Vec<(String, by
     let found: Vec<_> = bucket.list(Some(&Path::from(folder))).try_collect().await.unwrap();
     let mut contents = Vec::new();
     for meta in found {
-        let body = bucket.get_opts(&meta.location, GetOptions::default()).await.unwrap().bytes().await.unwrap();
+        let body =
+            bucket.get_opts(&meta.location, GetOptions::default()).await.unwrap().bytes().await.unwrap();
         contents.push((meta.location.to_string(), body));
     }
     contents.sort();

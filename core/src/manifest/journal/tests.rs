@@ -12,13 +12,12 @@ mod order;
 mod stop;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -26,11 +25,11 @@ use super::{Journal, Options};
 use crate::error::Result;
 use crate::manifest::checkpoint;
 use crate::manifest::commit::{Append, BatchMeta, Change, Commit, CommitId, Outcome, Placed, Producer, Void};
-use crate::manifest::state::{Manifest, ObjectId, apply};
+use crate::manifest::state::{Manifest, apply};
 use crate::object::{self, Shape};
 use crate::paths;
 use crate::rope::Rope;
-use crate::testing::Machine;
+use crate::testing::{Bucket, Machine};
 
 /// Bytes of every batch of these tests: who wrote it, its sequence number, how many offsets it takes.
 const TOKEN_BYTES: u32 = 16;
@@ -85,7 +84,10 @@ impl Appends {
         Ok(outcomes.into_iter().map(placed).collect())
     }
 
-    async fn hand_over(self, journal: &Journal) -> Result<impl Future<Output = Result<Vec<Outcome>>> + use<>> {
+    async fn hand_over(
+        self,
+        journal: &Journal,
+    ) -> Result<impl Future<Output = Result<Vec<Outcome>>> + use<>> {
         journal.propose_with(self.changes, Rope::new(self.payload)).await
     }
 }
@@ -130,7 +132,12 @@ async fn cold_fold(bucket: &InMemory) -> Manifest {
 }
 
 /// Every batch of a partition with its offset, read from where the manifest says that it lies.
-async fn read_log(bucket: &InMemory, manifest: &Manifest, topic: Uuid, partition: u32) -> BTreeMap<i64, Token> {
+async fn read_log(
+    bucket: &InMemory,
+    manifest: &Manifest,
+    topic: Uuid,
+    partition: u32,
+) -> BTreeMap<i64, Token> {
     let partition = manifest.partition(&topic, partition).unwrap();
     let mut log = BTreeMap::new();
     let mut next = partition.log_start;
@@ -172,8 +179,4 @@ async fn trim(bucket: &InMemory, journal: &Journal, floor: u64) {
 
 async fn sleep_s(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-}
-
-fn new_bucket() -> Arc<InMemory> {
-    Arc::new(InMemory::new())
 }

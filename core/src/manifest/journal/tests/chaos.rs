@@ -19,7 +19,7 @@ const PARTITIONS: u32 = 2;
 
 struct World {
     seed: u64,
-    bucket: Arc<InMemory>,
+    bucket: Bucket,
     topic: Uuid,
     nodes: RefCell<Vec<Node>>,
     rates: RefCell<Rates>,
@@ -45,7 +45,7 @@ struct Client {
 
 impl World {
     async fn new(seed: u64, dice: &mut Dice) -> World {
-        let bucket = new_bucket();
+        let bucket = Bucket::new();
         let first = Machine::new(&bucket, seed << 8);
         let journal = open(&first).await.unwrap();
         let topic = journal.create_topic("t", PARTITIONS, BTreeMap::new()).await.unwrap().unwrap();
@@ -73,7 +73,8 @@ impl World {
             let victim = self.node(index);
             if dice.per_mille(400) {
                 let manifest = victim.journal.view(Manifest::clone);
-                write(&self.bucket, &paths::checkpoint(manifest.applied), checkpoint::encode(&manifest)).await;
+                write(&self.bucket, &paths::checkpoint(manifest.applied), checkpoint::encode(&manifest))
+                    .await;
                 if dice.per_mille(500) {
                     write(&self.bucket, paths::LATEST, manifest.applied.to_string()).await;
                 }
@@ -106,9 +107,11 @@ impl World {
                 continue;
             }
             for (partition, offset, token) in self.acknowledged.borrow().iter().take(before) {
-                let end =
-                    node.journal.view(|m| m.partition(&self.topic, *partition).unwrap().high_watermark);
-                assert!(end > *offset, "{token:?} was acknowledged at {offset}, a node that caught up ends at {end}");
+                let end = node.journal.view(|m| m.partition(&self.topic, *partition).unwrap().high_watermark);
+                assert!(
+                    end > *offset,
+                    "{token:?} was acknowledged at {offset}, a node that caught up ends at {end}"
+                );
             }
         }
     }
@@ -126,7 +129,11 @@ impl World {
         let nodes: Vec<_> = self.nodes.borrow().iter().cloned().chain([fresh]).collect();
         for node in nodes {
             node.journal.catch_up().await.unwrap();
-            assert_eq!(node.journal.view(checkpoint::encode), expected, "every node folds to the same manifest");
+            assert_eq!(
+                node.journal.view(checkpoint::encode),
+                expected,
+                "every node folds to the same manifest"
+            );
             node.journal.close().await;
         }
         let mut logs = Vec::new();
@@ -181,7 +188,8 @@ impl Client {
         let mut sent = done;
         loop {
             while sent < self.runs[0].len() && sent < done + IN_FLIGHT {
-                let upto = (sent + self.dice.between(1, 2) as usize).min(self.runs[0].len()).min(done + IN_FLIGHT);
+                let upto =
+                    (sent + self.dice.between(1, 2) as usize).min(self.runs[0].len()).min(done + IN_FLIGHT);
                 let plain = self.plain();
                 let mut appends = Appends::default();
                 for (partition, run) in self.runs.iter().enumerate() {
@@ -229,7 +237,9 @@ fn nothing_acknowledged_is_lost_or_doubled() {
         let clients: Vec<_> = clients.collect();
         let (disturb, watch) = (world.disturb(Dice::new(dice.draw())), world.watch(Dice::new(dice.draw())));
         let all = async { tokio::join!(join_all(clients), disturb, watch) };
-        timeout(Duration::from_secs(3_600), all).await.expect("every proposal is decided after the faults stop");
+        timeout(Duration::from_secs(3_600), all)
+            .await
+            .expect("every proposal is decided after the faults stop");
         // What was still on its way lands.
         sleep_s(60).await;
         world.check().await;
