@@ -10,9 +10,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use strandline_core::env::Env;
 use strandline_core::manifest::{Journal, journal};
-use strandline_core::store::Store;
+use strandline_core::store::{Provider, Store};
 use strandline_core::{Error, limits, paths};
 use strandline_ingest as ingest;
+
+use crate::output;
 
 /// One attempt of the first request to a store, how many there are, and the pause between them.
 const FIRST_REQUEST: Duration = Duration::from_secs(6);
@@ -21,7 +23,7 @@ const FIRST_REQUEST_PAUSE: Duration = Duration::from_millis(300);
 
 /// The store behind a URL. Nothing is asked of it.
 pub(crate) fn store(url: &str) -> Result<Store> {
-    Store::open(url, Env::system()).context("cannot use this store")
+    Ok(Store::open(url, Env::system())?)
 }
 
 /// Opens the journal; makes the cluster if there is none.
@@ -64,7 +66,8 @@ pub(crate) async fn has_cluster(store: &Store) -> Result<bool> {
             Ok(_) => return Ok(true),
             Err(Error::NotFound(_)) => return bucket_is_there(store).await.map(|()| false),
             Err(error @ (Error::Unavailable { .. } | Error::Unknown(_))) if tried < FIRST_REQUEST_ATTEMPTS => {
-                tracing::info!(%error, tried, "the store does not answer, trying again");
+                let error = output::plain(&error.to_string());
+                tracing::info!(error, tried, "the store does not answer, trying again");
                 tokio::time::sleep(FIRST_REQUEST_PAUSE).await;
                 tried += 1;
             }
@@ -76,17 +79,26 @@ pub(crate) async fn has_cluster(store: &Store) -> Result<bool> {
 /// A missing object and a missing bucket look the same to a read, but not to a listing.
 async fn bucket_is_there(store: &Store) -> Result<()> {
     match store.list("journal", 1).await {
-        Ok(_) => Ok(()),
-        Err(Error::NotFound(_)) => bail!("the bucket of {store} does not exist: create it first, Strandline does not"),
-        Err(error) => Err(explain(store, error)),
+        Ok(_) => return Ok(()),
+        Err(Error::NotFound(_)) => {}
+        Err(Error::Unavailable { source, .. }) if source.to_string().contains("404 Not Found") => {}
+        Err(error) => return Err(explain(store, error)),
     }
+    bail!("the bucket of {store} does not exist: create it first, Strandline does not")
 }
 
 fn explain(store: &Store, error: Error) -> anyhow::Error {
     match error {
         Error::Unavailable { source, .. } => {
-            let look_at = "check the endpoint (AWS_ENDPOINT_URL), the region, the credentials and the network";
-            anyhow!("cannot reach the store {store}; {look_at}: {}", root_cause(&*source))
+            let cause = root_cause(&*source);
+            if cause.contains("URL scheme is not allowed") {
+                return anyhow!("cannot reach the store {store}: its endpoint has no TLS; use https://, or set AWS_ALLOW_HTTP=true");
+            }
+            let look_at = match has_no_credentials(store) {
+                true => "no credentials are set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then check the network",
+                false => "check the endpoint (AWS_ENDPOINT_URL), the region, the credentials and the network",
+            };
+            anyhow!("cannot reach the store {store}; {look_at}: {cause}")
         }
         Error::Denied { source, .. } => {
             let look_at = "check the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of your cloud) and their rights";
@@ -94,6 +106,17 @@ fn explain(store: &Store, error: Error) -> anyhow::Error {
         }
         other => anyhow::Error::new(other).context(format!("cannot use the store {store}")),
     }
+}
+
+/// On S3 without any, the client asks the machine it runs on, which answers only inside AWS.
+fn has_no_credentials(store: &Store) -> bool {
+    let sources = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ];
+    store.provider() == Provider::S3 && sources.iter().all(|name| std::env::var_os(name).is_none())
 }
 
 /// What lies at the bottom of a client library's chain of errors: the part that says something.

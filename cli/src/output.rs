@@ -84,7 +84,7 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain() {
         let cause = plain(&cause.to_string());
-        let cause = cause.trim_end_matches('.');
+        let cause = cause.trim_end_matches(['.', ':', ' ']);
         if said.is_empty() {
             said.push_str(cause);
         } else if !said.contains(cause) {

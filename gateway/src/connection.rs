@@ -49,13 +49,13 @@ enum End {
 }
 
 /// Serves one client until it leaves, breaks the protocol, or the node stops.
-pub(crate) async fn run(stream: TcpStream, peer: SocketAddr, services: Arc<Services>) {
+pub(crate) async fn run(stream: TcpStream, services: Arc<Services>) {
     metrics::CONNECTIONS_TOTAL.inc();
     metrics::CONNECTIONS.inc();
     let _open = OpenConnection;
     match serve(stream, services).await {
-        Ok(()) => debug!(%peer, "connection closed"),
-        Err(end) => log(peer, &end),
+        Ok(()) => debug!("connection closed"),
+        Err(end) => log(&end),
     }
 }
 
@@ -120,11 +120,11 @@ async fn read_requests(
 }
 
 /// A broken client is worth a line; one that left, idled or speaks a dialect we do not is not.
-fn log(peer: SocketAddr, end: &End) {
+fn log(end: &End) {
     let (reason, fault) = match end {
         End::Read(ReadError::Io(_)) | End::Write(WriteError::Io(_)) => ("io", false),
         End::Read(ReadError::Idle) => ("idle", false),
-        End::Shutdown => return debug!(%peer, "connection closed: the node is shutting down"),
+        End::Shutdown => return debug!("connection closed: the node is shutting down"),
         End::Decode(DecodeError::UnsupportedVersion { .. } | DecodeError::UnknownApi { .. }) => {
             ("unsupported", false)
         }
@@ -135,13 +135,13 @@ fn log(peer: SocketAddr, end: &End) {
         End::Drain => ("drain", true),
         End::Write(WriteError::Reply(_)) => {
             metrics::CONNECTIONS_CLOSED.with_label_values(&["internal"]).inc();
-            return error!(%peer, error = %end, "connection closed because of a fault of ours; please report this");
+            return error!(error = %end, "connection closed because of a fault of ours; please report this");
         }
     };
     metrics::CONNECTIONS_CLOSED.with_label_values(&[reason]).inc();
     match fault {
-        true => warn!(%peer, reason = %end, "connection closed"),
-        false => debug!(%peer, reason = %end, "connection closed"),
+        true => warn!(reason = %end, "connection closed"),
+        false => debug!(reason = %end, "connection closed"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use crate::connection;
 use crate::limits::{ACCEPT_PAUSE, MAX_CONNECTIONS, SHUTDOWN};
@@ -25,7 +25,9 @@ pub(crate) async fn run(listener: TcpListener, services: Arc<Services>) {
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) if connections.len() < MAX_CONNECTIONS => {
-                    connections.spawn(connection::run(stream, peer, Arc::clone(&services)));
+                    // An error span, so that a warning says whose it is under every log filter.
+                    let span = error_span!("connection", %peer);
+                    connections.spawn(connection::run(stream, Arc::clone(&services)).instrument(span));
                 }
                 Ok((_, peer)) => {
                     metrics::CONNECTIONS_REFUSED.inc();

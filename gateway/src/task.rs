@@ -7,15 +7,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::task::{JoinError, JoinHandle};
+use tracing::Instrument;
 
 /// A task; aborted when dropped.
 #[derive(Debug)]
 pub(crate) struct Task<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {
-    /// Starts it.
+    /// Starts it, inside the span of whoever starts it.
     pub(crate) fn spawn(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        Task(tokio::spawn(future))
+        Task(tokio::spawn(future.in_current_span()))
     }
 }
 
