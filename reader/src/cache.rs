@@ -18,7 +18,9 @@ use tokio::sync::Semaphore;
 use crate::metrics;
 
 /// Bytes of a block: large enough that a scan makes few requests, small enough that a lookup reads little in vain.
-const BLOCK_BYTES: u64 = 2 * limits::MIB as u64;
+const BLOCK_BYTES: u64 = limits::MIB as u64;
+/// The most that is fetched ahead of one pull.
+const READ_AHEAD_BYTES: u64 = 32 * limits::MIB as u64;
 /// Blocks fetched ahead side by side.
 const READ_AHEAD_AT_ONCE: usize = 16;
 
@@ -48,6 +50,15 @@ impl Cache {
             .build();
         let ahead = Arc::new(Ahead { under_way: Mutex::default(), room: Semaphore::new(READ_AHEAD_AT_ONCE) });
         Cache { journal, blocks, ahead }
+    }
+
+    /// How far ahead of a pull over so many partitions to read, each, so that nothing is pushed out before it is used:
+    /// half the cache, less what lies beside the wanted bytes in the first and the last block of each partition.
+    pub(crate) fn ahead_bytes(&self, partitions: usize) -> usize {
+        let partitions = partitions.max(1);
+        let half = self.blocks.policy().max_capacity().unwrap_or(0) / 2;
+        let beside = 2 * BLOCK_BYTES * partitions as u64;
+        half.saturating_sub(beside).min(READ_AHEAD_BYTES) as usize / partitions
     }
 
     /// The bytes `range` of an object. [`Error::NotFound`]: it was replaced by others, plan anew from a newer manifest.

@@ -6,15 +6,15 @@
 //! Modules stand in the order in which a pull meets them, and import only modules that stand after them:
 //!
 //! - [`reader`]: the handle: fetch, offsets
-//! - `plan`: which partitions are read how far, and whether there is enough yet
 //! - `locate`: from an offset or a timestamp to bytes
+//! - `plan`: which partitions are read how far, and whether there is enough yet
 //! - `resume`: where in an extent the next pull goes on
 //! - `cache`: blocks of objects, read once
 //! - `error`: why something cannot be read
 //! - `metrics`: the figures of this crate
 pub mod reader;
-mod plan;
 mod locate;
+mod plan;
 mod resume;
 mod cache;
 mod error;

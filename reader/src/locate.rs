@@ -8,9 +8,9 @@ use strandline_core::Error;
 use strandline_core::manifest::{Extent, Journal};
 use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
-use uuid::Uuid;
 
 use crate::cache::Cache;
+use crate::plan::{FetchPartition, Share};
 use crate::resume::{Place, Resume};
 
 /// The least that is read of an extent at once, so that small fetches do not make many small reads.
@@ -67,52 +67,69 @@ struct Found<'a> {
 }
 
 impl Locate {
-    /// Batches from the one that holds `offset` on, up to `most_bytes`; the first one whole, however large.
-    pub(crate) async fn batches(
-        &self,
-        topic: Uuid,
-        partition: u32,
-        offset: i64,
-        extents: &[Extent],
-        most_bytes: usize,
-    ) -> Result<Stamped, Error> {
+    /// Batches from the one that holds the wanted offset on, up to the share's bytes; the first one whole, however large.
+    pub(crate) async fn batches(&self, wanted: &FetchPartition, share: &Share) -> Result<Stamped, Error> {
         let mut stamped = Stamped::default();
-        for extent in extents {
-            let mut place = match self.resume.get(topic, partition, offset) {
-                Some(place) if stamped.bytes == 0 && inside(&place, extent) => place,
-                _ => Place { object: extent.object, at: extent.at, offset: extent.base_offset },
-            };
+        let Some(first) = share.extents.first() else { return Ok(stamped) };
+        let known = self
+            .resume
+            .get(wanted.topic, wanted.partition, wanted.offset)
+            .filter(|place| inside(place, first));
+        let begin = known.unwrap_or_else(|| beginning(first));
+        self.read_ahead(&share.extents, begin.at, share.most_bytes.saturating_add(share.ahead_bytes));
+        for (index, extent) in share.extents.iter().enumerate() {
+            let mut place = if index == 0 { begin } else { beginning(extent) };
             while place.offset < extent.end_offset() {
-                let room = most_bytes.saturating_sub(stamped.bytes);
-                if room == 0 && stamped.bytes > 0 {
-                    self.resume.put(topic, partition, place);
+                let room = share.most_bytes.saturating_sub(stamped.bytes);
+                if room == 0 || self.add_batches(wanted, extent, &mut place, room, &mut stamped).await? {
+                    self.resume.put(wanted.topic, wanted.partition, place);
                     return Ok(stamped);
-                }
-                let rope = self.read_from(extent, place.at, room as u64).await?;
-                let before = place;
-                let full = walk(extent, &rope, &mut place, |found| {
-                    if found.base_offset + i64::from(found.header.offsets) <= offset {
-                        return Ok(true);
-                    }
-                    if stamped.bytes > 0 && stamped.bytes + found.header.bytes > most_bytes {
-                        return Ok(false);
-                    }
-                    stamped.add(extent, &found)?;
-                    Ok(true)
-                })?;
-                if full {
-                    self.resume.put(topic, partition, place);
-                    return Ok(stamped);
-                }
-                if place == before {
-                    return Err(damaged(extent, "a batch is longer than the run that it lies in"));
                 }
             }
         }
-        if let Some(end) = extents.last().map(Extent::end_offset) {
-            tracing::trace!(%topic, partition, offset, end, bytes = stamped.bytes, "read");
-        }
         Ok(stamped)
+    }
+
+    /// Adds what fits of one read; `true`: full.
+    async fn add_batches(
+        &self,
+        wanted: &FetchPartition,
+        extent: &Extent,
+        place: &mut Place,
+        room: usize,
+        stamped: &mut Stamped,
+    ) -> Result<bool, Error> {
+        let rope = self.read_from(extent, place.at, room as u64).await?;
+        let before = *place;
+        let most_bytes = stamped.bytes + room;
+        let full = walk(extent, &rope, place, |found| {
+            if found.base_offset + i64::from(found.header.offsets) <= wanted.offset {
+                return Ok(true);
+            }
+            if stamped.bytes > 0 && stamped.bytes + found.header.bytes > most_bytes {
+                return Ok(false);
+            }
+            stamped.add(extent, &found)?;
+            Ok(true)
+        })?;
+        if !full && *place == before {
+            return Err(damaged(extent, "a batch is longer than the run that it lies in"));
+        }
+        Ok(full)
+    }
+
+    /// Fetches the next `bytes` of these extents, from `at` in the first one on, beside the reads that will need them.
+    fn read_ahead(&self, extents: &[Extent], at: u64, bytes: usize) {
+        let mut left = bytes as u64;
+        for (index, extent) in extents.iter().enumerate() {
+            let from = if index == 0 { at } else { extent.at };
+            let upto = (extent.at + u64::from(extent.bytes)).min(from.saturating_add(left));
+            self.cache.read_ahead(extent.object, from..upto);
+            left -= upto - from;
+            if left == 0 {
+                return;
+            }
+        }
     }
 
     /// Bytes from `at` on: `room` of them or a little more, but at least one whole batch.
@@ -159,7 +176,7 @@ impl Locate {
         batch: impl Fn(&BatchHeader) -> bool,
         fits: impl Fn(i64) -> bool,
     ) -> Result<Option<OffsetFound>, Error> {
-        let mut place = Place { object: extent.object, at: extent.at, offset: extent.base_offset };
+        let mut place = beginning(extent);
         while place.offset < extent.end_offset() {
             let rope = self.read_from(extent, place.at, LEAST_READ_BYTES).await?;
             let before = place;
@@ -246,6 +263,10 @@ impl Stamped {
         self.bytes += found.header.bytes;
         Ok(())
     }
+}
+
+fn beginning(extent: &Extent) -> Place {
+    Place { object: extent.object, at: extent.at, offset: extent.base_offset }
 }
 
 fn inside(place: &Place, extent: &Extent) -> bool {

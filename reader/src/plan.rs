@@ -54,12 +54,12 @@ pub struct Fetched {
 pub(crate) struct Share {
     pub(crate) high_watermark: i64,
     pub(crate) log_start: i64,
-    /// What lies there from the offset on: first what is read now, then what a scan will read next.
+    /// What lies there from the offset on: what is read now, and what a scan will read next.
     pub(crate) extents: Vec<Extent>,
-    /// How many of them are read now.
-    pub(crate) now: usize,
     /// 0: nothing.
     pub(crate) most_bytes: usize,
+    /// How far beyond that blocks are fetched.
+    pub(crate) ahead_bytes: usize,
 }
 
 /// A pull, decided.
@@ -73,21 +73,20 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// `ahead_bytes`: how far beyond each share blocks are fetched.
     pub(crate) fn new(
         manifest: &Manifest,
         wanted: &[FetchPartition],
         limits: &FetchLimits,
-        read_ahead_bytes: usize,
+        ahead_bytes: usize,
     ) -> Plan {
-        let ahead = read_ahead_bytes / wanted.len().max(1);
         let mut plan = Plan { shares: Vec::with_capacity(wanted.len()), bytes: 0, refused: false };
         for wanted in wanted {
             let left = limits.max_bytes.saturating_sub(plan.bytes);
-            let share = share(manifest, wanted, left, plan.bytes == 0, ahead);
+            let share = share(manifest, wanted, left, plan.bytes == 0, ahead_bytes);
             plan.refused |= share.is_err();
             if let Ok(share) = &share {
-                let there: usize =
-                    share.extents.iter().take(share.now).map(|extent| extent.bytes as usize).sum();
+                let there: usize = share.extents.iter().map(|extent| bytes_from(extent, wanted.offset)).sum();
                 plan.bytes += there.min(share.most_bytes);
             }
             plan.shares.push(share);
@@ -101,7 +100,7 @@ fn share(
     wanted: &FetchPartition,
     left: usize,
     first: bool,
-    ahead: usize,
+    ahead_bytes: usize,
 ) -> Result<Share, ReadError> {
     let topic = manifest.topic(&wanted.topic).ok_or(ReadError::UnknownTopic)?;
     let partition = topic.partitions.get(wanted.partition as usize).ok_or(ReadError::UnknownPartition)?;
@@ -114,23 +113,24 @@ fn share(
         0 if first => 1,
         bytes => bytes,
     };
-    let mut share = Share { high_watermark, log_start, extents: Vec::new(), now: 0, most_bytes };
+    let mut share = Share { high_watermark, log_start, extents: Vec::new(), most_bytes, ahead_bytes };
     if most_bytes == 0 {
         return Ok(share);
     }
     let mut bytes = 0;
     let from = partition.extent_index(wanted.offset);
-    for (index, extent) in partition.extents.iter().skip(from).take(MAX_EXTENTS).enumerate() {
-        // The first extent may hold little from the offset on: one more is read with it.
-        if index < 2 || bytes < most_bytes {
-            share.now = index + 1;
-        } else if bytes >= most_bytes + ahead {
+    for extent in partition.extents.iter().skip(from).take(MAX_EXTENTS) {
+        if bytes >= most_bytes.saturating_add(ahead_bytes) {
             break;
         }
-        if index > 0 {
-            bytes += extent.bytes as usize;
-        }
+        bytes += bytes_from(extent, wanted.offset);
         share.extents.push(*extent);
     }
     Ok(share)
+}
+
+/// About how many bytes of an extent lie at or after `offset`, as if all records were of one size.
+fn bytes_from(extent: &Extent, offset: i64) -> usize {
+    let left = extent.end_offset().saturating_sub(offset).clamp(0, i64::from(extent.offsets));
+    (u64::from(extent.bytes) * left as u64 / u64::from(extent.offsets.max(1))) as usize
 }

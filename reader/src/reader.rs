@@ -26,20 +26,18 @@ const PLANS: usize = 4;
 pub struct Config {
     /// Bytes of historic blocks kept in memory; the tail has its own.
     pub cache_bytes: usize,
-    /// How far ahead of a pull blocks are fetched, over all of its partitions.
-    pub read_ahead_bytes: usize,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config::with_cache(limits::CACHE_BYTES_DEFAULT / 2)
+        Config::of_cache(limits::CACHE_BYTES_DEFAULT)
     }
 }
 
 impl Config {
-    /// Reads half a cache ahead.
-    pub fn with_cache(cache_bytes: usize) -> Config {
-        Config { cache_bytes, read_ahead_bytes: cache_bytes / 2 }
+    /// The reader's part of a node's cache: what the tail leaves of it.
+    pub fn of_cache(all_bytes: usize) -> Config {
+        Config { cache_bytes: all_bytes - all_bytes / limits::TAIL_PART }
     }
 }
 
@@ -50,7 +48,6 @@ pub struct Reader(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     locate: Locate,
-    read_ahead_bytes: usize,
 }
 
 impl Reader {
@@ -58,7 +55,7 @@ impl Reader {
     pub fn start(journal: Journal, config: Config) -> Reader {
         let cache = Cache::new(journal.clone(), config.cache_bytes);
         let locate = Locate { journal, cache, resume: Resume::new() };
-        Reader(Arc::new(Shared { locate, read_ahead_bytes: config.read_ahead_bytes }))
+        Reader(Arc::new(Shared { locate }))
     }
 
     fn journal(&self) -> &Journal {
@@ -100,7 +97,8 @@ impl Reader {
     }
 
     fn plan(&self, partitions: &[FetchPartition], limits: &FetchLimits) -> Plan {
-        self.journal().view(|manifest| Plan::new(manifest, partitions, limits, self.0.read_ahead_bytes))
+        let ahead_bytes = self.0.locate.cache.ahead_bytes(partitions.len());
+        self.journal().view(|manifest| Plan::new(manifest, partitions, limits, ahead_bytes))
     }
 
     async fn read(&self, partitions: &[FetchPartition], plan: Plan) -> Vec<Result<Fetched, ReadError>> {
@@ -110,16 +108,7 @@ impl Reader {
 
     async fn read_share(&self, wanted: &FetchPartition, mut share: Share) -> Result<Fetched, ReadError> {
         for _ in 0..PLANS {
-            let (now, next) = share.extents.split_at(share.now.min(share.extents.len()));
-            for extent in now.iter().skip(1).chain(next) {
-                self.0.locate.cache.read_ahead(extent.object, extent.at..extent.at + u64::from(extent.bytes));
-            }
-            match self
-                .0
-                .locate
-                .batches(wanted.topic, wanted.partition, wanted.offset, now, share.most_bytes)
-                .await
-            {
+            match self.0.locate.batches(wanted, &share).await {
                 Ok(stamped) => {
                     metrics::BYTES.inc_by(stamped.bytes as u64);
                     let Share { high_watermark, log_start, .. } = share;
