@@ -95,7 +95,8 @@ async fn read(journal: &Journal, topic: Uuid, mut offset: i64) -> Result<Vec<Str
     let mut found = Vec::new();
     loop {
         let wanted = FetchPartition { topic, partition: PARTITION, offset, max_bytes: 1 << 20 };
-        let fetched = reader.fetch(&[wanted], limits).await.pop().context("one answer for one partition")??;
+        let fetched =
+            reader.fetch(&[wanted], limits).await.pop().context("one answer for one partition")??;
         // Batches come as Kafka clients get them, in pieces that were never copied together.
         let rope = Rope::new(fetched.batches);
         let mut at = 0;
@@ -105,7 +106,10 @@ async fn read(journal: &Journal, topic: Uuid, mut offset: i64) -> Result<Vec<Str
             for record in records(&batch)? {
                 let at = header.base_offset + i64::from(record.offset_delta);
                 if at >= offset {
-                    found.push(format!("{at}: {}", String::from_utf8_lossy(&record.value.unwrap_or_default())));
+                    found.push(format!(
+                        "{at}: {}",
+                        String::from_utf8_lossy(&record.value.unwrap_or_default())
+                    ));
                 }
             }
             at += header.bytes;

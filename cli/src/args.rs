@@ -15,18 +15,22 @@ use tracing_subscriber::EnvFilter;
 use crate::output::Format;
 use crate::units;
 
+/// Where the help lists the flags that every command takes.
+const LOGS: &str = "Logging";
 const DEFAULT_STORE: &str = "file:./strandline-data";
 
 const EXAMPLES: &str = "\
 Examples:
-  strandline serve                                   a node on ./strandline-data, Kafka on 127.0.0.1:9092
-  strandline serve --store s3://bucket/prefix        the same on S3; credentials from AWS_* variables
-  strandline topic create orders --partitions 12     no node is needed for this, nor for the next two
-  strandline produce orders lines.txt
-  strandline consume orders --format json --follow
-  strandline doctor s3://bucket/prefix               is this store safe to keep a log in?
+  strandline serve                      a node on ./strandline-data and port 9092
+  strandline serve --store s3://bucket/prefix
+  strandline topic create orders --partitions 12
+  strandline produce orders lines.txt   no node is needed for this,
+  strandline consume orders --follow    nor for this
+  strandline doctor s3://bucket/prefix  is this store safe to keep a log in?
 
-A store is s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, file:///folder or memory:";
+A store is s3://bucket/prefix, gs://bucket/prefix, az://container/prefix,
+file:///folder or memory:. Credentials come from the environment, as for the
+tools of each cloud: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and so on.";
 
 /// A Kafka-compatible log that lives in object storage
 #[derive(Debug, Parser)]
@@ -42,11 +46,25 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// Form of the log on standard error
-    #[arg(long, global = true, env = "STRANDLINE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        env = "STRANDLINE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = LOGS,
+    )]
     pub(crate) log_format: Format,
     /// What is logged: off, error, warn, info, debug, or a filter such as info,strandline_core=debug
     /// [default: info for serve, else off]
-    #[arg(long, global = true, env = "STRANDLINE_LOG_LEVEL", value_name = "LEVEL", value_parser = log_level)]
+    #[arg(
+        long,
+        global = true,
+        env = "STRANDLINE_LOG_LEVEL",
+        value_name = "LEVEL",
+        value_parser = log_level,
+        help_heading = LOGS,
+    )]
     pub(crate) log_level: Option<String>,
 }
 
@@ -73,18 +91,26 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct StoreArg {
     /// The store: s3://bucket/prefix, gs://, az://, file:///folder or memory:
-    #[arg(long = "store", env = "STRANDLINE_STORE", value_name = "URL", default_value = DEFAULT_STORE, global = true)]
+    #[arg(
+        long = "store",
+        env = "STRANDLINE_STORE",
+        value_name = "URL",
+        default_value = DEFAULT_STORE,
+        global = true,
+    )]
     pub(crate) url: String,
 }
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
   strandline serve
-  strandline serve --store s3://bucket/prefix --kafka 0.0.0.0:9092 --advertise broker.example.net:9092
-  AWS_ENDPOINT_URL=http://127.0.0.1:9000 strandline serve --store s3://bucket/prefix
+  strandline serve --store s3://bucket/prefix --kafka 0.0.0.0:9092
+  AWS_ENDPOINT_URL=http://127.0.0.1:9000 strandline serve --store s3://bucket/log
 
-Nodes on the same store are one cluster; give each its own --node-id. SIGTERM and Ctrl-C flush, answer what is in
-flight and end the node within 10 seconds; a second one ends it at once. Nothing acknowledged is ever lost.";
+Nodes on the same store are one cluster; give each its own --node-id.
+
+SIGTERM and Ctrl-C flush, answer what is in flight and end the node within 10
+seconds; a second one ends it at once. Nothing acknowledged is lost either way.";
 
 /// `serve`
 #[derive(Debug, Args)]
@@ -93,7 +119,13 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) store: StoreArg,
     /// Where Kafka clients connect
-    #[arg(long, env = "STRANDLINE_KAFKA", value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = socket)]
+    #[arg(
+        long,
+        env = "STRANDLINE_KAFKA",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:9092",
+        value_parser = socket,
+    )]
     pub(crate) kafka: SocketAddr,
     /// What Kafka clients are told to connect to [default: the address that they have just used]
     #[arg(long, env = "STRANDLINE_ADVERTISE", value_name = "HOST:PORT")]
@@ -102,29 +134,53 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "STRANDLINE_HTTP", value_name = "HOST:PORT", default_value = "127.0.0.1:9080")]
     pub(crate) http: HttpAddress,
     /// The number of this node, different on every node of a store
-    #[arg(long, env = "STRANDLINE_NODE_ID", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1 << 30))]
+    #[arg(
+        long,
+        env = "STRANDLINE_NODE_ID",
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(i32).range(1..=1 << 30),
+    )]
     pub(crate) node_id: i32,
     /// The availability zone of this node, as Kafka clients see it
     #[arg(long, env = "STRANDLINE_RACK", value_name = "NAME")]
     pub(crate) rack: Option<String>,
-    /// Memory for caches: half for what was written last, half for older data
-    #[arg(long, env = "STRANDLINE_CACHE_BYTES", value_name = "BYTES", default_value = "96MiB", value_parser = units::bytes)]
+    /// Memory for caches: a third for what was written last, the rest for older data
+    #[arg(
+        long,
+        env = "STRANDLINE_CACHE_BYTES",
+        value_name = "BYTES",
+        default_value = "192MiB",
+        value_parser = units::bytes,
+    )]
     pub(crate) cache_bytes: usize,
     /// Time between two paid flushes when traffic is steady; 0: as soon as the pipeline allows
     /// [default: 100ms on stores that charge for requests, else 0]
     #[arg(long, env = "STRANDLINE_FLUSH_INTERVAL", value_name = "TIME", value_parser = units::duration)]
     pub(crate) flush_interval: Option<Duration>,
     /// A flush up to this size is one object; a larger one is several
-    #[arg(long, env = "STRANDLINE_INLINE_MAX", value_name = "BYTES", default_value = "1MiB", value_parser = inline_max)]
+    #[arg(
+        long,
+        env = "STRANDLINE_INLINE_MAX",
+        value_name = "BYTES",
+        default_value = "1MiB",
+        value_parser = inline_max,
+    )]
     pub(crate) inline_max: usize,
     /// Where a large flush is cut into objects that are uploaded side by side
-    #[arg(long, env = "STRANDLINE_SEGMENT_BYTES", value_name = "BYTES", default_value = "8MiB", value_parser = segment_bytes)]
+    #[arg(
+        long,
+        env = "STRANDLINE_SEGMENT_BYTES",
+        value_name = "BYTES",
+        default_value = "8MiB",
+        value_parser = segment_bytes,
+    )]
     pub(crate) segment_bytes: usize,
 }
 
 const TOPIC_EXAMPLES: &str = "\
 Examples:
-  strandline topic create orders --partitions 12 --config retention.ms=604800000
+  strandline topic create orders --partitions 12 --config max.message.bytes=4194304
   strandline topic list --store s3://bucket/prefix
   strandline topic describe orders --format json
   strandline topic delete orders --yes";
@@ -150,9 +206,14 @@ pub(crate) enum TopicCommand {
         /// Name: letters, digits, `.`, `_` and `-`
         name: String,
         /// How many partitions; it cannot be changed later
-        #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_PARTITIONS, value_parser = partitions())]
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = limits::DEFAULT_PARTITIONS,
+            value_parser = partitions(),
+        )]
         partitions: u32,
-        /// A topic config such as max.message.bytes=4194304; may be given several times
+        /// A config of the topic; may be given several times
         #[arg(long = "config", value_name = "KEY=VALUE", value_parser = key_value)]
         configs: Vec<(String, String)>,
     },
@@ -179,8 +240,9 @@ Examples:
   journalctl -f | strandline produce journal --store s3://bucket/prefix
   printf 'k1:v1\\nk2:v2\\n' | strandline produce orders --key-separator :
 
-One record a line. Records of one key go to one partition, the one that Kafka's own clients choose; records without a
-key fill one partition after the other, a batch each. What is written is there once, also after a retry.";
+One record a line. Records of one key go to one partition, the one that Kafka's
+own clients choose; records without a key fill one partition after the other,
+a batch each. What is written is there once, also after a retry.";
 
 /// `produce`
 #[derive(Debug, Args)]
@@ -213,8 +275,8 @@ Examples:
   strandline consume orders --offset latest --follow --store s3://bucket/prefix
   strandline consume orders --partition 3 --offset 1000 --max-records 10
 
-Reads up to what was there when it started, unless it follows. The order is that of each partition; several partitions
-take turns.";
+Reads up to what was there when it started, unless it follows. The order is that
+of each partition; several partitions take turns.";
 
 /// `consume`
 #[derive(Debug, Args)]
@@ -250,8 +312,9 @@ Examples:
   strandline bench --store file:/mnt/disk --seconds 5 --runs 1 --format json
   strandline bench --store memory: --start-commits 100000
 
-Everything happens in a folder bench-<ulid> below the store, which is removed afterwards. On a store that charges for
-requests this costs money: the table ends with how much.";
+Everything happens in a folder bench-<ulid> below the store, which is removed
+afterwards. On a store that charges for requests this costs money: the last line
+says how much.";
 
 /// `bench`
 #[derive(Debug, Args)]
@@ -260,7 +323,12 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) store: StoreArg,
     /// Length of each measurement
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=600),
+    )]
     pub(crate) seconds: u32,
     /// Runs; the figures are their medians
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
@@ -272,7 +340,12 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = partitions())]
     pub(crate) partitions: u32,
     /// Records a second while the time to an acknowledgement is measured
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=100_000),
+    )]
     pub(crate) rate: u32,
     /// Only this: write so many small commits, then measure how long a node takes to start on them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
@@ -290,7 +363,8 @@ Examples:
   strandline doctor s3://bucket/prefix
   strandline doctor file:/mnt/share/log && echo safe
 
-Writes, reads, lists and deletes one small object below the prefix. The exit code is 0 if the store is safe, else 1.";
+Writes, reads, lists and deletes one small object below the prefix. The exit
+code is 0 if the store is safe, else 1.";
 
 /// `doctor`
 #[derive(Debug, Args)]
@@ -303,7 +377,7 @@ pub(crate) struct DoctorArgs {
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:
-  strandline inspect s3://bucket/prefix                  what is there, by folder
+  strandline inspect s3://bucket/prefix      what is there, by folder
   strandline inspect file:./strandline-data journal/00000000000000000001
   strandline inspect file:./strandline-data checkpoint/latest";
 
@@ -383,7 +457,8 @@ impl FromStr for HttpAddress {
 }
 
 fn socket(text: &str) -> Result<SocketAddr, String> {
-    let found = text.to_socket_addrs().map_err(|e| format!("{e}; write HOST:PORT, such as 127.0.0.1:9092"))?;
+    let found =
+        text.to_socket_addrs().map_err(|e| format!("{e}; write HOST:PORT, such as 127.0.0.1:9092"))?;
     found.into_iter().next().ok_or_else(|| "this name has no address".to_owned())
 }
 
@@ -408,7 +483,11 @@ fn within(text: &str, least: usize, most: usize) -> Result<usize, String> {
     if (least..=most).contains(&bytes) {
         return Ok(bytes);
     }
-    Err(format!("it must lie between {} and {}", units::show_bytes(least as u64), units::show_bytes(most as u64)))
+    Err(format!(
+        "it must lie between {} and {}",
+        units::show_bytes(least as u64),
+        units::show_bytes(most as u64)
+    ))
 }
 
 fn partitions() -> clap::builder::RangedI64ValueParser<u32> {

@@ -1,7 +1,7 @@
 //! The record batches in what a reader gave: one by one, with their place in the partition.
 //!
 //! Must not know topics or what is done with records. A reader's answer starts with the batch that holds the offset
-//! asked for and holds whole batches only.
+//! asked for, holds whole batches only, and has their checksums behind it.
 
 use bytes::Bytes;
 use strandline_core::record::{BadBatch, BatchHeader};

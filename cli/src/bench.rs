@@ -4,19 +4,19 @@
 //! its own below it. Must not know how the log works: everything is measured through the doors that a user has. Figures
 //! of the log stand beside the raw ones of the same run, since stores differ and change from minute to minute.
 
-mod raw;
 mod log;
 mod start;
+mod raw;
 mod report;
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use futures_util::stream;
+use std::time::Duration;
 use strandline_core::env::Env;
+use strandline_core::limits;
 use strandline_core::manifest::{Journal, journal};
 use strandline_core::store::Store;
-use strandline_core::limits;
-use std::time::Duration;
 
 use crate::args::BenchArgs;
 use crate::connect;
@@ -46,7 +46,9 @@ pub(crate) async fn run(args: BenchArgs) -> Result<()> {
     if args.keep {
         output::note(&format!("what was written is kept in {scratch}"));
     } else {
-        clean(&scratch, &whole).await.with_context(|| format!("cannot remove what was written; delete {scratch} by hand"))?;
+        clean(&scratch, &whole)
+            .await
+            .with_context(|| format!("cannot remove what was written; delete {scratch} by hand"))?;
     }
     report::say(&measured?, &args, &whole, spent)
 }
@@ -90,13 +92,18 @@ async fn measure_once(args: &BenchArgs, store: &Store, progress: &Progress) -> R
     };
     raw::measure(store, span, &mut figures, &step).await.context("measuring the store itself failed")?;
 
-    let options = journal::Options { tail_bytes: limits::CACHE_BYTES_DEFAULT / 2 };
+    let options = journal::Options::of_cache(limits::CACHE_BYTES_DEFAULT);
     let journal = Journal::open(store.clone(), options).await?;
     let topic = match journal.create_topic("bench", args.partitions, Default::default()).await? {
         Ok(topic) => topic,
         Err(void) => bail!("cannot create a topic: {void}"),
     };
-    let bench = log::Bench { journal: journal.clone(), topic, partitions: args.partitions, record_bytes: args.record_bytes };
+    let bench = log::Bench {
+        journal: journal.clone(),
+        topic,
+        partitions: args.partitions,
+        record_bytes: args.record_bytes,
+    };
     step("time to an acknowledgement");
     bench.acks(args.rate, span, &mut figures).await.context("measuring acknowledgements failed")?;
     step("producing");
@@ -126,7 +133,9 @@ async fn clean(url: &str, store: &Store) -> Result<()> {
     }
     match connect::folder(url).filter(|folder| folder.exists()) {
         // Only folders are left in it.
-        Some(folder) => std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display())),
+        Some(folder) => {
+            std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))
+        }
         None => Ok(()),
     }
 }

@@ -65,7 +65,9 @@ pub(crate) async fn has_cluster(store: &Store) -> Result<bool> {
         match store.get_once(paths::CLUSTER, FIRST_REQUEST).await {
             Ok(_) => return Ok(true),
             Err(Error::NotFound(_)) => return bucket_is_there(store).await.map(|()| false),
-            Err(error @ (Error::Unavailable { .. } | Error::Unknown(_))) if tried < FIRST_REQUEST_ATTEMPTS => {
+            Err(error @ (Error::Unavailable { .. } | Error::Unknown(_)))
+                if tried < FIRST_REQUEST_ATTEMPTS =>
+            {
                 let error = output::plain(&error.to_string());
                 tracing::info!(error, tried, "the store does not answer, trying again");
                 tokio::time::sleep(FIRST_REQUEST_PAUSE).await;
@@ -92,10 +94,14 @@ fn explain(store: &Store, error: Error) -> anyhow::Error {
         Error::Unavailable { source, .. } => {
             let cause = root_cause(&*source);
             if cause.contains("URL scheme is not allowed") {
-                return anyhow!("cannot reach the store {store}: its endpoint has no TLS; use https://, or set AWS_ALLOW_HTTP=true");
+                return anyhow!(
+                    "cannot reach the store {store}: its endpoint has no TLS; use https://, or set AWS_ALLOW_HTTP=true"
+                );
             }
             let look_at = match has_no_credentials(store) {
-                true => "no credentials are set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then check the network",
+                true => {
+                    "no credentials are set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then check the network"
+                }
                 false => "check the endpoint (AWS_ENDPOINT_URL), the region, the credentials and the network",
             };
             anyhow!("cannot reach the store {store}; {look_at}: {cause}")

@@ -26,7 +26,7 @@ use print::Printer;
 const PARTITION_BYTES: usize = 2 * 1_024 * 1_024;
 const ROUND_BYTES: usize = 24 * 1_024 * 1_024;
 /// Rounds that may wait to be printed.
-const ROUNDS_WAITING: usize = 2;
+const ROUNDS_WAITING: usize = 1;
 /// How long one look for new records lasts.
 const FOLLOW_WAIT: Duration = Duration::from_secs(5);
 /// A store that does not answer is asked again, so often and after such a pause.
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<()> {
     let nothing = || anyhow!("there is no topic {} in {}", args.topic, connect::shown(&args.store.url));
     let journal = connect::open_existing(&args.store.url).await?.ok_or_else(nothing)?;
     let topic = journal.view(|m| m.topic_named(&args.topic).map(|topic| topic.id)).ok_or_else(nothing)?;
-    let reader = Reader::start(journal.clone(), Config::with_cache(CACHE_BYTES));
+    let reader = Reader::start(journal.clone(), Config::of_cache(CACHE_BYTES));
     let positions = positions(&args, &journal, &reader, topic).await?;
     let watched = !std::io::stdout().is_terminal();
     let total = total(&args, &positions);
@@ -93,14 +93,25 @@ fn total(args: &ConsumeArgs, positions: &[Position]) -> Option<u64> {
 }
 
 /// Where each partition starts and ends.
-async fn positions(args: &ConsumeArgs, journal: &Journal, reader: &Reader, topic: Uuid) -> Result<Vec<Position>> {
+async fn positions(
+    args: &ConsumeArgs,
+    journal: &Journal,
+    reader: &Reader,
+    topic: Uuid,
+) -> Result<Vec<Position>> {
     let bounds: Vec<(u32, i64, i64)> = journal.view(|manifest| {
         let partitions = manifest.topic(&topic).map(|topic| topic.partitions.iter()).into_iter().flatten();
         (0..).zip(partitions).map(|(number, p)| (number, p.log_start, p.high_watermark)).collect()
     });
-    let wanted: Vec<_> = bounds.iter().filter(|(number, ..)| args.partition.is_none_or(|p| p == *number)).collect();
+    let wanted: Vec<_> =
+        bounds.iter().filter(|(number, ..)| args.partition.is_none_or(|p| p == *number)).collect();
     if wanted.is_empty() {
-        bail!("{} has no partition {}: it has {}, counted from 0", args.topic, args.partition.unwrap_or(0), bounds.len());
+        bail!(
+            "{} has no partition {}: it has {}, counted from 0",
+            args.topic,
+            args.partition.unwrap_or(0),
+            bounds.len()
+        );
     }
     if let Start::Offset(offset) = args.offset
         && wanted.iter().all(|(_, _, end)| offset > *end)

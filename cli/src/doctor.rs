@@ -25,11 +25,16 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<()> {
     }
     let failed = findings.iter().filter(|finding| finding.outcome.is_err()).count();
     if failed > 0 {
-        bail!("{store} is NOT safe to keep a log in: {failed} of {} rules do not hold, see above; use another store", findings.len());
+        bail!(
+            "{store} is NOT safe to keep a log in: {failed} of {} rules do not hold, see above; use another store",
+            findings.len()
+        );
     }
     output::say(&format!("{store} is safe to keep a log in."))?;
     if !has_cluster {
-        return output::say("There is no cluster there yet; the first node or command that writes makes one.");
+        return output::say(
+            "There is no cluster there yet; the first node or command that writes makes one.",
+        );
     }
     output::say(&cluster(store).await?)
 }

@@ -49,8 +49,12 @@ pub(crate) async fn run(args: InspectArgs) -> Result<()> {
 /// The format version in `strandline.json`.
 pub(crate) async fn cluster_format(store: &Store) -> Result<u64> {
     let body = store.get(paths::CLUSTER).await?.to_bytes();
-    let cluster: Value = serde_json::from_slice(&body).with_context(|| format!("{} is damaged", paths::CLUSTER))?;
-    cluster.get("format").and_then(Value::as_u64).with_context(|| format!("{} is damaged: it has no format", paths::CLUSTER))
+    let cluster: Value =
+        serde_json::from_slice(&body).with_context(|| format!("{} is damaged", paths::CLUSTER))?;
+    cluster
+        .get("format")
+        .and_then(Value::as_u64)
+        .with_context(|| format!("{} is damaged: it has no format", paths::CLUSTER))
 }
 
 /// What is in one folder.
@@ -115,7 +119,10 @@ async fn object(store: &Store, key: &str) -> Result<Value> {
         Ok(shown) => shapes::join(&mut whole, shown),
         Err(error) => {
             let size = body.len();
-            shapes::join(&mut whole, json!({ "damaged": error.to_string(), "bytes": size, "starts_with": hex(&body) }));
+            shapes::join(
+                &mut whole,
+                json!({ "damaged": error.to_string(), "bytes": size, "starts_with": hex(&body) }),
+            );
         }
     }
     Ok(whole)

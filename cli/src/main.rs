@@ -41,7 +41,8 @@ fn main() -> ExitCode {
 
 fn with_runtime(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the threads of the program; raise the limit of processes (ulimit -u)")?;
+    let runtime = runtime
+        .context("cannot start the threads of the program; raise the limit of processes (ulimit -u)")?;
     let result = runtime.block_on(run(cli));
     // A thread that waits for a line of standard input would hold up a slower end.
     runtime.shutdown_background();

@@ -12,9 +12,9 @@ use serde::Serialize;
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Lines and tables to look at
+    // Plain comments, since the help would show others at every flag. Lines and tables:
     Text,
-    /// One JSON value, or one a line
+    // One value, or one a line:
     Json,
 }
 
@@ -42,7 +42,9 @@ pub(crate) fn note(text: &str) {
 /// Lines on standard output.
 pub(crate) fn say(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()).context("cannot write to standard output")
+    writeln!(out, "{}", text.trim_end_matches('\n'))
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
 }
 
 /// A value as indented JSON on standard output.
@@ -63,7 +65,8 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         .iter()
         .enumerate()
         .map(|(at, title)| {
-            let width = column(at).map(|cell| cell.chars().count()).max().unwrap_or(0).max(title.chars().count());
+            let width =
+                column(at).map(|cell| cell.chars().count()).max().unwrap_or(0).max(title.chars().count());
             (width, !rows.is_empty() && column(at).all(|cell| is_number(cell)))
         })
         .collect();
@@ -104,7 +107,9 @@ pub(crate) fn plain(text: &str) -> String {
     let Some(start) = pages.iter().filter_map(|page| text.find(page)).min() else { return one_line(text) };
     let (before, page) = text.split_at(start);
     let (said, after) = page.split_at(page.rfind('>').map_or(page.len(), |end| end + 1));
-    let said = element(said, "Message").or_else(|| element(said, "title")).unwrap_or("the store sent a page of its own");
+    let said = element(said, "Message")
+        .or_else(|| element(said, "title"))
+        .unwrap_or("the store sent a page of its own");
     one_line(&format!("{before}{said}{after}"))
 }
 
@@ -122,7 +127,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(broken)
-            || cause.downcast_ref::<serde_json::Error>().is_some_and(|e| e.io_error_kind() == Some(io::ErrorKind::BrokenPipe))
+            || cause
+                .downcast_ref::<serde_json::Error>()
+                .is_some_and(|e| e.io_error_kind() == Some(io::ErrorKind::BrokenPipe))
     })
 }
 
@@ -160,6 +167,9 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let rows = [vec!["orders".to_owned(), "12".to_owned()], vec!["a".to_owned(), "3".to_owned()]];
-        assert_eq!(table(&["NAME", "PARTITIONS"], &rows), "NAME    PARTITIONS\norders          12\na                3");
+        assert_eq!(
+            table(&["NAME", "PARTITIONS"], &rows),
+            "NAME    PARTITIONS\norders          12\na                3"
+        );
     }
 }

@@ -5,8 +5,8 @@
 //! Kafka's protocol. Each record is there once when the command ends well: batches carry a producer id and sequence
 //! numbers, and are sent again until their outcome is known.
 
-mod batcher;
 mod lane;
+mod batcher;
 mod partitioner;
 
 use std::collections::HashMap;
@@ -63,11 +63,11 @@ pub(crate) async fn run(args: ProduceArgs) -> Result<()> {
     let produced = produce(&args, input, &journal, &target, &tally).await;
     journal.close().await;
     tally.progress.clear();
-    let said = summary(&target, &tally, before.since());
-    match produced {
-        Ok(()) => output::note(&said),
-        Err(error) => return Err(error.context(format!("stopped early, {said}"))),
+    if let Err(error) = produced {
+        let records = show_counted(tally.records(), "record");
+        bail!("{}; {records} ({}) were appended before", output::sentence(&error), show_bytes(tally.bytes()));
     }
+    output::note(&summary(&target, &tally, before.since()));
     Ok(())
 }
 

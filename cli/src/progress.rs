@@ -25,8 +25,8 @@ impl Progress {
     /// Counts records.
     pub(crate) fn records(total: Option<u64>, shown: bool) -> Progress {
         let template = match total {
-            Some(_) => "{bar:30} {human_pos}/{human_len} records  {per_sec}  {msg}  {eta} left",
-            None => "{spinner} {human_pos} records  {per_sec}  {msg}  {elapsed}",
+            Some(_) => "{bar:30} {human_pos}/{human_len} records  {msg}  {eta} left",
+            None => "{spinner} {human_pos} records  {msg}  {elapsed}",
         };
         Progress::new(total, template, shown)
     }
@@ -67,9 +67,7 @@ impl Progress {
     pub(crate) fn clear(&self) {
         self.0.finish_and_clear();
     }
-}
 
-impl Progress {
     /// Seconds since it began.
     pub(crate) fn seconds(&self) -> f64 {
         self.0.elapsed().as_secs_f64()

@@ -24,7 +24,11 @@ impl Requests {
         let mut sum = Requests { dollars: metrics::COST_TOTAL.get(), ..Requests::default() };
         for family in metrics::REQUESTS.collect() {
             for counter in family.get_metric() {
-                let kind = counter.get_label().iter().find(|label| label.name() == "kind").map(|label| label.value());
+                let kind = counter
+                    .get_label()
+                    .iter()
+                    .find(|label| label.name() == "kind")
+                    .map(|label| label.value());
                 let count = counter.get_counter().get_value() as u64;
                 match kind {
                     Some("put") => sum.puts += count,

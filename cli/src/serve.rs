@@ -12,7 +12,7 @@ use strandline_ingest as ingest;
 use strandline_reader as reader;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use crate::args::{LogArgs, ServeArgs};
 use crate::connect;
@@ -37,14 +37,12 @@ pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
         segment_bytes: args.segment_bytes,
         ..ingest::Config::default()
     };
-    // Half of the memory for what was written last, half for older data.
-    let half = args.cache_bytes / 2;
     let journal = tokio::select! {
-        opened = connect::open(store, journal::Options { tail_bytes: half }) => opened?,
+        opened = connect::open(store, journal::Options::of_cache(args.cache_bytes)) => opened?,
         () = signals.first() => return Ok(()),
     };
     let ingest = ingest::Ingest::start(journal.clone(), ingest_config);
-    let reader = reader::Reader::start(journal.clone(), reader::Config::with_cache(half));
+    let reader = reader::Reader::start(journal.clone(), reader::Config::of_cache(args.cache_bytes));
     let bound = gateway::Gateway::bind(gateway_config, journal.clone(), ingest.clone(), reader).await?;
     announce(&bound, &journal, logs);
 
@@ -56,16 +54,19 @@ pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
         let _ = begun.send(Instant::now());
         tokio::spawn(signals.exit_on_second());
     };
-    let served = bound.serve(shutdown).await;
-    let since = begins.await.unwrap_or_else(|_| Instant::now());
-    let flushed = timeout_at(since + END, async {
+    let serve_and_flush = async {
+        let served = bound.serve(shutdown).await;
         ingest.close().await;
         journal.close().await;
-    });
-    let flushed = flushed.await;
-    served.context("the node stopped serving")?;
-    if flushed.is_err() {
-        bail!("the store did not answer within 10 s of the signal: what was acknowledged is safe, what was not may be missing");
+        served
+    };
+    let too_late = async {
+        let since = begins.await.unwrap_or_else(|_| Instant::now());
+        sleep_until(since + END).await;
+    };
+    tokio::select! {
+        served = serve_and_flush => served.context("the node stopped serving")?,
+        () = too_late => bail!("the store did not answer within 10 s of the signal: what was acknowledged is safe, what was not may be missing"),
     }
     tracing::info!("stopped");
     Ok(())
@@ -74,12 +75,14 @@ pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
 /// One friendly line: the node serves from here on.
 fn announce(gateway: &gateway::Gateway, journal: &journal::Journal, logs: &LogArgs) {
     let (store, cluster, kafka) = (journal.store(), journal.cluster_id(), gateway.kafka_addr());
-    let http = gateway.http_addr().map_or_else(|| "off".to_owned(), |address| address.to_string());
+    let http = gateway.http_addr().map_or_else(|| "off".to_owned(), |address| format!("on {address}"));
     match logs.log_format {
         // A log of JSON objects stays one.
-        Format::Json => tracing::info!(%store, cluster, %kafka, http, "serving"),
+        Format::Json => tracing::info!(%store, cluster, %kafka, http, "started"),
         Format::Text => {
-            output::note(&format!("strandline serves {store}: Kafka on {kafka}, HTTP on {http}, cluster {cluster}"));
+            output::note(&format!(
+                "strandline serves {store}: Kafka on {kafka}, HTTP {http}, cluster {cluster}"
+            ));
         }
     }
 }
@@ -93,7 +96,10 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Signals> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     async fn first(&mut self) {

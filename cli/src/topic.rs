@@ -17,14 +17,22 @@ use crate::units::{show_bytes, show_count, show_counted};
 pub(crate) async fn run(args: TopicArgs) -> Result<()> {
     let (url, format) = (args.store.url.as_str(), args.format);
     match args.command {
-        TopicCommand::Create { name, partitions, configs } => create(url, format, &name, partitions, configs).await,
+        TopicCommand::Create { name, partitions, configs } => {
+            create(url, format, &name, partitions, configs).await
+        }
         TopicCommand::List => list(url, format).await,
         TopicCommand::Describe { name } => describe(url, format, &name).await,
         TopicCommand::Delete { name, yes } => delete(url, format, &name, yes).await,
     }
 }
 
-async fn create(url: &str, format: Format, name: &str, partitions: u32, configs: Vec<(String, String)>) -> Result<()> {
+async fn create(
+    url: &str,
+    format: Format,
+    name: &str,
+    partitions: u32,
+    configs: Vec<(String, String)>,
+) -> Result<()> {
     if !validate_topic_name(name) {
         bail!("cannot create the topic {name}: {}", Void::InvalidTopicName);
     }
@@ -36,8 +44,12 @@ async fn create(url: &str, format: Format, name: &str, partitions: u32, configs:
         Err(void) => bail!("cannot create the topic {name}: {void}"),
     };
     match format {
-        Format::Text => output::say(&format!("created {name} with {}", show_counted(u64::from(partitions), "partition"))),
-        Format::Json => output::say_json(&json!({ "name": name, "id": id.to_string(), "partitions": partitions })),
+        Format::Text => {
+            output::say(&format!("created {name} with {}", show_counted(u64::from(partitions), "partition")))
+        }
+        Format::Json => {
+            output::say_json(&json!({ "name": name, "id": id.to_string(), "partitions": partitions }))
+        }
     }
 }
 
@@ -109,16 +121,21 @@ async fn describe(url: &str, format: Format, name: &str) -> Result<()> {
 }
 
 fn describe_json(topic: &Topic) -> Value {
-    let partitions: Vec<_> = topic.partitions.iter().enumerate().map(|(number, partition)| {
-        json!({
-            "partition": number,
-            "log_start": partition.log_start,
-            "high_watermark": partition.high_watermark,
-            "records": records(partition),
-            "bytes": bytes(partition),
-            "extents": partition.extents.len(),
+    let partitions: Vec<_> = topic
+        .partitions
+        .iter()
+        .enumerate()
+        .map(|(number, partition)| {
+            json!({
+                "partition": number,
+                "log_start": partition.log_start,
+                "high_watermark": partition.high_watermark,
+                "records": records(partition),
+                "bytes": bytes(partition),
+                "extents": partition.extents.len(),
+            })
         })
-    }).collect();
+        .collect();
     json!({ "name": topic.name, "id": topic.id.to_string(), "config": topic.configs, "partitions": partitions })
 }
 
@@ -154,7 +171,9 @@ async fn delete(url: &str, format: Format, name: &str, yes: bool) -> Result<()> 
     }
     match format {
         Format::Text => output::say(&format!("deleted {name} with {records}")),
-        Format::Json => output::say_json(&json!({ "name": name, "id": topic.id.to_string(), "deleted": true })),
+        Format::Json => {
+            output::say_json(&json!({ "name": name, "id": topic.id.to_string(), "deleted": true }))
+        }
     }
 }
 

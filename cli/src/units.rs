@@ -18,7 +18,8 @@ const SIZES: [(&str, u64); 12] = [
     ("G", 1 << 30),
     ("B", 1),
 ];
-const SPANS: [(&str, f64); 6] = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("m", 60.0), ("h", 3_600.0)];
+const SPANS: [(&str, f64); 6] =
+    [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("m", 60.0), ("h", 3_600.0)];
 /// A year: longer than anything that is waited for here.
 const LONGEST_SECONDS: f64 = 31_536_000.0;
 
@@ -114,7 +115,13 @@ pub(crate) fn show_counted(count: u64, what: &str) -> String {
 
 /// Dollars with as many digits as it takes to see something.
 pub(crate) fn show_dollars(dollars: f64) -> String {
-    if dollars == 0.0 { "$0".to_owned() } else if dollars >= 0.01 { format!("${dollars:.2}") } else { format!("${dollars:.6}") }
+    if dollars == 0.0 {
+        "$0".to_owned()
+    } else if dollars >= 0.01 {
+        format!("${dollars:.2}")
+    } else {
+        format!("${dollars:.6}")
+    }
 }
 
 #[cfg(test)]
@@ -143,9 +150,14 @@ mod tests {
 
     #[test]
     fn durations_are_read() {
-        for (text, expected) in
-            [("0", 0), ("100ms", 100_000), ("250us", 250), ("1.5s", 1_500_000), ("2min", 120_000_000), ("0s", 0)]
-        {
+        for (text, expected) in [
+            ("0", 0),
+            ("100ms", 100_000),
+            ("250us", 250),
+            ("1.5s", 1_500_000),
+            ("2min", 120_000_000),
+            ("0s", 0),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_micros(expected)), "{text}");
         }
         for text in ["", "soon", "100", "-1s", "1d", "1e9h", "999999999h", "."] {

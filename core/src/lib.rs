@@ -13,7 +13,7 @@
 //! - [`object`]: the frame that every object of ours starts with
 //! - [`rope`]: bytes in several pieces that are never joined
 //! - [`paths`]: the keys of the bucket
-//! - [`env`]: the clock and the dice, the only door to both
+//! - [`mod@env`]: the clock and the dice, the only door to both
 //! - [`metrics`]: the figures of this crate
 //! - [`error`]: what can go wrong, sorted by what the caller must do
 //! - [`limits`]: every bound, in one place

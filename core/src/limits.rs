@@ -46,7 +46,9 @@ pub const FLUSH_INTERVAL_DEFAULT: Duration = Duration::from_millis(100);
 /// Flushes that may go out at once after a quiet time.
 pub const FLUSH_BURST: u32 = 8;
 /// Bytes that the caches of a node hold, the tail's and the history's together.
-pub const CACHE_BYTES_DEFAULT: usize = 96 * MIB;
+pub const CACHE_BYTES_DEFAULT: usize = 192 * MIB;
+/// One part in so many of the cache is the tail's, the rest the history's.
+pub const TAIL_PART: usize = 3;
 
 /// Changes of one commit.
 pub const MAX_CHANGES_PER_COMMIT: usize = 20_000;

@@ -107,3 +107,6 @@ fn without_bucket(store: &Store, error: Error) -> Error {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,3 +122,6 @@ pub fn read_header(key: &str, bytes: &[u8]) -> Result<(Ulid, Vec<Run>)> {
     }
     Ok((id, runs))
 }
+
+#[cfg(test)]
+mod tests;

@@ -384,3 +384,6 @@ fn no_answer(action: &'static str, key: &str, elapsed: tokio::time::error::Elaps
 fn unavailable(action: &'static str, key: &str, error: object_store::Error) -> Error {
     Error::Unavailable { action, key: key.to_owned(), source: Arc::new(error) }
 }
+
+#[cfg(test)]
+mod tests;

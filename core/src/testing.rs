@@ -5,7 +5,7 @@
 
 mod faulty;
 
-pub(crate) use faulty::{Faulty, Gate, PutFault, Rates, contents};
+pub(crate) use faulty::{Faulty, Flaw, Gate, PutFault, Rates, contents};
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -132,7 +132,8 @@ fn log(end: &End) {
         End::Read(ReadError::Truncated) => ("truncated", true),
         End::Read(ReadError::Slow) | End::Write(WriteError::Stalled) => ("slow", true),
         End::Decode(_) => ("malformed", true),
-        End::Drain => ("drain", true),
+        // A consumer that leaves in the middle of a long poll is the rule, not a fault.
+        End::Drain => ("drain", false),
         End::Write(WriteError::Reply(_)) => {
             metrics::CONNECTIONS_CLOSED.with_label_values(&["internal"]).inc();
             return error!(error = %end, "connection closed because of a fault of ours; please report this");

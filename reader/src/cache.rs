@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use crate::metrics;
 
 /// Bytes of a block: large enough that a scan makes few requests, small enough that a lookup reads little in vain.
-const BLOCK_BYTES: u64 = limits::MIB as u64;
+const BLOCK_BYTES: u64 = 2 * limits::MIB as u64;
 /// The most that is fetched ahead of one pull.
 const READ_AHEAD_BYTES: u64 = 32 * limits::MIB as u64;
 /// Blocks fetched ahead side by side.
@@ -53,11 +53,11 @@ impl Cache {
     }
 
     /// How far ahead of a pull over so many partitions to read, each, so that nothing is pushed out before it is used:
-    /// half the cache, less what lies beside the wanted bytes in the first and the last block of each partition.
+    /// half the cache, less what lies beside the wanted bytes in the blocks at both ends, about one block a partition.
     pub(crate) fn ahead_bytes(&self, partitions: usize) -> usize {
         let partitions = partitions.max(1);
         let half = self.blocks.policy().max_capacity().unwrap_or(0) / 2;
-        let beside = 2 * BLOCK_BYTES * partitions as u64;
+        let beside = BLOCK_BYTES * partitions as u64;
         half.saturating_sub(beside).min(READ_AHEAD_BYTES) as usize / partitions
     }
 

@@ -164,7 +164,10 @@ async fn a_scan_reads_each_block_once() {
         append.unwrap();
     }
     let journal = Journal::open(writer.store.store(), Options { tail_bytes: 0 }).await.unwrap();
-    let reader = Reader::start(journal, strandline_reader::Config::of_cache(96 * MIB));
+    let reader = Reader::start(
+        journal,
+        strandline_reader::Config::of_cache(strandline_core::limits::CACHE_BYTES_DEFAULT),
+    );
     let before = writer.store.count("get segment");
     let mut offsets = [0_i64; 12];
     while offsets.iter().any(|offset| *offset < 40) {

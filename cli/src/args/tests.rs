@@ -43,7 +43,10 @@ fn serve_flags_are_read() {
     );
     assert_eq!(args.advertise, Some(HostPort("::1".to_owned(), 7)));
     assert_eq!(args.http, HttpAddress(None));
-    assert_eq!((args.node_id, args.cache_bytes, args.inline_max, args.segment_bytes), (1 << 30, 1 << 20, 0, 1 << 16));
+    assert_eq!(
+        (args.node_id, args.cache_bytes, args.inline_max, args.segment_bytes),
+        (1 << 30, 1 << 20, 0, 1 << 16)
+    );
     assert_eq!(args.flush_interval, Some(Duration::ZERO));
 }
 

@@ -18,7 +18,7 @@ use strandline_reader::{self as reader, FetchLimits, FetchPartition, Reader};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
-use super::raw::noise;
+use super::raw::{self, noise};
 use super::report::{Figures, mib_per_second};
 use crate::batches::{self, Batch};
 use crate::connect;
@@ -43,31 +43,39 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// Single records at a low rate, flushed at once.
+    /// Single records at a low rate, flushed at once; between two of them a PUT past the log, to compare with.
     pub(super) async fn acks(&self, rate: u32, span: Duration, figures: &mut Figures) -> Result<()> {
-        let ingest = Ingest::start(self.journal.clone(), Config { flush_interval: Duration::ZERO, ..Config::default() });
+        let ingest = Ingest::start(
+            self.journal.clone(),
+            Config { flush_interval: Duration::ZERO, ..Config::default() },
+        );
         let batch = self.batch(1);
         let until = Instant::now() + span;
-        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / (2 * rate));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut under_way = FuturesUnordered::new();
-        let mut seconds = Vec::new();
-        let mut partition = 0;
+        let (mut appends, mut puts) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let (mut append_seconds, mut put_seconds) = (Vec::new(), Vec::new());
+        let mut count = 0;
         while Instant::now() < until {
             tokio::select! {
                 biased;
-                Some(ended) = under_way.next() => seconds.push(ended?),
+                Some(ended) = appends.next() => append_seconds.push(ended?),
+                Some(ended) = puts.next() => put_seconds.push(ended?),
                 _ = ticks.tick() => {
-                    partition = (partition + 1) % self.partitions;
-                    under_way.push(self.acked(&ingest, partition, batch.clone()));
+                    count += 1;
+                    match count % 2 {
+                        0 => appends.push(self.acked(&ingest, count / 2 % self.partitions, batch.clone())),
+                        _ => puts.push(raw::paced(self.journal.store(), count)),
+                    }
                 }
             }
         }
-        while let Some(ended) = under_way.next().await {
-            seconds.push(ended?);
+        while let Some(ended) = appends.next().await {
+            append_seconds.push(ended?);
         }
         ingest.close().await;
-        figures.latencies("ack", seconds);
+        figures.latencies("ack", append_seconds);
+        figures.latencies("raw_put_paced", put_seconds);
         Ok(())
     }
 
@@ -87,9 +95,10 @@ impl Bench {
 
     /// One reader follows while everything is written at full speed.
     pub(super) async fn tail(&self, span: Duration, figures: &mut Figures) -> Result<()> {
-        let reader = Reader::start(self.journal.clone(), reader::Config::with_cache(CACHE_BYTES_DEFAULT / 2));
+        let reader = Reader::start(self.journal.clone(), reader::Config::of_cache(CACHE_BYTES_DEFAULT));
         let ends = ends(&self.journal, self.topic);
-        let mut positions: Vec<Place> = (0..).zip(ends).map(|(partition, offset)| Place { partition, offset, end: i64::MAX }).collect();
+        let mut positions: Vec<Place> =
+            (0..).zip(ends).map(|(partition, offset)| Place { partition, offset, end: i64::MAX }).collect();
         let begun = Instant::now();
         let follow = async {
             let mut read = 0;
@@ -158,14 +167,21 @@ impl Bench {
 }
 
 /// Everything that is there, by a node that knows nothing yet.
-pub(super) async fn consume_cold(store: &Store, topic: Uuid, partitions: u32, span: Duration, figures: &mut Figures) -> Result<()> {
+pub(super) async fn consume_cold(
+    store: &Store,
+    topic: Uuid,
+    partitions: u32,
+    span: Duration,
+    figures: &mut Figures,
+) -> Result<()> {
     let before = Requests::now();
     let opening = Instant::now();
     let journal = Journal::open(store.clone(), journal::Options::default()).await?;
     figures.set("open_ms", opening.elapsed().as_secs_f64() * 1_000.0);
     let reader = Reader::start(journal.clone(), reader::Config::default());
     let ends = ends(&journal, topic);
-    let mut places: Vec<Place> = (0..partitions).zip(ends).map(|(partition, end)| Place { partition, offset: 0, end }).collect();
+    let mut places: Vec<Place> =
+        (0..partitions).zip(ends).map(|(partition, end)| Place { partition, offset: 0, end }).collect();
     let begun = Instant::now();
     let mut bytes = 0;
     while begun.elapsed() < span {
@@ -202,7 +218,12 @@ fn ends(journal: &Journal, topic: Uuid) -> Vec<i64> {
 async fn fetch(reader: &Reader, topic: Uuid, places: &mut [Place], max_wait: Duration) -> Result<usize> {
     let wanted: Vec<_> = places
         .iter()
-        .map(|place| FetchPartition { topic, partition: place.partition, offset: place.offset, max_bytes: FETCH_PARTITION_BYTES })
+        .map(|place| FetchPartition {
+            topic,
+            partition: place.partition,
+            offset: place.offset,
+            max_bytes: FETCH_PARTITION_BYTES,
+        })
         .collect();
     let answers = reader.fetch(&wanted, FetchLimits { min_bytes: 1, max_bytes: FETCH_BYTES, max_wait }).await;
     let mut bytes = 0;

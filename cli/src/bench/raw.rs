@@ -25,7 +25,12 @@ const LARGE_REQUESTS: usize = 24;
 const WIDTH: usize = 8;
 const WIDE_REQUESTS: usize = 64;
 
-pub(super) async fn measure(store: &Store, span: Duration, figures: &mut Figures, step: &impl Fn(&'static str)) -> Result<()> {
+pub(super) async fn measure(
+    store: &Store,
+    span: Duration,
+    figures: &mut Figures,
+    step: &impl Fn(&'static str),
+) -> Result<()> {
     // A first request pays for the connection.
     store.put("raw/first", &body(SMALL_BYTES, 0)).await?;
     let small = body(SMALL_BYTES, 1);
@@ -50,6 +55,14 @@ pub(super) async fn measure(store: &Store, span: Duration, figures: &mut Figures
     let (seconds, read_back) = wide(each, |n| read(store, wide_key(n % moved.max(1)))).await?;
     figures.set("raw_get_mib_s", mib_per_second(read_back * LARGE_BYTES, seconds));
     Ok(())
+}
+
+/// One small PUT; seconds of it.
+pub(super) async fn paced(store: &Store, number: u32) -> Result<f64> {
+    let body = body(SMALL_BYTES, u64::from(number));
+    let begun = Instant::now();
+    create(store, format!("raw/paced-{number}"), &body).await?;
+    Ok(begun.elapsed().as_secs_f64())
 }
 
 fn small_key(n: usize) -> String {
@@ -77,7 +90,11 @@ async fn read(store: &Store, key: String) -> Result<()> {
 }
 
 /// Requests one after the other, until there are enough or the time is over. Seconds of each, and how many.
-async fn timed<F: Future<Output = Result<()>>>(most: usize, span: Duration, request: impl Fn(usize) -> F) -> Result<(Vec<f64>, usize)> {
+async fn timed<F: Future<Output = Result<()>>>(
+    most: usize,
+    span: Duration,
+    request: impl Fn(usize) -> F,
+) -> Result<(Vec<f64>, usize)> {
     let until = Instant::now() + span;
     let mut seconds = Vec::new();
     while seconds.len() < most && (seconds.is_empty() || Instant::now() < until) {
@@ -90,7 +107,10 @@ async fn timed<F: Future<Output = Result<()>>>(most: usize, span: Duration, requ
 }
 
 /// Requests side by side, until there are enough or the time is over. Seconds in all, and how many.
-async fn wide<F: Future<Output = Result<()>>>(span: Duration, request: impl Fn(usize) -> F) -> Result<(f64, usize)> {
+async fn wide<F: Future<Output = Result<()>>>(
+    span: Duration,
+    request: impl Fn(usize) -> F,
+) -> Result<(f64, usize)> {
     let begun = Instant::now();
     let numbers = (0..WIDE_REQUESTS).take_while(|n| *n < WIDTH || begun.elapsed() < span);
     let mut requests = stream::iter(numbers).map(request).buffer_unordered(WIDTH);
@@ -103,7 +123,7 @@ async fn wide<F: Future<Output = Result<()>>>(span: Duration, request: impl Fn(u
 }
 
 /// Bytes that nothing on the way can compress.
-pub(super) fn body(bytes: usize, seed: u64) -> Rope {
+fn body(bytes: usize, seed: u64) -> Rope {
     Rope::from(Bytes::from(noise(bytes, seed)))
 }
 

@@ -17,6 +17,7 @@ use super::Piece;
 use crate::args::ConsumeArgs;
 use crate::output::Format;
 use crate::progress::Progress;
+use crate::units::show_count;
 
 /// Written at once.
 const BUFFER_BYTES: usize = 256 * 1_024;
@@ -53,11 +54,15 @@ impl Printer {
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
         let mut printed = 0;
         while self.left > 0 {
-            let Some(round) = rounds.blocking_recv() else { return Ok(Printed { records: printed, complete: false }) };
+            let Some(round) = rounds.blocking_recv() else {
+                return Ok(Printed { records: printed, complete: false });
+            };
             for piece in round {
                 let count = self.piece(&piece, &mut out)?;
                 printed += count;
                 self.progress.add(count);
+                let rate = printed as f64 / self.progress.seconds().max(1e-6);
+                self.progress.message(|| format!("{}/s", show_count(rate as u64)));
             }
             out.flush().context("cannot write to standard output")?;
         }
@@ -68,8 +73,9 @@ impl Printer {
         let mut printed = 0;
         for batch in piece.batches.iter().filter(|batch| !batch.header.control()) {
             let base = batch.header.base_offset;
-            let found = records(&batch.bytes())
-                .with_context(|| format!("cannot read the records at offset {base} of partition {}", piece.partition))?;
+            let place =
+                || format!("the records at offset {base} of partition {} are damaged", piece.partition);
+            let found = records(&batch.bytes()).with_context(place)?;
             for record in found {
                 let offset = base.saturating_add(i64::from(record.offset_delta));
                 if !piece.offsets.contains(&offset) {
@@ -78,7 +84,8 @@ impl Printer {
                 if self.left == 0 {
                     return Ok(printed);
                 }
-                self.record(piece.partition, offset, &record, out).context("cannot write to standard output")?;
+                self.record(piece.partition, offset, &record, out)
+                    .context("cannot write to standard output")?;
                 self.left -= 1;
                 printed += 1;
             }
@@ -183,7 +190,10 @@ mod tests {
             timestamp: 5,
             key: None,
             value: Some(Bytes::from_static(b"\xff\x00")),
-            headers: vec![(Bytes::from_static(b"h"), Some(Bytes::from_static(b"v"))), (Bytes::from_static(b"h"), None)],
+            headers: vec![
+                (Bytes::from_static(b"h"), Some(Bytes::from_static(b"v"))),
+                (Bytes::from_static(b"h"), None),
+            ],
         };
         let line = serde_json::to_string(&Line::new("t", 1, 7, &record)).unwrap();
         assert_eq!(

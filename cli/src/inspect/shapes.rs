@@ -87,9 +87,9 @@ fn append(append: &Append, body: &Rope, payload_at: u64) -> Value {
 }
 
 fn meta(batch: &BatchMeta) -> Value {
-    let producer = batch.producer.map(|producer| {
-        json!({ "id": producer.id, "epoch": producer.epoch, "sequence": producer.sequence })
-    });
+    let producer = batch
+        .producer
+        .map(|producer| json!({ "id": producer.id, "epoch": producer.epoch, "sequence": producer.sequence }));
     json!({
         "bytes": batch.bytes,
         "offsets": batch.offsets,
@@ -160,7 +160,8 @@ pub(super) fn checkpoint(key: &str, body: &Rope) -> Shown {
 
 fn topic(topic: &Topic, known: Option<&wire::Topic>) -> Value {
     let partitions = topic.partitions.iter().enumerate().map(|(number, partition)| {
-        let producers = known.and_then(|known| known.partitions.get(number)).map(|partition| &partition.producers);
+        let producers =
+            known.and_then(|known| known.partitions.get(number)).map(|partition| &partition.producers);
         json!({
             "partition": number,
             "log_start": partition.log_start,

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{Target, partitioner};
 use crate::args::ProduceArgs;
-use crate::units::show_bytes;
+use crate::units::show_count;
 
 /// Where a batch is full.
 const BATCH_BYTES: usize = 1_000_000;
@@ -70,7 +70,13 @@ pub(super) struct Batcher {
 struct Stopped;
 
 impl Batcher {
-    pub(super) fn new(args: &ProduceArgs, target: &Target, producer_id: i64, env: Env, out: mpsc::Sender<Batch>) -> Batcher {
+    pub(super) fn new(
+        args: &ProduceArgs,
+        target: &Target,
+        producer_id: i64,
+        env: Env,
+        out: mpsc::Sender<Batch>,
+    ) -> Batcher {
         Batcher {
             separator: args.key_separator.clone(),
             fixed_partition: args.partition,
@@ -148,7 +154,10 @@ impl Batcher {
             None => (None, line),
             Some(separator) => match find(line, separator.as_bytes()) {
                 Some(at) => (line.get(..at), line.get(at + separator.len()..).unwrap_or_default()),
-                None => bail!("line {} has no {separator:?}, so that key and value cannot be told apart", self.line),
+                None => bail!(
+                    "line {} has no {separator:?}, so that key and value cannot be told apart",
+                    self.line
+                ),
             },
         };
         let bytes = line.len() + RECORD_OVERHEAD_BYTES;
@@ -171,7 +180,13 @@ impl Batcher {
         self.push(partition, key, value, input_bytes)
     }
 
-    fn push(&mut self, partition: u32, key: Option<&[u8]>, value: &[u8], input_bytes: usize) -> Result<Result<(), Stopped>> {
+    fn push(
+        &mut self,
+        partition: u32,
+        key: Option<&[u8]>,
+        value: &[u8],
+        input_bytes: usize,
+    ) -> Result<Result<(), Stopped>> {
         let open = self.open.entry(partition).or_default();
         let before = open.records.bytes();
         open.records.push(self.env.wall_ms(), key, Some(value));
@@ -190,7 +205,9 @@ impl Batcher {
 
     /// Sends what a partition has. Its sequence numbers go on from there, and wrap as Kafka's do.
     fn send(&mut self, partition: u32) -> Result<(), Stopped> {
-        let Some(open) = self.open.get_mut(&partition).filter(|open| !open.records.is_empty()) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(&partition).filter(|open| !open.records.is_empty()) else {
+            return Ok(());
+        };
         let records = open.records.len();
         self.open_bytes = self.open_bytes.saturating_sub(open.records.bytes() - BATCH_HEADER_BYTES);
         let bytes = open.records.finish_as(self.producer_id, 0, open.sequence);
@@ -205,10 +222,10 @@ impl Batcher {
 
     fn too_large(&self, bytes: usize) -> anyhow::Error {
         anyhow::anyhow!(
-            "line {} has {} or more, the topic takes at most {} in one record (max.message.bytes)",
+            "line {} has {} bytes or more, the topic takes {} in one batch (max.message.bytes)",
             self.line,
-            show_bytes(bytes as u64),
-            show_bytes(self.max_message_bytes as u64),
+            show_count(bytes as u64),
+            show_count(self.max_message_bytes as u64),
         )
     }
 }

@@ -20,8 +20,8 @@ use super::batcher::Batch;
 use crate::progress::Progress;
 use crate::units::show_count;
 
-/// Batches of one partition that may be on their way.
-const WINDOW: usize = 16;
+/// Batches of one partition that may be on their way: enough that a paid flush is full.
+const WINDOW: usize = 32;
 /// Pause before batches are sent again: first and longest; and for how long nothing may succeed.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 const GIVE_UP: Duration = Duration::from_secs(120);
@@ -139,7 +139,8 @@ impl Lane {
         let mut again = Vec::new();
         for (at, (batch, append)) in std::mem::take(&mut self.window).into_iter().enumerate() {
             // The answer of the first is why we are here.
-            match if at == 0 { Verdict::Open(AppendError::OutOfOrderSequence) } else { verdict(append.await) } {
+            match if at == 0 { Verdict::Open(AppendError::OutOfOrderSequence) } else { verdict(append.await) }
+            {
                 Verdict::Written => self.tally.add(&batch),
                 // Refused only because its predecessor was not there.
                 Verdict::Open(_) | Verdict::Refused(AppendError::OutOfOrderSequence) => again.push(batch),

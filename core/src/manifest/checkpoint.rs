@@ -281,3 +281,6 @@ fn decode_producer(wire: ProducerWire) -> Option<(i64, State)> {
     let (epoch, batches) = (i16::try_from(wire.epoch).ok()?, batches.collect());
     Some((wire.id, State { epoch, last_ms: wire.last_ms, from_zero: wire.from_zero, batches }))
 }
+
+#[cfg(test)]
+mod tests;

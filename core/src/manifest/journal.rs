@@ -1,6 +1,6 @@
 //! The journal: proposing changes, reading to the end, following. The one door to the manifest for the rest of a process.
 //!
-//! Must not know what the changes are for. One task owns the order of slots ([`sequencer`]); a [`Journal`] is a cheap
+//! Must not know what the changes are for. One task owns the order of slots (`sequencer`); a [`Journal`] is a cheap
 //! handle on it. An answer to a proposal is sent only after this node has folded it, and says what the fold decided.
 
 mod sequencer;
@@ -23,7 +23,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::limits::{
     CACHE_BYTES_DEFAULT, MAX_BATCHES_PER_COMMIT, MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS,
-    PRODUCER_ID_BLOCK,
+    PRODUCER_ID_BLOCK, TAIL_PART,
 };
 use crate::rope::Rope;
 use crate::store::Store;
@@ -38,7 +38,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { tail_bytes: CACHE_BYTES_DEFAULT / 2 }
+        Options::of_cache(CACHE_BYTES_DEFAULT)
+    }
+}
+
+impl Options {
+    /// The tail's part of a node's cache.
+    pub fn of_cache(all_bytes: usize) -> Options {
+        Options { tail_bytes: all_bytes / TAIL_PART }
     }
 }
 

@@ -50,6 +50,10 @@ fn open_file(url: &str, folder: &str) -> Result<Opened> {
 }
 
 fn open_cloud(url: &str, provider: Provider) -> Result<Opened> {
+    // Parsing would silently make another folder of it.
+    if url.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err(bad(url, "it has . or .. in its path"));
+    }
     let parsed = Url::parse(url).map_err(|e| bad(url, &e.to_string()))?;
     let bucket =
         parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad(url, "it names no bucket"))?;

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -91,6 +92,19 @@ impl Rates {
     }
 }
 
+/// What is wrong with the store itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Every conditional write wins.
+    IgnoresCondition,
+    /// Two steps, with room for others in between.
+    ChecksThenActs,
+    /// The loser is told so, but its bytes are kept.
+    OverwritesWhenRefusing,
+    /// Listings are empty.
+    ListsNothing,
+}
+
 /// Whether requests get through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gate {
@@ -112,6 +126,8 @@ pub(crate) struct Faulty {
     script: Mutex<VecDeque<PutFault>>,
     rival: Mutex<Option<Rival>>,
     gate: watch::Sender<Gate>,
+    flaw: Mutex<Option<Flaw>>,
+    denied: AtomicBool,
     log: Mutex<Vec<String>>,
 }
 
@@ -124,6 +140,8 @@ impl Faulty {
             script: Mutex::default(),
             rival: Mutex::default(),
             gate: watch::Sender::new(Gate::Open),
+            flaw: Mutex::default(),
+            denied: AtomicBool::new(false),
             log: Mutex::default(),
         }
     }
@@ -138,6 +156,14 @@ impl Faulty {
 
     pub(crate) fn set_rival(&self, rival: Rival) {
         *self.rival.lock().unwrap() = Some(rival);
+    }
+
+    pub(crate) fn set_flaw(&self, flaw: Flaw) {
+        *self.flaw.lock().unwrap() = Some(flaw);
+    }
+
+    pub(crate) fn set_denied(&self, denied: bool) {
+        self.denied.store(denied, Ordering::Relaxed);
     }
 
     pub(crate) fn set_gate(&self, gate: Gate) {
@@ -207,7 +233,31 @@ impl Faulty {
             // The rival may itself come too late.
             let _ = self.bucket.put_opts(key, before, PutMode::Create.into()).await;
         }
-        self.bucket.put_opts(key, body, options).await
+        let flaw = *self.flaw.lock().unwrap();
+        match (flaw, &options.mode) {
+            (Some(Flaw::IgnoresCondition), PutMode::Create) => self.bucket.put_opts(key, body, over()).await,
+            (Some(Flaw::ChecksThenActs), PutMode::Create) => {
+                let there = self.bucket.get_opts(key, GetOptions::default()).await;
+                if there.is_ok() {
+                    return self.bucket.put_opts(key, body, options).await;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                self.bucket.put_opts(key, body, over()).await
+            }
+            (Some(Flaw::OverwritesWhenRefusing), PutMode::Create) => {
+                let result = self.bucket.put_opts(key, body.clone(), options).await;
+                self.bucket.put_opts(key, body, over()).await?;
+                result
+            }
+            _ => self.bucket.put_opts(key, body, options).await,
+        }
+    }
+
+    fn allowed(&self, key: &Path) -> Result<()> {
+        match self.denied.load(Ordering::Relaxed) {
+            true => Err(Error::PermissionDenied { path: key.to_string(), source: "403".into() }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -216,6 +266,7 @@ impl Faulty {
 impl ObjectStore for Faulty {
     async fn put_opts(&self, key: &Path, body: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.pass("put", key).await;
+        self.allowed(key)?;
         let result = match self.next_fault(key) {
             PutFault::None => self.write(key, body, options).await,
             PutFault::Refused => Err(failed("503, not applied")),
@@ -258,6 +309,7 @@ impl ObjectStore for Faulty {
 
     async fn get_opts(&self, key: &Path, options: GetOptions) -> Result<GetResult> {
         self.pass("get", key).await;
+        self.allowed(key)?;
         self.read_faults().await?;
         self.bucket.get_opts(key, options).await
     }
@@ -277,7 +329,10 @@ impl ObjectStore for Faulty {
         if refused {
             return stream::once(async { Err(failed("503 for a listing")) }).boxed();
         }
-        self.bucket.list(prefix)
+        match *self.flaw.lock().unwrap() {
+            Some(Flaw::ListsNothing) => stream::empty().boxed(),
+            _ => self.bucket.list(prefix),
+        }
     }
 
     fn list_with_offset(
@@ -312,6 +367,10 @@ pub(crate) async fn contents(bucket: &InMemory, folder: &str) -> Vec<(String, by
     }
     contents.sort();
     contents
+}
+
+fn over() -> PutOptions {
+    PutMode::Overwrite.into()
 }
 
 fn failed(why: &'static str) -> Error {

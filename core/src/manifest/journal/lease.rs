@@ -106,7 +106,7 @@ async fn load_newest(store: &Store) -> Result<Loaded> {
         Err(Error::NotFound(_)) => None,
         Err(error) => return Err(error),
     };
-    let mut below = None;
+    let mut damaged = None;
     if let Some(slot) = hinted {
         match load_at(store, slot).await {
             Ok(loaded) => return Ok(loaded),
@@ -115,7 +115,7 @@ async fn load_newest(store: &Store) -> Result<Loaded> {
             }
             Err(error) => {
                 tracing::warn!(slot, %error, "the checkpoint that was hinted at cannot be used, looking for another");
-                below = Some(error);
+                damaged = Some(error).filter(|error| matches!(error, Error::Corrupt { .. }));
             }
         }
     }
@@ -128,17 +128,15 @@ async fn load_newest(store: &Store) -> Result<Loaded> {
     slots.sort_unstable();
     while let Some(slot) = slots.pop() {
         match load_at(store, slot).await {
-            Err(error @ (Error::Corrupt { .. } | Error::NotFound(_) | Error::Invalid(_))) => {
-                below = Some(error)
-            }
+            Err(error @ Error::Corrupt { .. }) => damaged = Some(error),
+            Err(Error::NotFound(_) | Error::Invalid(_)) => {}
             decided => return decided,
         }
     }
     match load_empty(store).await {
-        Err(Error::Invalid(_)) => Err(below.unwrap_or(Error::corrupt(
-            paths::CHECKPOINTS,
-            "the floor has moved, but no checkpoint above it is there",
-        ))),
+        // A damaged checkpoint may be the one that is missing.
+        Err(Error::Invalid(_)) => Err(damaged
+            .unwrap_or(Error::Invalid("the floor has moved, but no checkpoint above it is there".into()))),
         decided => decided,
     }
 }

@@ -1,6 +1,7 @@
 //! The journal's invariants, over a store that fails on demand and a clock that stands still.
 //!
 //! - `chaos`: many nodes, many faults, nodes that die: J2, J4, J5, J10 and the order of idempotent producers
+//! - `seasons`: weeks of sleeping nodes, jumping clocks and trimming: J1, J2, J4, J5, J7
 //! - `floor`: nodes that slept while the journal was trimmed
 //! - `stop`: what stops a node, and with which error
 //! - `order`: single cases of losing slots, starting up, proposing again
@@ -9,6 +10,7 @@
 mod chaos;
 mod floor;
 mod order;
+mod seasons;
 mod stop;
 
 use std::collections::BTreeMap;

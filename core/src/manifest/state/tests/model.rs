@@ -1,5 +1,6 @@
 //! Random histories, folded and compared with a model of plain maps that forgets nothing and merges nothing.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use super::*;
@@ -24,8 +25,11 @@ struct Log {
     end: i64,
     /// Base offset, offsets, where the bytes lie: object, position, length.
     batches: Vec<(i64, u32, ObjectId, u64, u32)>,
-    producers: BTreeMap<i64, (i16, Vec<(i32, u32, i64)>)>,
+    producers: BTreeMap<i64, (i16, History)>,
 }
+
+/// Sequence, offsets and base offset of every batch of an epoch.
+type History = Vec<(i32, u32, i64)>;
 
 impl Model {
     fn fold(&mut self, slot: u64, commit: &Commit) -> Vec<Outcome> {
@@ -110,18 +114,22 @@ impl Log {
     /// Kafka's rules over the whole history of the producer's epoch.
     fn admit(&mut self, producer: Producer, offsets: u32, overtaken: bool) -> Result<Option<i64>, Void> {
         let Producer { id, epoch, sequence } = producer;
-        let (known_epoch, history) = self.producers.entry(id).or_insert((epoch, vec![]));
-        if epoch < *known_epoch {
-            return Err(Void::InvalidProducerEpoch);
-        }
-        let begins = epoch > *known_epoch || history.is_empty();
-        let may_begin = sequence == 0 || (history.is_empty() && !overtaken);
-        if begins && may_begin {
-            (*known_epoch, *history) = (epoch, vec![(sequence, offsets, self.end)]);
+        let begin = (epoch, vec![(sequence, offsets, self.end)]);
+        let Some((known_epoch, history)) = self.producers.get_mut(&id) else {
+            if overtaken && sequence != 0 {
+                return Err(Void::OutOfOrderSequence);
+            }
+            self.producers.insert(id, begin);
             return Ok(None);
-        }
-        if begins {
-            return Err(Void::OutOfOrderSequence);
+        };
+        match epoch.cmp(known_epoch) {
+            Ordering::Less => return Err(Void::InvalidProducerEpoch),
+            Ordering::Greater if sequence != 0 => return Err(Void::OutOfOrderSequence),
+            Ordering::Greater => {
+                (*known_epoch, *history) = begin;
+                return Ok(None);
+            }
+            Ordering::Equal => {}
         }
         let window = &history[history.len().saturating_sub(5)..];
         if let Some((_, _, base)) = window.iter().find(|(s, o, _)| (*s, *o) == (sequence, offsets)) {

@@ -1,0 +1,158 @@
+//! Checkpoints and commits that somebody else wrote: contradictions are refused, and nothing ever panics.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+use crate::manifest::commit::{Append, BatchMeta, Change, Commit, CommitId, Producer};
+use crate::manifest::state::apply;
+use crate::object::PREFIX_BYTES;
+use crate::rope::Rope;
+use crate::testing::{Dice, for_seeds};
+
+/// A little of everything.
+fn changes() -> Vec<Change> {
+    let id = Uuid::from_u128(3);
+    let producer = Some(Producer { id: 5, epoch: 2, sequence: 0 });
+    let batch = BatchMeta { bytes: 70, offsets: 3, max_timestamp: 1_700_000_000_000, producer };
+    let (plain, segment) = (BatchMeta { producer: None, ..batch }, Some(Ulid::from_parts(u64::MAX >> 16, 1)));
+    let append =
+        Append { topic: id, partition: 0, segment: None, at: 0, crc: 1, batches: vec![batch, plain] };
+    vec![
+        Change::CreateTopic {
+            id,
+            name: "topic".into(),
+            partitions: 2,
+            configs: [("retention.ms".to_owned(), "1000".to_owned())].into(),
+        },
+        Change::Append(append.clone()),
+        Change::Append(Append { segment, at: 96, partition: 1, ..append.clone() }),
+        Change::Append(Append { segment, at: 400, batches: vec![plain, batch], ..append }),
+        Change::AllocateProducerIds { count: 7 },
+        Change::Tick,
+    ]
+}
+
+fn commit(counter: u64) -> Commit {
+    let id = CommitId { incarnation: Ulid::from_parts(4, 4), counter };
+    Commit { id, oldest_open: counter, timestamp_ms: 1_700_000_000_000, changes: changes() }
+}
+
+fn manifest() -> Manifest {
+    let mut manifest = Manifest::default();
+    for slot in 1..4 {
+        apply(&mut manifest, slot, &commit(slot), 200);
+    }
+    manifest
+}
+
+/// Changes some bytes of the header, and makes length and checksum hold again.
+fn tamper(dice: &mut Dice, object: &[u8], payload_at: usize) -> Vec<u8> {
+    let mut header = object[PREFIX_BYTES..payload_at].to_vec();
+    for _ in 0..dice.between(1, 4) {
+        let at = dice.below(header.len() as u64) as usize;
+        match dice.below(4) {
+            0 => header[at] = dice.draw() as u8,
+            1 => header[at] ^= 1 << dice.below(8),
+            2 => drop(header.remove(at)),
+            _ => header.insert(at, *dice.pick(&[0, 1, 0x7f, 0x80, 0xff])),
+        }
+    }
+    let mut tampered = object[..PREFIX_BYTES].to_vec();
+    tampered[8..12].copy_from_slice(&(header.len() as u32).to_be_bytes());
+    tampered[12..16].copy_from_slice(&crc32c::crc32c(&header).to_be_bytes());
+    tampered.extend(header);
+    tampered.extend(&object[payload_at..]);
+    tampered
+}
+
+#[test]
+fn tampered_objects_never_panic() {
+    let (checkpoint, commit_4) =
+        (encode(&manifest()), commit(4).encode([Bytes::from(vec![0; 140])]).to_bytes());
+    let commit_at = commit_4.len() - 140;
+    for_seeds(4_000, |seed| {
+        let mut dice = Dice::new(seed);
+        let tampered = tamper(&mut dice, &checkpoint, checkpoint.len());
+        let mut manifest = manifest();
+        if let Ok(mut decoded) = decode("checkpoint/x", &tampered) {
+            assert_eq!(decode("checkpoint/x", &encode(&decoded)).unwrap(), decoded);
+            let slot = decoded.applied.saturating_add(1);
+            apply(&mut decoded, slot, &commit(9), 300);
+            let deletions = decoded.topics().map(|topic| Change::DeleteTopic { id: topic.id }).collect();
+            apply(&mut decoded, slot, &Commit { changes: deletions, ..commit(10) }, 300);
+            assert_eq!((decoded.extents(), decoded.topics().count()), (0, 0));
+        }
+        let tampered = Rope::from(Bytes::from(tamper(&mut dice, &commit_4, commit_at)));
+        if let Ok((decoded, payload_at)) = Commit::decode("journal/x", &tampered) {
+            apply(&mut manifest, 4, &decoded, payload_at);
+            apply(&mut manifest, 5, &commit(5), 300);
+            assert_eq!(decode("checkpoint/x", &encode(&manifest)).unwrap(), manifest);
+        }
+    });
+}
+
+#[test]
+fn contradictions_are_refused() {
+    type Break = fn(&mut ManifestWire);
+    fn partition(wire: &mut ManifestWire) -> &mut PartitionWire {
+        &mut wire.topics[0].partitions[0]
+    }
+    fn producer(wire: &mut ManifestWire) -> &mut ProducerWire {
+        &mut partition(wire).producers[0]
+    }
+    let table: Vec<(&str, Break)> = vec![
+        ("two topics with one id", |wire| {
+            let twin = TopicWire { name: "other".into(), ..wire.topics[0].clone() };
+            wire.topics.push(twin);
+        }),
+        ("two topics with one name", |wire| {
+            let twin = TopicWire { id: vec![9; 16], ..wire.topics[0].clone() };
+            wire.topics.push(twin);
+        }),
+        ("a topic id that is too short", |wire| wire.topics[0].id.truncate(15)),
+        ("an incarnation that is too long", |wire| wire.seen[0].incarnation.push(0)),
+        ("half a segment id", |wire| wire.segments.truncate(8)),
+        ("a segment that is not listed", |wire| partition(wire).objects[0] = 8),
+        ("columns of different length", |wire| partition(wire).at.clear()),
+        ("more offsets than the high watermark", |wire| partition(wire).offsets[0] += 1),
+        ("an extent without offsets", |wire| partition(wire).offsets[0] = 0),
+        ("an extent without bytes", |wire| partition(wire).bytes[0] = 0),
+        ("a negative log start", |wire| partition(wire).log_start = -1),
+        ("a log start beyond the end", |wire| partition(wire).log_start = 1_000),
+        ("the lowest high watermark", |wire| partition(wire).high_watermark = i64::MIN),
+        ("a producer without batches", |wire| {
+            let batches = producer(wire);
+            batches.sequences.clear();
+            batches.offsets.clear();
+            batches.base_offsets.clear();
+        }),
+        ("a producer's batch without offsets", |wire| producer(wire).offsets[0] = 0),
+        ("a negative sequence number", |wire| producer(wire).sequences[0] = -1),
+        ("an epoch out of range", |wire| producer(wire).epoch = 40_000),
+    ];
+    let good = encode(&manifest());
+    for (what, break_it) in table {
+        let (mut wire, _): (ManifestWire, usize) = object::decode("x", Shape::Checkpoint, &good).unwrap();
+        break_it(&mut wire);
+        let object = object::encode(Shape::Checkpoint, &wire);
+        assert!(matches!(decode("x", &object), Err(Error::Corrupt { .. })), "{what}");
+    }
+    assert_eq!(decode("x", &good).unwrap(), manifest());
+}
+
+/// Every bit counts: a checkpoint or a commit with one flipped bit is not taken, except in bytes that mean nothing yet.
+#[test]
+fn no_flipped_bit_is_taken() {
+    let (checkpoint, commit) =
+        (encode(&manifest()), commit(4).encode([Bytes::from(vec![0; 140])]).to_bytes());
+    let reserved = 6..8;
+    for bit in (0..checkpoint.len() * 8).filter(|bit| !reserved.contains(&(bit / 8))) {
+        let mut flipped = checkpoint.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode("x", &flipped).is_err(), "bit {bit} of the checkpoint");
+    }
+    for bit in (0..(commit.len() - 140) * 8).filter(|bit| !reserved.contains(&(bit / 8))) {
+        let mut flipped = commit.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Commit::decode("x", &Rope::from(Bytes::from(flipped))).is_err(), "bit {bit} of the commit");
+    }
+}
