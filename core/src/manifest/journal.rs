@@ -27,7 +27,7 @@ use crate::limits::{
 };
 use crate::rope::Rope;
 use crate::store::Store;
-use sequencer::{Command, Sequencer};
+use sequencer::{Command, Request, Sequencer};
 
 /// What a process decides about its journal.
 #[derive(Debug, Clone)]
@@ -53,6 +53,7 @@ impl Options {
 #[derive(Debug, Clone)]
 pub struct Journal {
     shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -98,9 +99,10 @@ impl Journal {
             failed: RwLock::new(None),
             producer_ids: Mutex::new(0..0),
         });
-        let (commands, receiver) = mpsc::channel(MAX_WAITING_PROPOSALS);
-        tokio::spawn(Sequencer::new(Arc::clone(&shared), loaded.lease, receiver).run());
-        let journal = Journal { shared, commands };
+        let (requests, to_sequence) = mpsc::channel(MAX_WAITING_PROPOSALS);
+        let (commands, to_obey) = mpsc::channel(MAX_WAITING_PROPOSALS);
+        tokio::spawn(Sequencer::new(Arc::clone(&shared), loaded.lease, to_sequence, to_obey).run());
+        let journal = Journal { shared, requests, commands };
         journal.catch_up().await?;
         Ok(journal)
     }
@@ -172,7 +174,7 @@ impl Journal {
     ) -> Result<impl Future<Output = Result<Vec<Outcome>>> + Send + 'static + use<>> {
         check(&changes, &payload)?;
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Propose { changes, payload, reply }).await.map_err(|_| self.stopped())?;
+        self.requests.send(Request { changes, payload, reply }).await.map_err(|_| self.stopped())?;
         Ok(async move { answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into()))) })
     }
 

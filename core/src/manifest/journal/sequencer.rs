@@ -31,11 +31,17 @@ use crate::rope::Rope;
 
 type Reply<T> = oneshot::Sender<Result<T>>;
 
-/// What the handles ask of the task.
+/// Changes that a handle wants to have sequenced.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) changes: Vec<Change>,
+    pub(super) payload: Rope,
+    pub(super) reply: Reply<Vec<Outcome>>,
+}
+
+/// What the handles ask of the task beside that; heard also while proposals have to wait.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Sequence these changes.
-    Propose { changes: Vec<Change>, payload: Rope, reply: Reply<Vec<Outcome>> },
     /// Read to the end.
     CatchUp(Reply<u64>),
     /// Take nothing more, finish what is there.
@@ -76,6 +82,7 @@ enum Answer {
 
 pub(super) struct Sequencer {
     shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
     commands: mpsc::Receiver<Command>,
     incarnation: Ulid,
     next_counter: u64,
@@ -99,14 +106,20 @@ pub(super) struct Sequencer {
     verifying: Option<BoxFuture<'static, Result<Verified>>>,
     lost_in_a_row: u32,
     not_before: Instant,
-    poll_at: Instant,
+    /// When the end of the journal was last seen.
+    polled_at: Instant,
     poll_pause: Duration,
     checkpointed: u64,
     closing: Option<Reply<u64>>,
 }
 
 impl Sequencer {
-    pub(super) fn new(shared: Arc<Shared>, lease: Lease, commands: mpsc::Receiver<Command>) -> Sequencer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        lease: Lease,
+        requests: mpsc::Receiver<Request>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Sequencer {
         let env = shared.store.env();
         let now = Instant::now();
         Sequencer {
@@ -126,10 +139,11 @@ impl Sequencer {
             verifying: None,
             lost_in_a_row: 0,
             not_before: now,
-            poll_at: now,
+            polled_at: now,
             poll_pause: FOLLOW_POLL.0,
             checkpointed: shared.view(|manifest| manifest.applied),
             closing: None,
+            requests,
             commands,
             shared,
         }
@@ -170,37 +184,36 @@ impl Sequencer {
                 self.verifying = None;
                 self.use_verified(verified).await?;
             }
-            command = self.commands.recv(), if takes => match command {
-                Some(command) => *open = self.take(command),
+            Some(command) = self.commands.recv() => self.take(command),
+            request = self.requests.recv(), if takes => match request {
+                Some(request) => self.propose(request),
                 None => *open = false,
             },
             () = tokio::time::sleep_until(self.not_before), if held_back => {}
-            () = tokio::time::sleep_until(self.poll_at), if polls => self.poll(),
-            () = shared.follow.notified() => self.poll_soon(),
+            () = tokio::time::sleep_until(self.polled_at + self.poll_pause), if polls => self.poll(),
+            () = shared.follow.notified() => self.follow(),
         }
         Ok(())
     }
 
-    /// Acts on a command; `false`: take no more.
-    fn take(&mut self, command: Command) -> bool {
+    fn propose(&mut self, Request { changes, payload, reply }: Request) {
+        let order = self.next_order;
+        self.next_order += 1;
+        metrics::WAITING.inc();
+        let begun = Instant::now();
+        let proposal = Proposal { order, changes, payload, commit: None, partials: Vec::new(), reply, begun };
+        self.waiting.insert(order, proposal);
+    }
+
+    fn take(&mut self, command: Command) {
         match command {
-            Command::Propose { changes, payload, reply } => {
-                let order = self.next_order;
-                self.next_order += 1;
-                metrics::WAITING.inc();
-                let begun = Instant::now();
-                self.waiting.insert(
-                    order,
-                    Proposal { order, changes, payload, commit: None, partials: Vec::new(), reply, begun },
-                );
-            }
             Command::CatchUp(reply) => self.to_catch_up.push(reply),
             Command::Close(reply) => {
+                // What was handed in before is still sequenced.
+                self.requests.close();
                 self.closing = Some(reply);
-                return false;
             }
         }
-        true
     }
 
     fn applied(&self) -> u64 {
@@ -379,7 +392,7 @@ impl Sequencer {
                 }
                 self.read_width = 1;
                 self.caught_up.extend(self.catching_up.drain(..).map(|reply| (end - 1, reply)));
-                self.poll_at = Instant::now() + self.poll_pause;
+                self.polled_at = Instant::now();
             }
             None => {
                 self.read_width = (self.read_width * 2).min(CATCH_UP_SLOTS);
@@ -395,7 +408,7 @@ impl Sequencer {
             // Nobody may be listening any more.
             let _ = reply.send(Err(error.clone()));
         }
-        self.poll_at = Instant::now() + FOLLOW_POLL.1;
+        (self.polled_at, self.poll_pause) = (Instant::now(), FOLLOW_POLL.1);
     }
 
     /// Looks for commits of others; the less there is, the more rarely.
@@ -404,14 +417,21 @@ impl Sequencer {
         self.read_ahead();
     }
 
-    fn poll_soon(&mut self) {
-        self.poll_at = self.poll_at.min(Instant::now() + FOLLOW_POLL.0);
+    /// Somebody began to wait. Those who wait again and again keep the pace; after a pause in which nobody did, it is anew.
+    fn follow(&mut self) {
+        if self.polled_at.elapsed() > self.poll_pause {
+            self.poll_pause = FOLLOW_POLL.0;
+        }
     }
 
     /// The journal cannot go on: everybody hears why, and nothing is served from it any more.
     fn fail(mut self, error: Error) {
         tracing::error!(%error, "the journal stopped");
         *self.shared.failed.write().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        self.requests.close();
+        while let Ok(request) = self.requests.try_recv() {
+            self.propose(request);
+        }
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             self.take(command);

@@ -31,7 +31,7 @@ impl Sequencer {
                 Slot::Won(proposal, begun) => {
                     answers.extend(self.fold_ours(applied + 1, proposal)?);
                     self.lease.renew(begun);
-                    self.poll_at = tokio::time::Instant::now() + self.poll_pause;
+                    self.polled_at = tokio::time::Instant::now();
                     self.checkpoint_if_due(applied + 1);
                 }
                 Slot::Theirs(object) => self.fold_theirs(applied + 1, object)?,
