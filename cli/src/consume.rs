@@ -1,7 +1,7 @@
 //! `strandline consume`: the records of a topic on standard output, straight from a store.
 //!
 //! Owns the way from positions to printed records. A task fetches rounds, one answer a partition; a thread decodes and
-//! prints them ([`print`]), so that decompression and a slow reader never hold up the next fetch. Must not know Kafka's
+//! prints them (`print`), so that decompression and a slow reader never hold up the next fetch. Must not know Kafka's
 //! protocol. Order: that of each partition; without `--follow` everything up to the end at the start, and nothing twice.
 
 mod print;

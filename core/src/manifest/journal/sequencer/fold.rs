@@ -9,7 +9,7 @@ use super::super::lease::{Loaded, unknown_level};
 use super::super::retry;
 use super::{Answer, Proposal, Sequencer, Slot};
 use crate::error::{Error, Result};
-use crate::limits::{CHECKPOINT_BYTES_PER_COMMIT, CHECKPOINT_EVERY_COMMITS, DAY};
+use crate::limits::{CHECKPOINT_BYTES_PER_COMMIT, CHECKPOINT_EVERY_COMMITS, DAY, FOLLOW_POLL};
 use crate::manifest::checkpoint;
 use crate::manifest::commit::{Change, Commit, Outcome};
 use crate::manifest::state::{FEATURE_LEVEL, Manifest, ObjectId, apply};
@@ -31,7 +31,8 @@ impl Sequencer {
                 Slot::Won(proposal, begun) => {
                     answers.extend(self.fold_ours(applied + 1, proposal)?);
                     self.lease.renew(begun);
-                    self.polled_at = tokio::time::Instant::now();
+                    // Where this node writes, others may.
+                    (self.polled_at, self.poll_pause) = (tokio::time::Instant::now(), FOLLOW_POLL.0);
                     self.checkpoint_if_due(applied + 1);
                 }
                 Slot::Theirs(object) => self.fold_theirs(applied + 1, object)?,
