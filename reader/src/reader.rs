@@ -83,6 +83,13 @@ impl Reader {
                 }
                 continue;
             }
+            if self.arrives(partitions, &plan) {
+                // What others wrote a moment ago is not missed. If the journal cannot be read, what is known must do.
+                if let Err(error) = self.journal().refresh().await {
+                    tracing::debug!(%error, "cannot read the journal's end");
+                }
+                continue;
+            }
             if plan.refused || plan.bytes >= limits.min_bytes || Instant::now() >= until {
                 return self.read(partitions, plan).await;
             }
@@ -94,6 +101,16 @@ impl Reader {
                 () = tokio::time::sleep_until(until) => {}
             }
         }
+    }
+
+    /// Whether a pull comes anew to the end of any of its partitions. Clients that read to the end stop at the high
+    /// watermark that they are told there.
+    fn arrives(&self, partitions: &[FetchPartition], plan: &Plan) -> bool {
+        let resume = &self.0.locate.resume;
+        let at_end = partitions.iter().zip(&plan.shares).filter_map(|(wanted, share)| {
+            share.as_ref().is_ok_and(|share| share.high_watermark == wanted.offset).then_some(wanted)
+        });
+        at_end.filter(|at| resume.arrives(at.topic, at.partition, at.offset)).count() > 0
     }
 
     fn plan(&self, partitions: &[FetchPartition], limits: &FetchLimits) -> Plan {

@@ -1,8 +1,11 @@
-//! Where in an extent the next pull goes on, so that a long extent is not walked from its beginning again and again.
+//! What is remembered of pulls: where in an extent the next one goes on, so that a long extent is not walked from its
+//! beginning again and again; and who waits at which end, so that only newcomers make the journal be read.
 //!
-//! Must not know the store. A hint only: without it, or when it is wrong about the extent, a pull starts at the beginning.
+//! Must not know the store. Hints only: without them, or when they are wrong, a pull starts at the beginning of an extent,
+//! or the journal is read once more.
 
 use moka::sync::Cache;
+use strandline_core::limits::FOLLOW_POLL;
 use strandline_core::manifest::ObjectId;
 use uuid::Uuid;
 
@@ -20,18 +23,28 @@ pub(crate) struct Place {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Resume(Cache<(Uuid, u32, i64), Place>);
+pub(crate) struct Resume {
+    places: Cache<(Uuid, u32, i64), Place>,
+    /// Forgotten as fast as a follower looks at the slowest.
+    ends: Cache<(Uuid, u32, i64), ()>,
+}
 
 impl Resume {
     pub(crate) fn new() -> Resume {
-        Resume(Cache::new(MAX_PLACES))
+        let ends = Cache::builder().max_capacity(MAX_PLACES).time_to_live(FOLLOW_POLL.1).build();
+        Resume { places: Cache::new(MAX_PLACES), ends }
+    }
+
+    /// Whether nobody waited at this end of a partition lately; from now on somebody does.
+    pub(crate) fn arrives(&self, topic: Uuid, partition: u32, offset: i64) -> bool {
+        self.ends.entry((topic, partition, offset)).or_insert(()).is_fresh()
     }
 
     pub(crate) fn get(&self, topic: Uuid, partition: u32, offset: i64) -> Option<Place> {
-        self.0.get(&(topic, partition, offset))
+        self.places.get(&(topic, partition, offset))
     }
 
     pub(crate) fn put(&self, topic: Uuid, partition: u32, place: Place) {
-        self.0.insert((topic, partition, place.offset), place);
+        self.places.insert((topic, partition, place.offset), place);
     }
 }

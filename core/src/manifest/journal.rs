@@ -12,6 +12,7 @@ mod slots;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -22,7 +23,7 @@ use super::tail::Tail;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::limits::{
-    CACHE_BYTES_DEFAULT, MAX_BATCHES_PER_COMMIT, MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS,
+    CACHE_BYTES_DEFAULT, FOLLOW_POLL, MAX_BATCHES_PER_COMMIT, MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS,
     PRODUCER_ID_BLOCK, TAIL_PART,
 };
 use crate::rope::Rope;
@@ -148,7 +149,12 @@ impl Journal {
 
     /// Reads the journal to its end: afterwards, everything acknowledged anywhere before this call is folded here.
     pub async fn catch_up(&self) -> Result<u64> {
-        self.ask(Command::CatchUp).await
+        self.ask(|reply| Command::CatchUp(Duration::ZERO, reply)).await
+    }
+
+    /// The same for those who may be a moment behind: does nothing if the end was seen less than a poll's pause ago.
+    pub async fn refresh(&self) -> Result<u64> {
+        self.ask(|reply| Command::CatchUp(FOLLOW_POLL.0, reply)).await
     }
 
     /// Waits for commits of others as long as the answer lives.

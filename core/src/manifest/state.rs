@@ -371,6 +371,10 @@ fn place_batch(
     let base_offset = partition.high_watermark;
     let end = base_offset.checked_add(i64::from(batch.offsets));
     let Some(end) = end.filter(|_| batch.offsets > 0 && batch.bytes > 0) else { return Err(Void::Malformed) };
+    if batch.producer.is_none() && overtaken {
+        // Nothing but its place keeps the order of a producer without sequence numbers: it waits for what is ahead.
+        return Err(Void::OutOfOrderSequence);
+    }
     if let Some(producer) = batch.producer
         && let Some(original) =
             partition.producers.admit(producer, batch.offsets, base_offset, overtaken, now_ms)?

@@ -42,8 +42,8 @@ pub(super) struct Request {
 /// What the handles ask of the task beside that; heard also while proposals have to wait.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Read to the end.
-    CatchUp(Reply<u64>),
+    /// Read to the end, unless it was seen less than this ago.
+    CatchUp(Duration, Reply<u64>),
     /// Take nothing more, finish what is there.
     Close(Reply<u64>),
 }
@@ -207,7 +207,11 @@ impl Sequencer {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::CatchUp(reply) => self.to_catch_up.push(reply),
+            Command::CatchUp(age, reply) if self.polled_at.elapsed() < age => {
+                // Nobody may be listening any more.
+                let _ = reply.send(Ok(self.applied()));
+            }
+            Command::CatchUp(_, reply) => self.to_catch_up.push(reply),
             Command::Close(reply) => {
                 // What was handed in before is still sequenced.
                 self.requests.close();

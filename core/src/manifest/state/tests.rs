@@ -159,15 +159,16 @@ fn what_overtook_the_beginning_of_a_producer_is_refused() {
     let first = commit(7, 1, 1, vec![append(0, &[batch(9, 0, 5, 1), plain(1)])]);
     let second = commit(7, 2, 1, vec![append(0, &[batch(9, 0, 6, 1), batch(4, 0, 0, 1), plain(1)])]);
     assert!(fold.manifest.overtaken(&second) && !fold.manifest.overtaken(&first));
-    // A new producer begins at 0, and plain batches have no order: only the first is refused.
-    assert_eq!(offsets(fold.commit(&second).remove(0)), [Err(Void::OutOfOrderSequence), Ok(0), Ok(1)]);
+    // A new producer begins at 0, whatever is ahead. Plain batches have nothing but their place: they wait for it.
+    let refused = Err(Void::OutOfOrderSequence);
+    assert_eq!(offsets(fold.commit(&second).remove(0)), [refused, Ok(0), refused]);
     // Made before its proposer knew of the refusal: it may not take the place either.
     let third = commit(7, 3, 1, vec![append(0, &[batch(9, 0, 7, 1)])]);
-    assert_eq!(offsets(fold.commit(&first).remove(0)), [Ok(2), Ok(3)]);
+    assert_eq!(offsets(fold.commit(&first).remove(0)), [Ok(1), Ok(2)]);
     assert!(fold.manifest.overtaken(&third), "the refused batch is still to come");
     let again = commit(7, 4, 4, vec![append(0, &[batch(9, 0, 6, 1)])]);
-    assert_eq!(offsets(fold.commit(&again).remove(0)), [Ok(4)]);
-    assert_eq!(offsets(fold.commit(&third).remove(0)), [Ok(5)]);
+    assert_eq!(offsets(fold.commit(&again).remove(0)), [Ok(3)]);
+    assert_eq!(offsets(fold.commit(&third).remove(0)), [Ok(4)]);
 }
 
 /// The same where the first commit of the three has nothing to do with the producer.

@@ -96,8 +96,11 @@ impl Model {
             return Outcome::Void(Void::UnknownPartition);
         };
         let placed = append.batches.iter().map(|batch| {
-            let verdict =
-                batch.producer.map_or(Ok(None), |producer| log.admit(producer, batch.offsets, overtaken));
+            let verdict = batch
+                .producer
+                .map_or(if overtaken { Err(Void::OutOfOrderSequence) } else { Ok(None) }, |producer| {
+                    log.admit(producer, batch.offsets, overtaken)
+                });
             let base_offset = verdict.map(|original| original.unwrap_or(log.end));
             if verdict == Ok(None) {
                 log.batches.push((log.end, batch.offsets, object, at, batch.bytes));
