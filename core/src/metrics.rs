@@ -6,16 +6,23 @@ use std::sync::LazyLock;
 
 use prometheus::{Counter, CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
+/// Puts a figure into the default registry. Other crates of Strandline register theirs through it as well.
+pub fn registered<M: prometheus::core::Collector + Clone + 'static>(metric: prometheus::Result<M>) -> M {
+    let metric = metric.unwrap_or_else(|e| unreachable!("a metric has a bad name: {e}"));
+    // Each is made once, behind a `LazyLock`; a name clash would only hide the second.
+    let _ = prometheus::register(Box::new(metric.clone()));
+    metric
+}
+
 macro_rules! metric {
-    ($($(#[$doc:meta])* $name:ident: $type:ty = $make:expr;)*) => {$(
-        $(#[$doc])*
-        pub static $name: LazyLock<$type> = LazyLock::new(|| {
-            let metric = $make.unwrap_or_else(|e| unreachable!("a metric has a bad name: {e}"));
-            // Registering twice is impossible behind a `LazyLock`; a name clash would only hide the second metric.
-            let _ = prometheus::register(Box::new(metric.clone()));
-            metric
-        });
-    )*};
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $make:expr;)*) => {
+        $($(#[$doc])* pub static $name: LazyLock<$type> = LazyLock::new(|| registered($make));)*
+
+        /// Makes every figure of this crate appear, also those that nothing was counted in yet.
+        pub(crate) fn appear() {
+            $(LazyLock::force(&$name);)*
+        }
+    };
 }
 
 fn opts(name: &str, help: &str) -> prometheus::Opts {

@@ -34,6 +34,7 @@ struct Shared {
 impl Ingest {
     /// Starts flushing. Must be called inside a tokio runtime.
     pub fn start(journal: Journal, config: Config) -> Ingest {
+        metrics::appear();
         let batcher = Arc::new(Batcher::new(config.full_bytes()));
         let flusher = tokio::spawn(Flusher::new(journal.clone(), Arc::clone(&batcher), &config).run());
         Ingest(Arc::new(Shared {

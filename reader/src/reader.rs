@@ -53,6 +53,7 @@ struct Shared {
 impl Reader {
     /// A reader with an empty cache.
     pub fn start(journal: Journal, config: Config) -> Reader {
+        metrics::appear();
         let cache = Cache::new(journal.clone(), config.cache_bytes);
         let locate = Locate { journal, cache, resume: Resume::new() };
         Reader(Arc::new(Shared { locate }))

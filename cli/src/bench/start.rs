@@ -1,14 +1,19 @@
 //! How long a node takes to start on a long journal.
 //!
-//! Must not know what is in the commits: they are the smallest there are, and written as fast as the journal takes them.
+//! Each commit appends one record, so that the manifest grows as it does in life; they are written as fast as the journal
+//! takes them, without ingest. Must not know what a start does.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use strandline_core::manifest::{Change, Journal, journal};
+use strandline_core::manifest::{Append, BatchMeta, Change, Journal, Outcome, journal};
+use strandline_core::record::RecordBuilder;
+use strandline_core::rope::Rope;
 use strandline_core::store::Store;
+use uuid::Uuid;
 
 use super::report::Figures;
 use crate::args::BenchArgs;
@@ -22,15 +27,19 @@ pub(super) async fn run(args: &BenchArgs, store: &Store, commits: u64) -> Result
     let mut figures = Figures::default();
     let progress = Progress::records(Some(commits), true);
     let journal = Journal::open(store.clone(), journal::Options { tail_bytes: 0 }).await?;
+    let topic = match journal.create_topic("start", args.partitions, BTreeMap::new()).await? {
+        Ok(topic) => topic,
+        Err(void) => bail!("cannot create a topic: {void}"),
+    };
     let begun = Instant::now();
     let mut under_way = FuturesUnordered::new();
-    for _ in 0..commits {
+    for commit in 0..commits {
         if under_way.len() >= UNDER_WAY {
             let outcomes: Option<Result<_, _>> = under_way.next().await;
             outcomes.transpose()?;
             progress.add(1);
         }
-        under_way.push(journal.propose(vec![Change::Tick]));
+        under_way.push(append_one(&journal, topic, (commit % u64::from(args.partitions.max(1))) as u32));
     }
     while let Some(outcomes) = under_way.next().await {
         outcomes?;
@@ -55,4 +64,15 @@ pub(super) async fn run(args: &BenchArgs, store: &Store, commits: u64) -> Result
     figures.set("start_slowest_ms", seconds.last().copied().unwrap_or(0.0) * 1_000.0);
     figures.set("start_gets", gets);
     Ok(figures)
+}
+
+/// One commit with one record in it.
+async fn append_one(journal: &Journal, topic: Uuid, partition: u32) -> strandline_core::Result<Vec<Outcome>> {
+    let now_ms = journal.env().wall_ms();
+    let mut batch = RecordBuilder::default();
+    batch.push(now_ms, None, Some(b"one small record"));
+    let batch = Rope::from(batch.finish());
+    let meta = BatchMeta { bytes: batch.len() as u32, offsets: 1, max_timestamp: now_ms, producer: None };
+    let append = Append { topic, partition, segment: None, at: 0, crc: batch.crc32c(), batches: vec![meta] };
+    journal.propose_with(vec![Change::Append(append)], batch).await?.await
 }

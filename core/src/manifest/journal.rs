@@ -26,6 +26,7 @@ use crate::limits::{
     CACHE_BYTES_DEFAULT, FOLLOW_POLL, MAX_BATCHES_PER_COMMIT, MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS,
     PRODUCER_ID_BLOCK, TAIL_PART,
 };
+use crate::metrics;
 use crate::rope::Rope;
 use crate::store::Store;
 use sequencer::{Command, Request, Sequencer};
@@ -87,6 +88,7 @@ impl Journal {
     /// Opens the cluster under the store's prefix: probes the store on the first open, reads a checkpoint and the journal's
     /// end. Must be called inside a tokio runtime.
     pub async fn open(store: Store, options: Options) -> Result<Journal> {
+        metrics::appear();
         let cluster_id = cluster::open(&store).await?;
         let loaded = lease::load(&store).await?;
         let shared = Arc::new(Shared {
