@@ -167,7 +167,7 @@ pub(crate) struct ServeArgs {
         value_parser = inline_max,
     )]
     pub(crate) inline_max: usize,
-    /// Where a large flush is cut into objects that are uploaded side by side
+    /// What an object of a large flush aims at; twice as much is flushed at once, more is cut
     #[arg(
         long,
         env = "STRANDLINE_SEGMENT_BYTES",

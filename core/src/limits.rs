@@ -33,7 +33,7 @@ pub const PRODUCER_ID_BLOCK: u32 = 1_000;
 pub const INLINE_MAX_BYTES_DEFAULT: usize = MIB;
 /// The most that `--inline-max` may be set to: a commit is one PUT and one GET.
 pub const INLINE_MAX_BYTES_LIMIT: usize = 32 * MIB;
-/// A flush larger than this is cut into several segments, uploaded side by side.
+/// What a segment aims at. A flush of twice as much goes out without waiting; more is cut, and uploaded side by side.
 pub const SEGMENT_BYTES_DEFAULT: usize = 8 * MIB;
 /// The smallest and the largest `--segment-bytes`.
 pub const SEGMENT_BYTES_MIN: usize = 64 * KIB;

@@ -2,8 +2,6 @@
 //!
 //! Must not know who scrapes them. Labels are bounded: kinds of requests, never keys.
 
-use std::sync::LazyLock;
-
 use prometheus::{Counter, CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 /// Puts a figure into the default registry. Other crates of Strandline register theirs through it as well.
@@ -14,28 +12,33 @@ pub fn registered<M: prometheus::core::Collector + Clone + 'static>(metric: prom
     metric
 }
 
-macro_rules! metric {
-    ($($(#[$doc:meta])* $name:ident: $type:ty = $make:expr;)*) => {
-        $($(#[$doc])* pub static $name: LazyLock<$type> = LazyLock::new(|| registered($make));)*
+/// Declares the figures of a crate: each registers itself when it is first used, all of them with `appear()`.
+#[macro_export]
+macro_rules! figures {
+    ($vis:vis, $($(#[$doc:meta])* $name:ident: $type:ty = $make:expr;)*) => {
+        $($(#[$doc])* $vis static $name: ::std::sync::LazyLock<$type> =
+            ::std::sync::LazyLock::new(|| $crate::metrics::registered($make));)*
 
         /// Makes every figure of this crate appear, also those that nothing was counted in yet.
         pub(crate) fn appear() {
-            $(LazyLock::force(&$name);)*
+            $(::std::sync::LazyLock::force(&$name);)*
         }
     };
 }
 
-fn opts(name: &str, help: &str) -> prometheus::Opts {
+/// A name and its help.
+pub fn opts(name: &str, help: &str) -> prometheus::Opts {
     prometheus::Opts::new(name, help)
 }
 
-fn seconds(name: &str, help: &str) -> prometheus::HistogramOpts {
+/// Buckets for seconds, from half a millisecond to half a minute.
+pub fn seconds(name: &str, help: &str) -> prometheus::HistogramOpts {
     prometheus::HistogramOpts::new(name, help).buckets(vec![
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     ])
 }
 
-metric! {
+figures! { pub,
     /// Requests to the store by kind (`put`, `get`, `head`, `list`, `delete`) and object (`journal`, `segment`, ...).
     REQUESTS: IntCounterVec = IntCounterVec::new(opts("strandline_store_requests_total", "Requests to the store"), &["kind", "object"]);
     /// Requests that did not end as hoped, by kind and what came of them.

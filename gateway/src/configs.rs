@@ -119,8 +119,9 @@ impl TopicConfig {
     }
 }
 
-/// Checks the configs of a new topic; the later of two with one name counts.
-pub(crate) fn check(
+/// Checks the configs of a new topic, as CreateTopics does; the later of two with one name counts. The error says what is
+/// known.
+pub fn check(
     configs: impl IntoIterator<Item = (String, Option<String>)>,
 ) -> Result<BTreeMap<String, String>, String> {
     let mut checked = BTreeMap::new();

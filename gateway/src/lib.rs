@@ -56,6 +56,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::info;
 
+pub use configs::check as check_topic_configs;
 pub use error::Error;
 
 use budget::FetchBudget;

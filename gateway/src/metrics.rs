@@ -7,32 +7,12 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use strandline_core::figures;
+use strandline_core::metrics::{opts, seconds};
 use strandline_kafka::api::{self, ApiKey};
 use strandline_kafka::error::ErrorCode;
 
-macro_rules! metric {
-    ($($(#[$doc:meta])* $name:ident: $type:ty = $make:expr;)*) => {$(
-        $(#[$doc])*
-        pub(crate) static $name: LazyLock<$type> = LazyLock::new(|| {
-            let metric = $make.unwrap_or_else(|e| unreachable!("a metric has a bad name: {e}"));
-            // Registering twice is impossible behind a `LazyLock`; a name clash would only hide the second metric.
-            let _ = prometheus::register(Box::new(metric.clone()));
-            metric
-        });
-    )*};
-}
-
-fn opts(name: &str, help: &str) -> prometheus::Opts {
-    prometheus::Opts::new(name, help)
-}
-
-fn seconds(name: &str, help: &str) -> prometheus::HistogramOpts {
-    prometheus::HistogramOpts::new(name, help).buckets(vec![
-        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    ])
-}
-
-metric! {
+figures! { pub(crate),
     /// Kafka connections open now.
     CONNECTIONS: IntGauge = IntGauge::new("strandline_connections", "Kafka connections open now");
     /// Kafka connections accepted.
@@ -99,16 +79,8 @@ pub(crate) fn failed(api: ApiKey, code: ErrorCode) -> i16 {
     code.code()
 }
 
-/// Makes every figure appear, with zero, before anything has happened.
+/// Makes every figure appear, with zero for each API, before anything has happened.
 pub(crate) fn register() {
-    LazyLock::force(&CONNECTIONS);
-    LazyLock::force(&CONNECTIONS_TOTAL);
-    LazyLock::force(&CONNECTIONS_REFUSED);
-    LazyLock::force(&CONNECTIONS_CLOSED);
-    LazyLock::force(&REQUEST_ERRORS);
+    appear();
     LazyLock::force(&PER_API);
-    LazyLock::force(&UNACKED_FAILURES);
-    LazyLock::force(&BYTES_IN);
-    LazyLock::force(&BYTES_OUT);
-    LazyLock::force(&FETCH_BYTES);
 }
