@@ -278,6 +278,3 @@ async fn propose(journal: &Journal, prepared: Prepared) {
         Err(error) => ack::refuse(waiters.into_iter().flatten(), &error.into()),
     }
 }
-
-#[cfg(test)]
-mod tests;

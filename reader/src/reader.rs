@@ -211,6 +211,3 @@ impl Drop for Waiting {
         metrics::WAITING.dec();
     }
 }
-
-#[cfg(test)]
-mod tests;
