@@ -42,7 +42,7 @@ pub(super) struct Request {
 /// What the handles ask of the task beside that; heard also while proposals have to wait.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Read to the end, unless it was seen less than this ago.
+    /// Read to the end, unless somebody looked less than this ago.
     CatchUp(Duration, Reply<u64>),
     /// Take nothing more, finish what is there.
     Close(Reply<u64>),
@@ -106,7 +106,7 @@ pub(super) struct Sequencer {
     verifying: Option<BoxFuture<'static, Result<Verified>>>,
     lost_in_a_row: u32,
     not_before: Instant,
-    /// When the end of the journal was last seen.
+    /// When the end of the journal was last seen, or looked for in vain: the pace of looking counts from here.
     polled_at: Instant,
     poll_pause: Duration,
     checkpointed: u64,
