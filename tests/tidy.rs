@@ -200,6 +200,47 @@ fn functions(text: &str) -> Vec<(String, usize)> {
     found
 }
 
+/// The fold and all that it is made of: what any node must compute alike.
+const FOLD: [&str; 4] = [
+    "core/src/manifest/state.rs",
+    "core/src/manifest/state/producers.rs",
+    "core/src/manifest/commit.rs",
+    "core/src/manifest/checkpoint.rs",
+];
+
+/// Clippy bans clocks, dice and hash order outside `core::env` (clippy.toml); the fold may not even ask `env`.
+#[test]
+fn the_fold_knows_neither_time_nor_chance() {
+    let mut broken = Vec::new();
+    for name in FOLD {
+        let text = fs::read_to_string(root().join(name)).unwrap();
+        for word in ["tokio", "crate::env", "Env", "Hash", "Instant", "SystemTime", "rand"] {
+            let code =
+                text.lines().filter(|line| !line.trim_start().starts_with("//") && !line.contains("derive("));
+            if code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != ':')).any(|w| w == word)
+            {
+                broken.push(format!("{name} speaks of {word}"));
+            }
+        }
+    }
+    report("the fold is pure", &broken);
+}
+
+/// An unbiased `select!` throws dice of its own, and a run could not be repeated from its seed.
+#[test]
+fn every_select_is_biased_below_the_command_line() {
+    let mut broken = Vec::new();
+    for source in all_sources().iter().filter(|source| !source.name.starts_with("cli/")) {
+        let lines: Vec<_> = source.text.lines().collect();
+        for (number, pair) in lines.windows(2).enumerate() {
+            if pair[0].contains("select! {") && pair[1].trim() != "biased;" {
+                broken.push(format!("{}:{}", source.name, number + 1));
+            }
+        }
+    }
+    report("select! without `biased;`", &broken);
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     let mut broken = Vec::new();

@@ -9,7 +9,7 @@ mod lane;
 mod batcher;
 mod partitioner;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -164,7 +164,7 @@ async fn append_all(
     tally: &Arc<Tally>,
 ) -> Result<()> {
     let mut lanes = JoinSet::new();
-    let mut doors: HashMap<u32, mpsc::Sender<Batch>> = HashMap::new();
+    let mut doors: BTreeMap<u32, mpsc::Sender<Batch>> = BTreeMap::new();
     while let Some(batch) = batches.recv().await {
         let door = doors.entry(batch.partition).or_insert_with(|| {
             let (door, inside) = mpsc::channel(BATCHES_WAITING);

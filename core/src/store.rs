@@ -8,13 +8,14 @@ mod open;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{
     GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
 };
+use tokio::time::Instant;
 
 use crate::env::Env;
 use crate::error::{Error, Result};

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::DecodeError;
 use strandline_kafka::frame::decode_request;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -48,21 +48,40 @@ enum End {
     Drain,
 }
 
-/// Serves one client until it leaves, breaks the protocol, or the node stops.
-pub(crate) async fn run(stream: TcpStream, services: Arc<Services>) {
+/// Serves one client of a socket.
+pub(crate) async fn accept(stream: TcpStream, services: Arc<Services>) {
+    match prepare(&stream) {
+        Ok(local) => {
+            let (incoming, outgoing) = stream.into_split();
+            run(incoming, outgoing, local, services).await;
+        }
+        Err(error) => log(&ReadError::Io(error).into()),
+    }
+}
+
+/// Serves one client until it leaves, breaks the protocol, or the node stops. `local`: the address that it dialled.
+pub(crate) async fn run(
+    incoming: impl AsyncRead + Unpin,
+    outgoing: impl AsyncWrite + Unpin + Send + 'static,
+    local: SocketAddr,
+    services: Arc<Services>,
+) {
     metrics::CONNECTIONS_TOTAL.inc();
     metrics::CONNECTIONS.inc();
     let _open = OpenConnection;
-    match serve(stream, services).await {
+    match serve(incoming, outgoing, local, services).await {
         Ok(()) => debug!("connection closed"),
         Err(end) => log(&end),
     }
 }
 
-async fn serve(stream: TcpStream, services: Arc<Services>) -> Result<(), End> {
-    let local = prepare(&stream).map_err(ReadError::Io)?;
+async fn serve(
+    incoming: impl AsyncRead + Unpin,
+    outgoing: impl AsyncWrite + Unpin + Send + 'static,
+    local: SocketAddr,
+    services: Arc<Services>,
+) -> Result<(), End> {
     let session = Session::new(services, local);
-    let (incoming, outgoing) = stream.into_split();
     let (replies, queue) = mpsc::channel(MAX_REQUESTS_IN_FLIGHT);
     let mut writer = Task::spawn(write::run(outgoing, queue));
     let read = tokio::select! {

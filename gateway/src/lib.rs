@@ -51,6 +51,7 @@ use std::sync::Arc;
 use strandline_core::manifest::Journal;
 use strandline_ingest::Ingest;
 use strandline_reader::Reader;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -81,13 +82,70 @@ pub struct Config {
     pub rack: Option<String>,
 }
 
+/// The gateway without its sockets: serves streams that somebody else has accepted.
+pub struct Connections {
+    services: Arc<Services>,
+    phase: watch::Sender<Phase>,
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("node", &self.services.node).finish()
+    }
+}
+
+impl Connections {
+    /// Serves from the start. The addresses in `config` are not bound.
+    pub fn new(
+        config: Config,
+        journal: Journal,
+        ingest: Ingest,
+        reader: Reader,
+    ) -> Result<Connections, Error> {
+        let connections = Connections::starting(config, journal, ingest, reader)?;
+        connections.phase.send_replace(Phase::Serving);
+        Ok(connections)
+    }
+
+    fn starting(
+        config: Config,
+        journal: Journal,
+        ingest: Ingest,
+        reader: Reader,
+    ) -> Result<Connections, Error> {
+        if !(1..=MAX_NODE_ID).contains(&config.node_id) {
+            return Err(Error::Config("the node id must be from 1 to 1073741824"));
+        }
+        metrics::register();
+        let node = Node {
+            id: config.node_id,
+            rack: config.rack,
+            cluster_id: journal.cluster_id().to_owned(),
+            advertise: config.advertise,
+        };
+        let (phase, phases) = Phases::new();
+        let fetch_budget = FetchBudget::new();
+        let services = Arc::new(Services { node, journal, ingest, reader, fetch_budget, phases });
+        Ok(Connections { services, phase })
+    }
+
+    /// Serves one client until it leaves or breaks the protocol. `local`: the address that it dialled.
+    pub fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
+        &self,
+        stream: S,
+        local: SocketAddr,
+    ) -> impl Future<Output = ()> + Send + use<S> {
+        let (incoming, outgoing) = tokio::io::split(stream);
+        connection::run(incoming, outgoing, local, Arc::clone(&self.services))
+    }
+}
+
 /// A gateway that is bound to its addresses but does not serve yet.
 pub struct Gateway {
     kafka: TcpListener,
     kafka_addr: SocketAddr,
     http: Option<(TcpListener, SocketAddr)>,
-    services: Arc<Services>,
-    phase: watch::Sender<Phase>,
+    connections: Connections,
 }
 
 impl fmt::Debug for Gateway {
@@ -104,25 +162,13 @@ impl Gateway {
         ingest: Ingest,
         reader: Reader,
     ) -> Result<Gateway, Error> {
-        if !(1..=MAX_NODE_ID).contains(&config.node_id) {
-            return Err(Error::Config("the node id must be from 1 to 1073741824"));
-        }
+        let connections = Connections::starting(config.clone(), journal, ingest, reader)?;
         let (kafka, kafka_addr) = bind(config.kafka, "Kafka", "--kafka").await?;
         let http = match config.http {
             Some(address) => Some(bind(address, "HTTP", "--http").await?),
             None => None,
         };
-        metrics::register();
-        let node = Node {
-            id: config.node_id,
-            rack: config.rack,
-            cluster_id: journal.cluster_id().to_owned(),
-            advertise: config.advertise,
-        };
-        let (phase, phases) = Phases::new();
-        let fetch_budget = FetchBudget::new();
-        let services = Arc::new(Services { node, journal, ingest, reader, fetch_budget, phases });
-        Ok(Gateway { kafka, kafka_addr, http, services, phase })
+        Ok(Gateway { kafka, kafka_addr, http, connections })
     }
 
     /// The address on which Kafka clients are served; the port is the real one where the configuration said 0.
@@ -140,7 +186,7 @@ impl Gateway {
     ///
     /// The journal, ingest and reader stay open: whoever opened them closes them, after this returns.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Gateway { kafka, kafka_addr, http, services, phase } = self;
+        let Gateway { kafka, kafka_addr, http, connections: Connections { services, phase } } = self;
         let http_addr = http.as_ref().map(|(_, address)| *address);
         let (phases, journal) = (services.phases.clone(), services.journal.clone());
         let mut http = http.map(|(listener, _)| Task::spawn(http::serve(listener, phases, journal)));
@@ -148,6 +194,7 @@ impl Gateway {
         phase.send_replace(Phase::Serving);
         info!(kafka = %kafka_addr, http = ?http_addr, "serving");
         tokio::select! {
+            biased;
             () = shutdown => {}
             _ = &mut kafka => return Err(Error::Stopped("Kafka")),
             () = ended(&mut http) => return Err(Error::Stopped("HTTP")),

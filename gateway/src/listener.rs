@@ -21,13 +21,14 @@ pub(crate) async fn run(listener: TcpListener, services: Arc<Services>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             () = services.phases.reached(Phase::Stopping) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) if connections.len() < MAX_CONNECTIONS => {
                     // An error span, so that a warning says whose it is under every log filter.
                     let span = error_span!("connection", %peer);
-                    connections.spawn(connection::run(stream, Arc::clone(&services)).instrument(span));
+                    connections.spawn(connection::accept(stream, Arc::clone(&services)).instrument(span));
                 }
                 Ok((_, peer)) => {
                     metrics::CONNECTIONS_REFUSED.inc();

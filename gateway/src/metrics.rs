@@ -4,13 +4,13 @@
 //! anything that a client chose.
 
 use std::sync::LazyLock;
-use std::time::Instant;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 use strandline_core::figures;
 use strandline_core::metrics::{opts, seconds};
 use strandline_kafka::api::{self, ApiKey};
 use strandline_kafka::error::ErrorCode;
+use tokio::time::Instant;
 
 figures! { pub(crate),
     /// Kafka connections open now.

@@ -6,13 +6,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::Bytes;
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::EncodeError;
 use strandline_kafka::frame::{self, Frame, RequestHeader};
 use strandline_kafka::messages::Response;
+use tokio::time::Instant;
 
 use crate::budget::Share;
 use crate::session::Held;

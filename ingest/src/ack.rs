@@ -6,13 +6,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::Bytes;
 use strandline_core::Error;
 use strandline_core::manifest::{BatchMeta, Outcome, Void};
 use strandline_core::record::BadBatch;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::admit::Admission;
 use crate::metrics;

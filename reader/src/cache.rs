@@ -3,7 +3,7 @@
 //! Must not know offsets. What was just written or followed is in the journal's tail, which scans never touch; historic
 //! blocks live here, oldest use out first. Each holds its share of the configured bytes.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,7 +36,7 @@ pub(crate) struct Cache {
 #[derive(Debug)]
 struct Ahead {
     // Held for a set operation only, never across an await.
-    under_way: Mutex<HashSet<Key>>,
+    under_way: Mutex<BTreeSet<Key>>,
     room: Semaphore,
 }
 

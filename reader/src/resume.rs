@@ -7,6 +7,7 @@
 use moka::sync::Cache;
 use strandline_core::limits::FOLLOW_POLL;
 use strandline_core::manifest::ObjectId;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Places remembered.
@@ -25,19 +26,24 @@ pub(crate) struct Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Resume {
     places: Cache<(Uuid, u32, i64), Place>,
-    /// Forgotten as fast as a follower looks at the slowest.
-    ends: Cache<(Uuid, u32, i64), ()>,
+    /// Since when; forgotten as fast as a follower looks at the slowest.
+    ends: Cache<(Uuid, u32, i64), Instant>,
 }
 
 impl Resume {
     pub(crate) fn new() -> Resume {
-        let ends = Cache::builder().max_capacity(MAX_PLACES).time_to_live(FOLLOW_POLL.1).build();
-        Resume { places: Cache::new(MAX_PLACES), ends }
+        Resume { places: Cache::new(MAX_PLACES), ends: Cache::new(MAX_PLACES) }
     }
 
     /// Whether nobody waited at this end of a partition lately; from now on somebody does.
     pub(crate) fn arrives(&self, topic: Uuid, partition: u32, offset: i64) -> bool {
-        self.ends.entry((topic, partition, offset)).or_insert(()).is_fresh()
+        let (key, now) = ((topic, partition, offset), Instant::now());
+        // Not the cache's own expiry: that goes by another clock than everything that waits here.
+        let arrives = self.ends.get(&key).is_none_or(|since| now - since >= FOLLOW_POLL.1);
+        if arrives {
+            self.ends.insert(key, now);
+        }
+        arrives
     }
 
     pub(crate) fn get(&self, topic: Uuid, partition: u32, offset: i64) -> Option<Place> {

@@ -34,7 +34,7 @@ macro_rules! on_every_store {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 if let Ok(url) = std::env::var("STRANDLINE_TEST_STORE") {
-                    let own = uuid::Uuid::new_v4().simple().to_string();
+                    let own = strandline_core::env::Env::system().uuid().simple().to_string();
                     super::log::$name(super::fresh(&format!("{}/{own}", url.trim_end_matches('/')))).await;
                 }
             })*

@@ -3,7 +3,8 @@
 //! Must not know the store's raw figures. Every append is waited for; throughput counts only what was acknowledged, and
 //! the time until the last acknowledgement.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;

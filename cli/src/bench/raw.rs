@@ -4,7 +4,8 @@
 //! slower at that.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;

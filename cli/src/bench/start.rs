@@ -4,7 +4,7 @@
 //! takes them, without ingest. Must not know what a start does.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use anyhow::{Result, bail};
 use futures_util::StreamExt;

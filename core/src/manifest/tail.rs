@@ -3,7 +3,7 @@
 //! Ingest puts segments in, the journal puts commits in, the reader looks things up: they meet here. Must not know any
 //! of them. Holds at most its configured bytes, oldest out first; a scan of old data never comes by here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::state::ObjectId;
@@ -19,7 +19,7 @@ pub struct Tail {
 
 #[derive(Debug, Default)]
 struct Objects {
-    by_id: HashMap<ObjectId, Rope>,
+    by_id: BTreeMap<ObjectId, Rope>,
     oldest_first: VecDeque<ObjectId>,
     bytes: usize,
 }

@@ -5,14 +5,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 use strandline_kafka::api::ApiKey;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::budget::Share;
 use crate::limits::{WRITE_BATCH_BYTES, WRITE_PARTS, WRITE_STALL};

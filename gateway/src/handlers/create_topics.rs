@@ -3,7 +3,7 @@
 //! Must not know how topics are kept. Invariant: whether a name is free is decided by the fold; the look before it
 //! only makes for a better message.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 use strandline_core::limits::{DEFAULT_PARTITIONS, MAX_PARTITIONS_PER_TOPIC};
@@ -34,7 +34,7 @@ type Failure = (ErrorCode, String);
 
 /// Makes or checks the topics, several at a time.
 pub(crate) async fn answer(session: &Session, request: Request) -> Response {
-    let mut named: HashMap<String, usize> = HashMap::new();
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
     for topic in &request.topics {
         *named.entry(topic.name.clone()).or_default() += 1;
     }

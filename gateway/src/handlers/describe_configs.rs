@@ -3,7 +3,7 @@
 //! Must not know what a config does. Invariant: a topic has all of Kafka's topic configs, set or not: Schema Registry
 //! and Connect look for the effective value of ones that nobody set.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
@@ -25,7 +25,7 @@ type Found = Result<Vec<Described>, (ErrorCode, String)>;
 
 /// Describes each resource once.
 pub(crate) async fn answer(session: &Session, request: Request) -> Response {
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     let mut resources: Vec<&Resource> = request.resources.iter().collect();
     resources.retain(|resource| seen.insert((resource.resource_type, resource.resource_name.as_str())));
     if resources.len() > DESCRIBED_PER_REQUEST {

@@ -128,6 +128,7 @@ async fn read(
     let waited =
         FetchLimits { max_bytes: limits.max_bytes.min(limits.min_bytes.max(FETCH_WAITED_BYTES)), ..limits };
     let results = tokio::select! {
+        biased;
         results = session.reader.fetch(asked, waited) => results,
         () = session.phases.reached(Phase::Stopping) => nothing(session, asked),
     };
