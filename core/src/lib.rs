@@ -14,6 +14,7 @@
 //! - [`rope`]: bytes in several pieces that are never joined
 //! - [`paths`]: the keys of the bucket
 //! - [`mod@env`]: the clock and the dice, the only door to both
+//! - [`mutation`]: rules that a test may break
 //! - [`metrics`]: the figures of this crate
 //! - [`error`]: what can go wrong, sorted by what the caller must do
 //! - [`limits`]: every bound, in one place
@@ -26,6 +27,7 @@ pub mod object;
 pub mod rope;
 pub mod paths;
 pub mod env;
+pub mod mutation;
 pub mod metrics;
 pub mod error;
 pub mod limits;

@@ -3,9 +3,10 @@
 //! Must not know any request. Invariant: a topic is called unknown only after the journal was read to its end, or
 //! under a code that says "try again".
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use strandline_core::manifest::{Manifest, Topic};
+use strandline_core::mutation::{self, Mutation};
 use strandline_kafka::error::ErrorCode;
 use tracing::warn;
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use crate::services::Services;
 
 /// A topic as a request names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wanted<'a> {
     /// By name.
     Name(&'a str),
@@ -58,7 +59,7 @@ pub(crate) async fn resolve<T>(
     };
     let mut found = services.journal.view(look);
     let mut failure = None;
-    if found.iter().any(Option::is_none) {
+    if found.iter().any(Option::is_none) && !mutation::is(Mutation::UnknownTopicFromStale) {
         match services.catch_up().await {
             Ok(()) => found = services.journal.view(look),
             Err(error) => {
@@ -74,7 +75,7 @@ pub(crate) async fn resolve<T>(
 }
 
 /// Drops repetitions. A short request that names one large topic many times would otherwise get an endless answer.
-pub(crate) fn once<T: Copy + Eq + std::hash::Hash>(items: impl IntoIterator<Item = T>) -> Vec<T> {
-    let mut seen = HashSet::new();
+pub(crate) fn once<T: Copy + Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut seen = BTreeSet::new();
     items.into_iter().filter(|item| seen.insert(*item)).collect()
 }

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use futures_util::stream::FuturesOrdered;
-use strandline_core::limits::FLUSH_BURST;
+use strandline_core::limits::{FLUSH_BURST, SLOT_ATTEMPT};
 use strandline_core::manifest::{self, BatchMeta, Change, Journal, ObjectId};
+use strandline_core::mutation::{self, Mutation};
+use strandline_core::paths;
 use strandline_core::rope::Rope;
 use strandline_core::segment::Segment;
 use strandline_core::{Error, Kind};
@@ -99,6 +101,7 @@ impl Flusher {
                 return true;
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(ready_at) => {}
                 () = self.batcher.news() => {}
             }
@@ -224,6 +227,11 @@ async fn write_segments(
 /// Writes one segment, under a new name if the first is taken. Only after it returns may a commit name the segment.
 async fn write_segment(journal: &Journal, runs: Vec<(Uuid, u32, Vec<Bytes>)>) -> Result<Segment, Error> {
     let mut segment = Segment::new(new_id(journal), runs.clone());
+    if mutation::is(Mutation::PointerBeforeBytes) {
+        let (journal, later) = (journal.clone(), segment.clone());
+        tokio::spawn(async move { later.write(journal.store()).await });
+        return Ok(segment);
+    }
     let mut rounds = UPLOAD_ROUNDS;
     while let Err(error) = segment.write(journal.store()).await {
         rounds -= 1;
@@ -269,6 +277,9 @@ async fn commit_in_order(journal: Journal, mut uploads: mpsc::Receiver<Upload>) 
 }
 
 async fn propose(journal: &Journal, prepared: Prepared) {
+    if mutation::is(Mutation::UnknownCleansUp) {
+        return propose_and_clean_up(journal.clone(), prepared).await;
+    }
     let Prepared { changes, payload, waiters, permit } = prepared;
     match journal.propose_with(changes, payload).await {
         Ok(decided) => drop(tokio::spawn(async move {
@@ -277,4 +288,27 @@ async fn propose(journal: &Journal, prepared: Prepared) {
         })),
         Err(error) => ack::refuse(waiters.into_iter().flatten(), &error.into()),
     }
+}
+
+/// For [`Mutation::UnknownCleansUp`].
+async fn propose_and_clean_up(journal: Journal, prepared: Prepared) {
+    let Prepared { changes, payload, waiters, permit } = prepared;
+    let named: Vec<_> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Append(append) => append.segment,
+            _ => None,
+        })
+        .collect();
+    let Ok(decided) = journal.propose_with(changes, payload).await else { return };
+    tokio::spawn(async move {
+        let decided = tokio::time::timeout(SLOT_ATTEMPT, decided).await;
+        if decided.is_err() {
+            for id in named {
+                let _ = journal.store().delete(&paths::segment(id)).await;
+            }
+        }
+        ack::answer(waiters, decided.unwrap_or(Err(Error::Unknown("no answer in time".into()))));
+        drop(permit);
+    });
 }

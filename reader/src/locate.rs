@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use strandline_core::Error;
 use strandline_core::manifest::{Extent, Journal};
+use strandline_core::mutation::{self, Mutation};
 use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
 
@@ -219,7 +220,7 @@ fn walk(
 
 impl Found<'_> {
     fn check(&self, extent: &Extent) -> Result<(), Error> {
-        if record::crc_holds(self.rope, self.at, &self.header) {
+        if mutation::is(Mutation::CrcNotChecked) || record::crc_holds(self.rope, self.at, &self.header) {
             return Ok(());
         }
         Err(damaged(
@@ -258,7 +259,11 @@ impl Found<'_> {
 impl Stamped {
     fn add(&mut self, extent: &Extent, found: &Found<'_>) -> Result<(), Error> {
         found.check(extent)?;
-        record::stamp(found.rope, found.at, &found.header, found.base_offset, &mut self.pieces)
+        let base_offset = match mutation::is(Mutation::OffsetsNotStamped) {
+            true => found.header.base_offset,
+            false => found.base_offset,
+        };
+        record::stamp(found.rope, found.at, &found.header, base_offset, &mut self.pieces)
             .ok_or_else(|| damaged(extent, "a batch does not lie where its header says"))?;
         self.bytes += found.header.bytes;
         Ok(())

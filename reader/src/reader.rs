@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use strandline_core::manifest::{Extent, Journal};
+use strandline_core::mutation::{self, Mutation};
 use strandline_core::{Error, Kind, limits};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -77,7 +78,7 @@ impl Reader {
         loop {
             changes.mark_unchanged();
             let plan = self.plan(partitions, &limits);
-            if plan.refused && !caught_up {
+            if plan.refused && !caught_up && !mutation::is(Mutation::OutOfRangeFromStale) {
                 caught_up = true;
                 if let Err(error) = self.journal().catch_up().await {
                     return partitions.iter().map(|_| Err(ReadError::from(&error))).collect();
@@ -97,6 +98,7 @@ impl Reader {
             let _waiting = Waiting::begin();
             following.get_or_insert_with(|| self.journal().follow());
             tokio::select! {
+                biased;
                 // The journal is gone: what is there is all there will be.
                 changed = changes.changed() => if changed.is_err() { return self.read(partitions, plan).await },
                 () = tokio::time::sleep_until(until) => {}
@@ -162,7 +164,7 @@ impl Reader {
         at: OffsetSpec,
     ) -> Result<OffsetFound, ReadError> {
         let known = self.journal().view(|manifest| manifest.partition(&topic, partition).is_some());
-        if at != OffsetSpec::Earliest || !known {
+        if (at != OffsetSpec::Earliest || !known) && !mutation::is(Mutation::StaleListOffsets) {
             self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?;
         }
         for _ in 0..PLANS {

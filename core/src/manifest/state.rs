@@ -16,6 +16,7 @@ use crate::limits::{
     COMMIT_WINDOW, DAY, MAX_CONFIG_CHARS, MAX_PARTITIONS, MAX_PARTITIONS_PER_TOPIC, MAX_TOPIC_CONFIGS,
     MAX_TOPICS,
 };
+use crate::mutation::{self, Mutation};
 use crate::record::validate_topic_name;
 pub(super) use producers::{Producers, Remembered, State};
 
@@ -272,8 +273,15 @@ pub fn apply(manifest: &mut Manifest, slot: u64, commit: &Commit, payload_at: u6
         manifest.forget_proposers();
     }
     let place = Place { slot, payload_at, overtaken };
-    let outcomes: Vec<_> =
-        commit.changes.iter().map(|change| apply_change(manifest, &place, change)).collect();
+    let mut fold = |change| apply_change(manifest, &place, change);
+    let outcomes: Vec<_> = match mutation::is(Mutation::HashOrderInFold) && mutation::coin() {
+        true => {
+            let mut backwards: Vec<_> = commit.changes.iter().rev().map(&mut fold).collect();
+            backwards.reverse();
+            backwards
+        }
+        false => commit.changes.iter().map(fold).collect(),
+    };
     if overtaken
         && outcomes.iter().any(Outcome::is_out_of_order)
         && let Some(seen) = manifest.seen.get_mut(&commit.id.incarnation)

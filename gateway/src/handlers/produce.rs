@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use strandline_core::mutation::{self, Mutation};
 use strandline_ingest::{Admission, Append, AppendError, Appended};
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::codec::Records;
@@ -154,6 +155,9 @@ impl Begun {
                     Ok(append) => match timeout_at(self.deadline, append).await {
                         Ok(Ok(appended)) => acknowledged(index, &appended),
                         Ok(Err(error)) => not_written(index, &error, topic.unknown),
+                        Err(_) if mutation::is(Mutation::TimeoutIsRefusal) => {
+                            refused(index, ErrorCode::InvalidRecord, None)
+                        }
                         Err(_) => refused(index, ErrorCode::RequestTimedOut, None),
                     },
                     Err(Refused { code, why }) => refused(index, code, why.map(str::to_owned)),

@@ -11,6 +11,7 @@ use crate::env::Moment;
 use crate::error::{Error, Result};
 use crate::limits::{SLOT_ATTEMPT, SLOT_RETRY, STORE_ATTEMPTS};
 use crate::manifest::commit::{Commit, CommitId};
+use crate::mutation::{self, Mutation};
 use crate::paths;
 use crate::rope::Rope;
 use crate::store::{NotCreated, Store};
@@ -45,9 +46,15 @@ pub(super) async fn fill(store: &Store, slot: u64, id: CommitId, object: &Rope) 
         let begun = store.env().moment();
         match store.create_once(&key, object, SLOT_ATTEMPT).await {
             Ok(()) => return (begun, Filled::Ours),
+            Err(NotCreated::Exists) if mutation::is(Mutation::ExistsIsSuccess) => {
+                return (begun, Filled::Ours);
+            }
             Err(NotCreated::Exists) => match store.get_once(&key, SLOT_ATTEMPT).await {
                 // An earlier attempt wrote it, and only then was the slot empty: the tail may be far beyond it by now.
-                Ok(there) if matches!(Commit::id_of(&key, &there), Ok(there) if there == id) => {
+                Ok(there)
+                    if matches!(Commit::id_of(&key, &there), Ok(there) if there == id)
+                        && !mutation::is(Mutation::ExistsIsLoss) =>
+                {
                     return (first_begun, Filled::Ours);
                 }
                 Ok(there) => return (begun, Filled::Theirs(there)),

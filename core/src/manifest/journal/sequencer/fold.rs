@@ -14,6 +14,7 @@ use crate::manifest::checkpoint;
 use crate::manifest::commit::{Change, Commit, Outcome};
 use crate::manifest::state::{FEATURE_LEVEL, Manifest, ObjectId, apply};
 use crate::metrics;
+use crate::mutation::{self, Mutation};
 use crate::paths;
 use crate::rope::Rope;
 
@@ -67,7 +68,7 @@ impl Sequencer {
         // Asked before the fold, as the fold does: only then are its refusals for sequence numbers not the last word.
         let overtaken = self.shared.view(|manifest| manifest.overtaken(&commit));
         let outcomes = self.fold(slot, &commit, payload_at)?;
-        if !overtaken {
+        if !overtaken || mutation::is(Mutation::OvertakenIsFinal) {
             return Ok(Some((proposal, outcomes)));
         }
         match retry::out_of_order(&commit.changes, &proposal.payload, outcomes) {
@@ -104,7 +105,20 @@ impl Sequencer {
                 None => Ok(apply(manifest, slot, commit, payload_at)),
             }
         })?;
+        if mutation::is(Mutation::LocalClockInFold) {
+            let now_ms = self.shared.store.env().wall_ms();
+            self.shared.change(|manifest| manifest.now_ms = now_ms);
+        }
         Ok(outcomes)
+    }
+
+    /// For [`Mutation::AckBeforeFold`].
+    pub(super) fn answer_early(&self, slot: u64, proposal: &mut Proposal) {
+        let Some((commit, object)) = &proposal.commit else { return };
+        let payload_at = (object.len() - proposal.payload.len()) as u64;
+        let outcomes = self.shared.view(|manifest| apply(&mut manifest.clone(), slot, commit, payload_at));
+        let unheard = tokio::sync::oneshot::channel().0;
+        let _ = std::mem::replace(&mut proposal.reply, unheard).send(Ok(outcomes));
     }
 
     /// The floor moved past us while we were away: go on from a newer manifest.
@@ -165,7 +179,12 @@ impl Sequencer {
             return;
         }
         self.checkpointed = slot;
-        let body = self.shared.view(checkpoint::encode);
+        let mut body = self.shared.view(checkpoint::encode);
+        if mutation::is(Mutation::CheckpointTooFar) {
+            body = self.shared.view(|manifest| {
+                checkpoint::encode(&Manifest { applied: manifest.applied + 1, ..manifest.clone() })
+            });
+        }
         tokio::spawn(write_checkpoint(Arc::clone(&self.shared), slot, body.into()));
     }
 }

@@ -1,0 +1,96 @@
+//! Deliberate breaks of a promise, one at a time, so that the simulation can show that it would notice.
+//!
+//! Exists only with the feature `mutations`, which no program that is shipped turns on; without it every question is
+//! answered `false` when it is compiled. Must not know who asks.
+
+/// One broken rule. Each stands where the rule is kept, as `if mutation::is(Mutation::...)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutation {
+    /// A won slot is acknowledged before the slots ahead of it are folded.
+    AckBeforeFold,
+    /// "Already exists" is taken for success.
+    ExistsIsSuccess,
+    /// "Already exists" is taken for a loss, and the changes are proposed anew under another commit id.
+    ExistsIsLoss,
+    /// The result of a PUT is used after the lease is over.
+    NoLeaseForWriter,
+    /// The result of a GET is used after the lease is over.
+    NoLeaseForReader,
+    /// A checkpoint is loaded without reading the floor.
+    NoFloorOnLoad,
+    /// An unknown outcome removes the segments of its commit.
+    UnknownCleansUp,
+    /// A time-out is reported as a refusal.
+    TimeoutIsRefusal,
+    /// A commit is proposed before the segments that it names are written.
+    PointerBeforeBytes,
+    /// Four batches of a producer are remembered, not five.
+    FourBatchWindow,
+    /// The changes of a commit are folded in another order on every node.
+    HashOrderInFold,
+    /// The fold takes the time from the folding node.
+    LocalClockInFold,
+    /// A batch that was appended before is appended again.
+    DuplicateAppended,
+    /// What the fold refuses in an overtaken commit is final.
+    OvertakenIsFinal,
+    /// A proposal that lost its slot goes to the end of the queue.
+    LoserLosesItsPlace,
+    /// A checkpoint says that it is one slot further than it is.
+    CheckpointTooFar,
+    /// A node that is behind says that an offset is out of range.
+    OutOfRangeFromStale,
+    /// A node that is behind says that a topic does not exist.
+    UnknownTopicFromStale,
+    /// The end of a partition is told without reading the journal to its end.
+    StaleListOffsets,
+    /// Batches are passed on without looking at their CRC.
+    CrcNotChecked,
+    /// Batches are passed on with the offsets that the producer wrote.
+    OffsetsNotStamped,
+}
+
+#[cfg(feature = "mutations")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Mutation;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Mutation>> = const { Cell::new(None) };
+        static COIN: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Breaks one rule on this thread, or none.
+    pub fn set(mutation: Option<Mutation>) {
+        COIN.set(false);
+        ACTIVE.set(mutation);
+    }
+
+    /// Whether this rule is broken on this thread.
+    pub fn is(mutation: Mutation) -> bool {
+        ACTIVE.get() == Some(mutation)
+    }
+
+    /// Heads and tails in turn: what differs between two nodes that should agree.
+    pub fn coin() -> bool {
+        COIN.replace(!COIN.get())
+    }
+}
+
+#[cfg(feature = "mutations")]
+pub use switch::{coin, is, set};
+
+/// No rule is ever broken.
+#[cfg(not(feature = "mutations"))]
+#[inline(always)]
+pub const fn is(_: Mutation) -> bool {
+    false
+}
+
+/// Never thrown.
+#[cfg(not(feature = "mutations"))]
+#[inline(always)]
+pub const fn coin() -> bool {
+    false
+}
