@@ -241,6 +241,22 @@ fn every_select_is_biased_below_the_command_line() {
     report("select! without `biased;`", &broken);
 }
 
+/// A task that the simulation could neither pause nor end would outlive its process.
+#[test]
+fn tasks_are_spawned_through_env_below_the_command_line() {
+    let mut broken = Vec::new();
+    let below =
+        |source: &&Source| !source.name.starts_with("cli/") && !source.name.starts_with("core/src/env");
+    for source in all_sources().iter().filter(below).filter(|source| !is_test(source)) {
+        for (number, line) in source.text.lines().enumerate() {
+            if line.contains("tokio::spawn(") || line.contains("task::spawn(") {
+                broken.push(format!("{}:{}", source.name, number + 1));
+            }
+        }
+    }
+    report("tokio::spawn in place of core::env::spawn", &broken);
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     let mut broken = Vec::new();

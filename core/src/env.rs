@@ -1,12 +1,16 @@
-//! The clock and the dice: the only door through which time and chance enter the log.
+//! The clock, the dice and the scheduler: the only door through which time and chance enter the log.
 //!
-//! Must not know what they are used for. The fold takes neither: whatever it needs of them was written into the
-//! commit. Tests and the simulation bring their own [`Clock`].
+//! Must not know what they are used for. The fold takes none of them: whatever it needs was written into the commit.
+//! Tests and the simulation bring their own [`Clock`]; the simulation also stops and ends the tasks of a process.
+
+#[cfg(feature = "simulation")]
+pub mod host;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -77,6 +81,18 @@ impl Env {
         let part = (self.0.entropy() >> 64) as u32;
         longest.mul_f64(f64::from(part) / f64::from(u32::MAX))
     }
+}
+
+/// Starts a task of this process. Must be called inside a tokio runtime.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    #[cfg(feature = "simulation")]
+    if let Some(host) = host::current() {
+        return host.spawn(future);
+    }
+    tokio::spawn(future)
 }
 
 #[derive(Debug)]

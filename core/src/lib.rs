@@ -13,7 +13,7 @@
 //! - [`object`]: the frame that every object of ours starts with
 //! - [`rope`]: bytes in several pieces that are never joined
 //! - [`paths`]: the keys of the bucket
-//! - [`mod@env`]: the clock and the dice, the only door to both
+//! - [`mod@env`]: the clock, the dice and the scheduler, the only door to all three
 //! - [`mutation`]: rules that a test may break
 //! - [`metrics`]: the figures of this crate
 //! - [`error`]: what can go wrong, sorted by what the caller must do

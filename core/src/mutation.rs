@@ -1,6 +1,6 @@
 //! Deliberate breaks of a promise, one at a time, so that the simulation can show that it would notice.
 //!
-//! Exists only with the feature `mutations`, which no program that is shipped turns on; without it every question is
+//! Exists only with the feature `simulation`, which no program that is shipped turns on; without it every question is
 //! answered `false` when it is compiled. Must not know who asks.
 
 /// One broken rule. Each stands where the rule is kept, as `if mutation::is(Mutation::...)`.
@@ -50,7 +50,7 @@ pub enum Mutation {
     OffsetsNotStamped,
 }
 
-#[cfg(feature = "mutations")]
+#[cfg(feature = "simulation")]
 mod switch {
     use std::cell::Cell;
 
@@ -78,18 +78,18 @@ mod switch {
     }
 }
 
-#[cfg(feature = "mutations")]
+#[cfg(feature = "simulation")]
 pub use switch::{coin, is, set};
 
 /// No rule is ever broken.
-#[cfg(not(feature = "mutations"))]
+#[cfg(not(feature = "simulation"))]
 #[inline(always)]
 pub const fn is(_: Mutation) -> bool {
     false
 }
 
 /// Never thrown.
-#[cfg(not(feature = "mutations"))]
+#[cfg(not(feature = "simulation"))]
 #[inline(always)]
 pub const fn coin() -> bool {
     false

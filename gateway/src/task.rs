@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use strandline_core::env;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument;
 
@@ -16,7 +17,7 @@ pub(crate) struct Task<T>(JoinHandle<T>);
 impl<T: Send + 'static> Task<T> {
     /// Starts it, inside the span of whoever starts it.
     pub(crate) fn spawn(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        Task(tokio::spawn(future.in_current_span()))
+        Task(env::spawn(future.in_current_span()))
     }
 }
 

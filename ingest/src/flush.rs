@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use futures_util::stream::FuturesOrdered;
+use strandline_core::env;
 use strandline_core::limits::{FLUSH_BURST, SLOT_ATTEMPT};
 use strandline_core::manifest::{self, BatchMeta, Change, Journal, ObjectId};
 use strandline_core::mutation::{self, Mutation};
@@ -67,7 +68,7 @@ impl Flusher {
     /// Runs until the batcher is closed and everything in it is decided.
     pub(crate) async fn run(mut self) {
         let (uploads, to_commit) = mpsc::channel(FLUSHES_IN_FLIGHT);
-        let committer = tokio::spawn(commit_in_order(self.journal.clone(), to_commit));
+        let committer = env::spawn(commit_in_order(self.journal.clone(), to_commit));
         while self.wait_until_due().await {
             let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else { break };
             let Some(batch) = self.batcher.take() else { continue };
@@ -117,11 +118,11 @@ impl Flusher {
         let span = tracing::debug_span!("flush", bytes = batch.bytes, runs = batch.runs.len());
         if batch.bytes <= self.inline_max_bytes {
             let prepared = inline(batch.runs, permit);
-            return tokio::spawn(async move { Some(prepared) });
+            return env::spawn(async move { Some(prepared) });
         }
         let count = batch.bytes.div_ceil(self.full_bytes);
         let groups = cut(batch.runs, batch.bytes.div_ceil(count));
-        tokio::spawn(write_segments(self.journal.clone(), groups, permit).instrument(span))
+        env::spawn(write_segments(self.journal.clone(), groups, permit).instrument(span))
     }
 }
 
@@ -229,7 +230,7 @@ async fn write_segment(journal: &Journal, runs: Vec<(Uuid, u32, Vec<Bytes>)>) ->
     let mut segment = Segment::new(new_id(journal), runs.clone());
     if mutation::is(Mutation::PointerBeforeBytes) {
         let (journal, later) = (journal.clone(), segment.clone());
-        tokio::spawn(async move { later.write(journal.store()).await });
+        env::spawn(async move { later.write(journal.store()).await });
         return Ok(segment);
     }
     let mut rounds = UPLOAD_ROUNDS;
@@ -282,7 +283,7 @@ async fn propose(journal: &Journal, prepared: Prepared) {
     }
     let Prepared { changes, payload, waiters, permit } = prepared;
     match journal.propose_with(changes, payload).await {
-        Ok(decided) => drop(tokio::spawn(async move {
+        Ok(decided) => drop(env::spawn(async move {
             ack::answer(waiters, decided.await);
             drop(permit);
         })),
@@ -301,7 +302,7 @@ async fn propose_and_clean_up(journal: Journal, prepared: Prepared) {
         })
         .collect();
     let Ok(decided) = journal.propose_with(changes, payload).await else { return };
-    tokio::spawn(async move {
+    env::spawn(async move {
         let decided = tokio::time::timeout(SLOT_ATTEMPT, decided).await;
         if decided.is_err() {
             for id in named {

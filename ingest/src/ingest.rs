@@ -6,9 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use strandline_core::limits;
 use strandline_core::manifest::{BatchMeta, Journal, Producer};
 use strandline_core::record::BatchHeader;
+use strandline_core::{env, limits};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ impl Ingest {
     pub fn start(journal: Journal, config: Config) -> Ingest {
         metrics::appear();
         let batcher = Arc::new(Batcher::new(config.full_bytes()));
-        let flusher = tokio::spawn(Flusher::new(journal.clone(), Arc::clone(&batcher), &config).run());
+        let flusher = env::spawn(Flusher::new(journal.clone(), Arc::clone(&batcher), &config).run());
         Ingest(Arc::new(Shared {
             journal,
             gate: Gate::new(config.inflight_bytes),

@@ -12,7 +12,7 @@ use moka::future::Cache as Blocks;
 use moka::policy::EvictionPolicy;
 use strandline_core::manifest::{Journal, ObjectId};
 use strandline_core::rope::Rope;
-use strandline_core::{Error, limits};
+use strandline_core::{Error, env, limits};
 use tokio::sync::Semaphore;
 
 use crate::metrics;
@@ -84,7 +84,7 @@ impl Cache {
                 continue;
             }
             let cache = self.clone();
-            tokio::spawn(async move {
+            env::spawn(async move {
                 if let Ok(_room) = cache.ahead.room.acquire().await {
                     metrics::READ_AHEAD.inc();
                     if let Err(error) = cache.block(key).await {

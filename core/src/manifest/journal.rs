@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::commit::{Append, Change, Outcome, Producer, Void};
 use super::state::Manifest;
 use super::tail::Tail;
-use crate::env::Env;
+use crate::env::{self, Env};
 use crate::error::{Error, Result};
 use crate::limits::{
     CACHE_BYTES_DEFAULT, FOLLOW_POLL, MAX_BATCHES_PER_COMMIT, MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS,
@@ -104,7 +104,7 @@ impl Journal {
         });
         let (requests, to_sequence) = mpsc::channel(MAX_WAITING_PROPOSALS);
         let (commands, to_obey) = mpsc::channel(MAX_WAITING_PROPOSALS);
-        tokio::spawn(Sequencer::new(Arc::clone(&shared), loaded.lease, to_sequence, to_obey).run());
+        env::spawn(Sequencer::new(Arc::clone(&shared), loaded.lease, to_sequence, to_obey).run());
         let journal = Journal { shared, requests, commands };
         journal.catch_up().await?;
         Ok(journal)

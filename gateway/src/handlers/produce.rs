@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use strandline_core::env;
 use strandline_core::mutation::{self, Mutation};
 use strandline_ingest::{Admission, Append, AppendError, Appended};
 use strandline_kafka::api::ApiKey;
@@ -69,7 +70,7 @@ pub(crate) async fn begin(
     let begun = hand_over(session, header.api_version, request, admission).await;
     if unacked {
         // Nobody is told, so failures are at least counted. The task ends with the last acknowledgement.
-        tokio::spawn(async move { begun.count_failures().await });
+        env::spawn(async move { begun.count_failures().await });
         return None;
     }
     Some(Reply::waiting(ApiKey::Produce, async move {

@@ -8,6 +8,7 @@ use super::super::Shared;
 use super::super::lease::{Loaded, unknown_level};
 use super::super::retry;
 use super::{Answer, Proposal, Sequencer, Slot};
+use crate::env;
 use crate::error::{Error, Result};
 use crate::limits::{CHECKPOINT_BYTES_PER_COMMIT, CHECKPOINT_EVERY_COMMITS, DAY, FOLLOW_POLL};
 use crate::manifest::checkpoint;
@@ -185,7 +186,7 @@ impl Sequencer {
                 checkpoint::encode(&Manifest { applied: manifest.applied + 1, ..manifest.clone() })
             });
         }
-        tokio::spawn(write_checkpoint(Arc::clone(&self.shared), slot, body.into()));
+        env::spawn(write_checkpoint(Arc::clone(&self.shared), slot, body.into()));
     }
 }
 
