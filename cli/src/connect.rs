@@ -43,7 +43,7 @@ pub(crate) async fn open_existing(url: &str) -> Result<Option<Journal>> {
         return Ok(None);
     }
     // These commands read a topic once: keeping what goes by would help nobody.
-    open(store, journal::Options { tail_bytes: 0 }).await.map(Some)
+    open(store, journal::Options { tail_bytes: 0, ..journal::Options::default() }).await.map(Some)
 }
 
 /// The folder behind a `file:` URL.

@@ -41,7 +41,8 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<()> {
 
 async fn cluster(store: Store) -> Result<String> {
     let format = crate::inspect::cluster_format(&store).await?;
-    let journal = Journal::open(store, journal::Options { tail_bytes: 0 }).await?;
+    let journal =
+        Journal::open(store, journal::Options { tail_bytes: 0, ..journal::Options::default() }).await?;
     let tail = journal.catch_up().await?;
     let topics = journal.view(|manifest| manifest.topics().count());
     let id = journal.cluster_id().to_owned();

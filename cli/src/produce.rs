@@ -52,7 +52,7 @@ struct Target {
 pub(crate) async fn run(args: ProduceArgs) -> Result<()> {
     let (input, size) = open_input(args.file.as_deref())?;
     let before = Requests::now();
-    let options = journal::Options { tail_bytes: 0 };
+    let options = journal::Options { tail_bytes: 0, ..journal::Options::default() };
     let journal = connect::open(connect::store(&args.store.url)?, options).await?;
     let target = find_or_create(&journal, &args).await?;
     if let Some(partition) = args.partition.filter(|partition| *partition >= target.partitions) {

@@ -39,7 +39,11 @@ async fn create(
     let configs = configs.into_iter().map(|(key, value)| (key, Some(value)));
     let configs = strandline_gateway::check_topic_configs(configs)
         .map_err(|why| anyhow!("cannot create the topic {name}: {why}"))?;
-    let journal = connect::open(connect::store(url)?, journal::Options { tail_bytes: 0 }).await?;
+    let journal = connect::open(
+        connect::store(url)?,
+        journal::Options { tail_bytes: 0, ..journal::Options::default() },
+    )
+    .await?;
     let created = journal.create_topic(name, partitions, configs).await;
     journal.close().await;
     let id = match created.with_context(|| format!("cannot create the topic {name}"))? {

@@ -17,7 +17,8 @@ const NOW: FetchLimits = FetchLimits { min_bytes: 0, max_bytes: MIB, max_wait: D
 
 /// A node with nothing in memory on the writer's store.
 async fn cold(writer: &Writer) -> Reader {
-    let journal = Journal::open(writer.store.store(), Options { tail_bytes: 0 }).await.unwrap();
+    let journal =
+        Journal::open(writer.store.store(), Options { tail_bytes: 0, ..Options::default() }).await.unwrap();
     Reader::start(journal, strandline_reader::Config { cache_bytes: 64 * MIB })
 }
 
@@ -163,7 +164,8 @@ async fn a_scan_reads_each_block_once() {
     for append in join_all(appends).await {
         append.unwrap();
     }
-    let journal = Journal::open(writer.store.store(), Options { tail_bytes: 0 }).await.unwrap();
+    let journal =
+        Journal::open(writer.store.store(), Options { tail_bytes: 0, ..Options::default() }).await.unwrap();
     let reader = Reader::start(
         journal,
         strandline_reader::Config::of_cache(strandline_core::limits::CACHE_BYTES_DEFAULT),

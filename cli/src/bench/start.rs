@@ -26,7 +26,9 @@ const UNDER_WAY: usize = 256;
 pub(super) async fn run(args: &BenchArgs, store: &Store, commits: u64) -> Result<Figures> {
     let mut figures = Figures::default();
     let progress = Progress::records(Some(commits), true);
-    let journal = Journal::open(store.clone(), journal::Options { tail_bytes: 0 }).await?;
+    let journal =
+        Journal::open(store.clone(), journal::Options { tail_bytes: 0, ..journal::Options::default() })
+            .await?;
     let topic = match journal.create_topic("start", args.partitions, BTreeMap::new()).await? {
         Ok(topic) => topic,
         Err(void) => bail!("cannot create a topic: {void}"),

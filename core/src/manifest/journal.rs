@@ -23,8 +23,8 @@ use super::tail::Tail;
 use crate::env::{self, Env};
 use crate::error::{Error, Result};
 use crate::limits::{
-    CACHE_BYTES_DEFAULT, FOLLOW_POLL, MAX_BATCHES_PER_COMMIT, MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS,
-    PRODUCER_ID_BLOCK, TAIL_PART,
+    CACHE_BYTES_DEFAULT, CHECKPOINT_EVERY_COMMITS, FOLLOW_POLL, MAX_BATCHES_PER_COMMIT,
+    MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS, PRODUCER_ID_BLOCK, TAIL_PART,
 };
 use crate::metrics;
 use crate::rope::Rope;
@@ -36,6 +36,8 @@ use sequencer::{Command, Request, Sequencer};
 pub struct Options {
     /// Bytes of the newest objects kept for readers of this process.
     pub tail_bytes: usize,
+    /// Commits between two checkpoints while the manifest is small; a larger one is written less often.
+    pub checkpoint_every: u64,
 }
 
 impl Default for Options {
@@ -47,7 +49,7 @@ impl Default for Options {
 impl Options {
     /// The tail's part of a node's cache.
     pub fn of_cache(all_bytes: usize) -> Options {
-        Options { tail_bytes: all_bytes / TAIL_PART }
+        Options { tail_bytes: all_bytes / TAIL_PART, checkpoint_every: CHECKPOINT_EVERY_COMMITS }
     }
 }
 
@@ -67,6 +69,7 @@ struct Shared {
     manifest: RwLock<Manifest>,
     applied: watch::Sender<u64>,
     tail: Tail,
+    checkpoint_every: u64,
     followers: AtomicUsize,
     follow: Notify,
     failed: RwLock<Option<Error>>,
@@ -97,6 +100,7 @@ impl Journal {
             applied: watch::Sender::new(loaded.manifest.applied),
             manifest: RwLock::new(loaded.manifest),
             tail: Tail::new(options.tail_bytes),
+            checkpoint_every: options.checkpoint_every,
             followers: AtomicUsize::new(0),
             follow: Notify::new(),
             failed: RwLock::new(None),

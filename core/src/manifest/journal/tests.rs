@@ -109,7 +109,7 @@ async fn append_one(journal: &Journal, topic: Uuid, token: Token) -> Result<Plac
 }
 
 async fn open(machine: &Machine) -> Result<Journal> {
-    Journal::open(machine.store.clone(), Options { tail_bytes: 1 << 20 }).await
+    Journal::open(machine.store.clone(), Options { tail_bytes: 1 << 20, ..Options::default() }).await
 }
 
 async fn body(bucket: &InMemory, key: &str) -> Option<Rope> {

@@ -10,7 +10,7 @@ use super::super::retry;
 use super::{Answer, Proposal, Sequencer, Slot};
 use crate::env;
 use crate::error::{Error, Result};
-use crate::limits::{CHECKPOINT_BYTES_PER_COMMIT, CHECKPOINT_EVERY_COMMITS, DAY, FOLLOW_POLL};
+use crate::limits::{CHECKPOINT_BYTES_PER_COMMIT, DAY, FOLLOW_POLL};
 use crate::manifest::checkpoint;
 use crate::manifest::commit::{Change, Commit, Outcome};
 use crate::manifest::state::{FEATURE_LEVEL, Manifest, ObjectId, apply};
@@ -174,7 +174,7 @@ impl Sequencer {
     fn checkpoint_if_due(&mut self, slot: u64) {
         // An extent takes about a dozen bytes in a checkpoint.
         let every = self.shared.view(|manifest| {
-            (manifest.extents() as u64 * 12 / CHECKPOINT_BYTES_PER_COMMIT).max(CHECKPOINT_EVERY_COMMITS)
+            (manifest.extents() as u64 * 12 / CHECKPOINT_BYTES_PER_COMMIT).max(self.shared.checkpoint_every)
         });
         if slot < self.checkpointed + every {
             return;
