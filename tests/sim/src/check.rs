@@ -1,0 +1,14 @@
+//! What the histories and the bucket must have in common: the verdict on a run.
+//!
+//! The truth is the first content of every slot, folded anew by production code and, beside it, by an oracle of plain maps
+//! that shares nothing with it. Must not know how the run went.
+//!
+//! - [`truth`]: the slots, folded; every record by its offset
+//! - [`clients`]: the clients' histories against the truth
+//! - [`bucket`]: the bucket as it lies there: chain, references, checkpoints
+//! - [`oracle`]: the fold, written a second time
+
+pub(crate) mod truth;
+pub(crate) mod clients;
+pub(crate) mod bucket;
+mod oracle;

@@ -1,0 +1,92 @@
+//! The bucket as it lies there at the end, and the nodes beside it: references, checkpoints, agreement.
+//!
+//! Must not know the clients.
+
+use strandline_core::manifest::{ObjectId, checkpoint};
+use strandline_core::paths;
+use strandline_core::record::BatchHeader;
+use strandline_core::rope::Rope;
+
+use super::truth::Truth;
+use crate::auditor::fingerprint;
+use crate::bucket::{Bucket, slot_of};
+use crate::history::Audit;
+
+type Faults = Vec<(&'static str, String)>;
+
+/// Everything that is wrong with what lies there.
+pub(crate) async fn check(bucket: &Bucket, truth: &Truth, audits: &[Audit]) -> Faults {
+    let mut faults = truth.faults.clone();
+    agreement(truth, audits, &mut faults);
+    references(bucket, truth, &mut faults).await;
+    checkpoints(bucket, truth, &mut faults).await;
+    contents(bucket, &mut faults).await;
+    faults
+}
+
+/// What two nodes folded to the same slot is the same, and the same as a cold fold gives.
+fn agreement(truth: &Truth, audits: &[Audit], faults: &mut Faults) {
+    for audit in audits {
+        let right = match audit.applied {
+            0 => continue,
+            slot => truth.fingerprints.get(&slot),
+        };
+        if right != Some(&audit.fingerprint) {
+            faults.push(("J2", format!("{} held another manifest at slot {}", audit.machine, audit.applied)));
+            return;
+        }
+    }
+}
+
+/// Every extent is there, and its batches are whole.
+async fn references(bucket: &Bucket, truth: &Truth, faults: &mut Faults) {
+    let extents = truth.manifest.topics().flat_map(|topic| &topic.partitions).flat_map(|one| &one.extents);
+    for extent in extents {
+        let Some(object) = bucket.get(&extent.object.key()).await else {
+            let invariant = if matches!(extent.object, ObjectId::Segment(_)) { "D1" } else { "D2" };
+            faults.push((invariant, format!("{} is gone, and {extent:?} lies in it", extent.object.key())));
+            continue;
+        };
+        let (mut at, mut offsets) = (extent.at as usize, 0);
+        let end = at + extent.bytes as usize;
+        let object = Rope::from(object);
+        while at < end {
+            let batch = BatchHeader::at(&object, at).ok();
+            let whole = batch.filter(|batch| strandline_core::record::crc_holds(&object, at, batch));
+            let Some(batch) = whole else {
+                faults.push(("D1", format!("{extent:?} is damaged")));
+                break;
+            };
+            at += batch.bytes;
+            offsets += batch.offsets;
+        }
+        if at == end && offsets != extent.offsets {
+            faults.push(("D1", format!("{extent:?} holds {offsets} records")));
+        }
+    }
+}
+
+/// Every checkpoint is what a cold fold gives.
+async fn checkpoints(bucket: &Bucket, truth: &Truth, faults: &mut Faults) {
+    for key in bucket.keys(paths::CHECKPOINTS).await {
+        let Some(slot) = paths::checkpoint_slot(&key) else { continue };
+        let Some(body) = bucket.get(&key).await else { continue };
+        let right = truth.fingerprints.get(&slot).copied();
+        let same = checkpoint::decode(&key, &body)
+            .is_ok_and(|manifest| manifest.applied == slot && Some(fingerprint(&body)) == right);
+        if !same {
+            faults.push(("J2", format!("{key} is not what the slots fold to")));
+        }
+    }
+}
+
+/// A slot holds what it held first, if it is there at all and was never deleted.
+async fn contents(bucket: &Bucket, faults: &mut Faults) {
+    let first = bucket.slots();
+    for key in bucket.keys("journal").await {
+        let (Some(slot), Some(body)) = (slot_of(&key), bucket.get(&key).await) else { continue };
+        if first.get(&slot) != Some(&body) && !bucket.was_deleted(&key) {
+            faults.push(("J1", format!("slot {slot} changed its content")));
+        }
+    }
+}

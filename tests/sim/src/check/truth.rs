@@ -1,0 +1,164 @@
+//! The slots, folded: what is in the log, record by record, also of topics that are gone.
+//!
+//! Must not know the clients. Every outcome of the production fold is compared with the oracle's on the way (J2, J5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use strandline_core::manifest::{Append, Change, Commit, Manifest, Outcome, checkpoint, state};
+use strandline_core::paths;
+use strandline_core::record::{BatchHeader, records};
+use strandline_core::rope::Rope;
+use uuid::Uuid;
+
+use super::oracle::Oracle;
+use crate::auditor::fingerprint;
+use crate::bucket::Bucket;
+use crate::history::Record;
+
+/// One record in the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    /// The slot that brought it.
+    pub(crate) slot: u64,
+    pub(crate) timestamp: i64,
+}
+
+/// Everything that ever was in the log.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    /// By offset, from 0 without gaps.
+    pub(crate) logs: BTreeMap<(Uuid, u32), Vec<Entry>>,
+    /// Topics that are there at the end, by id.
+    pub(crate) topics: BTreeMap<Uuid, String>,
+    /// The manifest at the tail.
+    pub(crate) manifest: Manifest,
+    /// Fingerprints of the manifest at the slots that somebody wants to compare.
+    pub(crate) fingerprints: BTreeMap<u64, u64>,
+    /// What is wrong with the bucket by itself: the invariant, and what happened.
+    pub(crate) faults: Vec<(&'static str, String)>,
+}
+
+impl Truth {
+    /// Folds the first content of all slots; `wanted`: the slots whose fingerprints are of interest.
+    pub(crate) fn of(bucket: &Bucket, wanted: &BTreeSet<u64>) -> Truth {
+        let mut truth = Truth::default();
+        let mut oracle = Oracle::default();
+        let slots = bucket.slots();
+        if let Some((last, _)) = slots.last_key_value()
+            && *last != slots.len() as u64
+        {
+            truth.fault("J3", format!("the last slot is {last}, but only {} were ever filled", slots.len()));
+        }
+        for (slot, object) in slots {
+            if slot != truth.manifest.applied + 1 {
+                break;
+            }
+            let object = Rope::from(object);
+            let (commit, payload_at) = match Commit::decode(&paths::slot(slot), &object) {
+                Ok(decoded) => decoded,
+                Err(error) => return truth.fault_and_end("J3", format!("slot {slot} cannot be read: {error}")),
+            };
+            let outcomes = state::apply(&mut truth.manifest, slot, &commit, payload_at);
+            let expected = oracle.fold(&commit);
+            if outcomes != expected {
+                truth.fault("J2", format!("slot {slot} folds to {outcomes:?}, the oracle says {expected:?}"));
+            }
+            truth.keep(bucket, slot, &commit, &object, payload_at, &outcomes);
+            if wanted.contains(&slot) {
+                truth.fingerprints.insert(slot, fingerprint(&checkpoint::encode(&truth.manifest)));
+            }
+        }
+        truth.topics = truth.manifest.topics().map(|topic| (topic.id, topic.name.clone())).collect();
+        truth.compare_ends(&oracle);
+        truth
+    }
+
+    fn fault(&mut self, invariant: &'static str, what: String) {
+        self.faults.push((invariant, what));
+    }
+
+    fn fault_and_end(mut self, invariant: &'static str, what: String) -> Truth {
+        self.fault(invariant, what);
+        self
+    }
+
+    fn keep(
+        &mut self,
+        bucket: &Bucket,
+        slot: u64,
+        commit: &Commit,
+        object: &Rope,
+        payload_at: u64,
+        outcomes: &[Outcome],
+    ) {
+        for (change, outcome) in commit.changes.iter().zip(outcomes) {
+            let (Change::Append(append), Outcome::Appended(placed)) = (change, outcome) else { continue };
+            let Some(run) = run_of(bucket, append, object, payload_at) else {
+                self.fault("D1", format!("slot {slot} names bytes that were never written"));
+                continue;
+            };
+            let mut at = 0;
+            for (batch, placed) in append.batches.iter().zip(placed) {
+                let bytes = run.slice(at..at + batch.bytes as usize);
+                at += batch.bytes as usize;
+                let Ok(placed) = placed else { continue };
+                let log = self.logs.entry((append.topic, append.partition)).or_default();
+                // A duplicate is told its old place.
+                if placed.base_offset < log.len() as i64 {
+                    continue;
+                }
+                match entries(slot, &bytes, batch.offsets) {
+                    Ok(entries) => log.extend(entries),
+                    Err(why) => self.fault("D1", format!("a batch of slot {slot}: {why}")),
+                }
+            }
+        }
+    }
+
+    /// The ends of all partitions, by the manifest, the oracle and the records.
+    fn compare_ends(&mut self, oracle: &Oracle) {
+        let topics = self.manifest.topics();
+        let ends: BTreeMap<_, _> = topics
+            .flat_map(|topic| {
+                let partitions = topic.partitions.iter().enumerate();
+                partitions.map(|(number, partition)| ((topic.id, number), partition.high_watermark))
+            })
+            .collect();
+        if ends != oracle.ends() {
+            self.fault("J2", format!("the manifest ends at {ends:?}, the oracle at {:?}", oracle.ends()));
+        }
+        for ((topic, number), end) in ends {
+            let records = self.logs.get(&(topic, number as u32)).map_or(0, Vec::len);
+            if records as i64 != end {
+                self.fault("K1", format!("{topic}/{number} ends at {end} and holds {records} records"));
+            }
+        }
+    }
+}
+
+/// The bytes of an append, wherever they lie, with their checksum looked at.
+fn run_of(bucket: &Bucket, append: &Append, object: &Rope, payload_at: u64) -> Option<Bytes> {
+    let (at, length) = (append.at as usize, append.bytes() as usize);
+    let run = match append.segment {
+        None => object.slice(payload_at as usize + at..payload_at as usize + at + length)?.to_bytes(),
+        Some(id) => bucket.segment(&paths::segment(id))?.get(at..at + length)?.to_vec().into(),
+    };
+    // A part of a run that is proposed again has no checksum of its own.
+    (append.segment.is_some() || Rope::from(run.clone()).crc32c() == append.crc).then_some(run)
+}
+
+fn entries(slot: u64, batch: &Bytes, offsets: u32) -> Result<Vec<Entry>, String> {
+    BatchHeader::check(batch).map_err(|why| why.to_string())?;
+    let found = records(batch).map_err(|why| why.to_string())?;
+    if found.len() != offsets as usize {
+        return Err(format!("it holds {} records, its commit says {offsets}", found.len()));
+    }
+    let entry = |record: strandline_core::record::Record| {
+        let name = record.value.as_ref().and_then(|value| Record::of(value));
+        let name = name.ok_or("a record that nobody sent")?;
+        Ok(Entry { record: name, slot, timestamp: record.timestamp })
+    };
+    found.into_iter().map(entry).collect()
+}

@@ -1,0 +1,217 @@
+//! Consumers: they read one partition from its beginning, move from node to node, and ask for offsets in between.
+//!
+//! Must not know who wrote. What they get must follow on what they had, whichever node gives it; whether it is the right
+//! thing is for the checkers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use fastrand::Rng;
+use strandline_core::record::{BatchHeader, records};
+use strandline_kafka::error::ErrorCode;
+use strandline_kafka::messages::{Request, Response, fetch, list_offsets};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::client::Client;
+use crate::history::{Asked, Record, Seen};
+use crate::machine::EPOCH_MS;
+use crate::plan::{around, chance, pick};
+use crate::world::World;
+
+/// Names topics by id.
+const FETCH_VERSION: i16 = 13;
+const LATEST: i64 = -1;
+
+/// One consumer of one partition.
+pub(crate) struct Consumer {
+    world: Arc<World>,
+    number: usize,
+    topic: Uuid,
+    name: String,
+    partition: u32,
+    dice: Rng,
+    position: i64,
+    client: Option<Client>,
+    /// The highest watermark that this connection told.
+    watermark: i64,
+}
+
+/// Whether the consumer goes on.
+enum Next {
+    On,
+    /// This connection is of no use.
+    Elsewhere,
+    /// The topic is gone.
+    Over,
+}
+
+impl Consumer {
+    pub(crate) fn new(
+        world: Arc<World>,
+        number: usize,
+        (topic, name): (Uuid, String),
+        partition: u32,
+        dice: Rng,
+    ) -> Consumer {
+        Consumer { world, number, topic, name, partition, dice, position: 0, client: None, watermark: 0 }
+    }
+
+    /// Reads until the run ends and everything is read, or the topic is gone.
+    pub(crate) async fn run(mut self) {
+        let mut end = None;
+        loop {
+            if self.world.at_work().await {
+                match end {
+                    None => end = self.ask(LATEST).await,
+                    Some(end) if self.position >= end => return,
+                    Some(_) => {}
+                }
+                if end.is_none() && self.world.may_be_deleted(self.topic) {
+                    return;
+                }
+            } else if chance(&mut self.dice, 80) {
+                let now_ms = EPOCH_MS + self.world.trace.now_ms() as i64;
+                let back = self.dice.i64(0..30_000);
+                let timestamp = pick(&mut self.dice, &[LATEST, LATEST, now_ms - back]);
+                self.ask(timestamp).await;
+            }
+            match self.fetch().await {
+                Next::On if chance(&mut self.dice, 900) => {}
+                Next::On | Next::Elsewhere => self.client = None,
+                Next::Over => return,
+            }
+            sleep(around(&mut self.dice, Duration::from_millis(60))).await;
+        }
+    }
+
+    /// The offset at a timestamp, or the end. Churning topics may be another topic of the same name: nothing is noted.
+    async fn ask(&mut self, timestamp: i64) -> Option<i64> {
+        let partition = list_offsets::RequestPartition {
+            partition_index: self.partition as i32,
+            timestamp,
+            ..Default::default()
+        };
+        let topic = list_offsets::RequestTopic { name: self.name.clone(), partitions: vec![partition] };
+        let request =
+            list_offsets::Request { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let begun_ms = self.world.trace.now_ms();
+        let answer = self.world.ask(&mut self.dice, 7, Request::ListOffsets(request)).await;
+        let Ok(Response::ListOffsets(answer)) = answer else { return None };
+        let partition = &answer.topics[0].partitions[0];
+        if partition.error_code != 0 || self.world.may_be_deleted(self.topic) {
+            return None;
+        }
+        let (ended_ms, offset) = (self.world.trace.now_ms(), partition.offset);
+        let (topic, partition) = (self.topic, self.partition);
+        let timestamp = (timestamp != LATEST).then_some(timestamp);
+        self.world.trace.note("consumer", format_args!("offset at {timestamp:?} of {topic}/{partition}: {offset}"));
+        self.world.history().asked.push(Asked { topic, partition, timestamp, begun_ms, ended_ms, offset });
+        Some(offset)
+    }
+
+    async fn fetch(&mut self) -> Next {
+        if self.client.is_none() {
+            self.client = Some(self.world.connect(&mut self.dice).await);
+            self.watermark = 0;
+        }
+        let Some(client) = &mut self.client else { return Next::Elsewhere };
+        let partition = fetch::FetchPartition {
+            partition: self.partition as i32,
+            fetch_offset: self.position,
+            partition_max_bytes: pick(&mut self.dice, &[1, 500, 5_000, 1 << 20]),
+            ..Default::default()
+        };
+        let topic = fetch::FetchTopic {
+            topic_id: self.topic.into_bytes(),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        let request = fetch::Request {
+            max_wait_ms: pick(&mut self.dice, &[0, 100, 500, 3_000]),
+            min_bytes: 1,
+            max_bytes: pick(&mut self.dice, &[1, 1_000, 1 << 20]),
+            session_epoch: -1,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        let patience = Duration::from_millis(self.dice.u64(5_000..60_000));
+        let answer = timeout(patience, client.call(FETCH_VERSION, Request::Fetch(request))).await;
+        let Ok(Ok(Response::Fetch(answer))) = answer else { return Next::Elsewhere };
+        let partition = &answer.responses[0].partitions[0];
+        match ErrorCode::try_from(partition.error_code) {
+            Ok(ErrorCode::None) => self.take(partition),
+            Ok(ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut) => Next::Elsewhere,
+            Ok(ErrorCode::UnknownTopicId) if self.world.may_be_deleted(self.topic) => Next::Over,
+            _ => {
+                let (code, at) = (partition.error_code, self.position);
+                let what = format!("consumer {} at offset {at} got code {code}", self.number);
+                self.world.violated("K8", what);
+                Next::Elsewhere
+            }
+        }
+    }
+
+    fn take(&mut self, partition: &fetch::PartitionResponse) -> Next {
+        let watermark = partition.high_watermark;
+        if watermark < self.watermark {
+            self.broken("K2", format!("the high watermark went back from {} to {watermark}", self.watermark));
+        }
+        self.watermark = watermark.max(self.watermark);
+        let mut bytes = BytesMut::new();
+        for part in partition.records.iter().flat_map(|records| records.parts()) {
+            bytes.extend_from_slice(part);
+        }
+        let mut bytes = bytes.freeze();
+        while !bytes.is_empty() {
+            let length = match bytes.get(8..12) {
+                Some(field) => u32::from_be_bytes(field.try_into().unwrap()) as usize + 12,
+                None => 0,
+            };
+            if length > bytes.len() || length == 0 {
+                // A client drops a batch that is cut off; a whole answer never ends in one here.
+                self.broken("K3", "a batch is cut off".to_owned());
+                return Next::Elsewhere;
+            }
+            let batch = bytes.split_to(length);
+            if let Err(why) = self.take_batch(&batch) {
+                self.broken("K3", why);
+                return Next::Elsewhere;
+            }
+        }
+        if self.position > watermark {
+            self.broken("K2", format!("a record beyond the high watermark {watermark}"));
+        }
+        Next::On
+    }
+
+    fn take_batch(&mut self, batch: &Bytes) -> Result<(), String> {
+        let header = BatchHeader::check(batch).map_err(|why| format!("a batch at {}: {why}", self.position))?;
+        let found = records(batch).map_err(|why| why.to_string())?;
+        if header.base_offset > self.position {
+            return Err(format!("offset {} was wanted, the batch begins at {}", self.position, header.base_offset));
+        }
+        for one in found {
+            let offset = header.base_offset + i64::from(one.offset_delta);
+            if offset < self.position {
+                continue;
+            }
+            if offset > self.position {
+                return Err(format!("offset {} was wanted, {offset} came", self.position));
+            }
+            let Some(record) = one.value.as_ref().and_then(|value| Record::of(value)) else {
+                return Err(format!("the record at {offset} is none that was ever sent"));
+            };
+            let (topic, partition) = (self.topic, self.partition);
+            self.world.history().seen.push(Seen { consumer: self.number, topic, partition, offset, record });
+            self.position = offset + 1;
+        }
+        Ok(())
+    }
+
+    fn broken(&self, invariant: &'static str, what: String) {
+        let (number, topic, partition) = (self.number, self.topic, self.partition);
+        self.world.violated(invariant, format!("consumer {number} of {topic}/{partition}: {what}"));
+    }
+}

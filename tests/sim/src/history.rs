@@ -1,0 +1,109 @@
+//! What the clients did and saw, for the checkers: every record that was sent, every record that was read.
+//!
+//! Must not know the bucket. A record is named by the batch that it was sent in and its place there; the name is its value.
+
+use uuid::Uuid;
+
+/// How sending a batch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Acknowledged at this offset.
+    Acked(i64),
+    /// A final error: it must never be seen.
+    Refused(i16),
+    /// It may be seen, once for each attempt of a plain producer, once at all of an idempotent one.
+    Unknown,
+}
+
+/// One batch that a producer sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) producer: usize,
+    /// Batches of a plain producer are in order as long as they go through one connection.
+    pub(crate) connection: u64,
+    pub(crate) idempotent: bool,
+    pub(crate) topic: Uuid,
+    pub(crate) partition: u32,
+    /// One for each record, milliseconds.
+    pub(crate) timestamps: Vec<i64>,
+    pub(crate) begun_ms: u64,
+    pub(crate) ended: Option<(u64, Ended)>,
+    pub(crate) attempts: u32,
+}
+
+/// One topic, from its creation on.
+#[derive(Debug, Clone)]
+pub(crate) struct TopicLife {
+    pub(crate) name: String,
+    pub(crate) id: Uuid,
+    pub(crate) delete_begun: bool,
+    pub(crate) deleted: bool,
+}
+
+/// One record as a consumer got it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) consumer: usize,
+    pub(crate) topic: Uuid,
+    pub(crate) partition: u32,
+    pub(crate) offset: i64,
+    pub(crate) record: Record,
+}
+
+/// A record's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Record {
+    pub(crate) sent: usize,
+    pub(crate) index: u32,
+}
+
+impl Record {
+    /// The value of the record: its name, and padding.
+    pub(crate) fn value(self, padding: usize) -> Vec<u8> {
+        let mut value = format!("{}.{}.", self.sent, self.index).into_bytes();
+        value.resize(value.len() + padding, b'~');
+        value
+    }
+
+    pub(crate) fn of(value: &[u8]) -> Option<Record> {
+        let mut parts = std::str::from_utf8(value).ok()?.split('.');
+        let record = Record { sent: parts.next()?.parse().ok()?, index: parts.next()?.parse().ok()? };
+        parts.next()?.bytes().all(|byte| byte == b'~').then_some(record)
+    }
+}
+
+/// What somebody was told about an end or a time of a partition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) topic: Uuid,
+    pub(crate) partition: u32,
+    /// `None`: the end.
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) begun_ms: u64,
+    pub(crate) ended_ms: u64,
+    pub(crate) offset: i64,
+}
+
+/// What a node held when somebody looked.
+#[derive(Debug, Clone)]
+pub(crate) struct Audit {
+    pub(crate) machine: String,
+    pub(crate) applied: u64,
+    pub(crate) fingerprint: u64,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) topics: Vec<TopicLife>,
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) asked: Vec<Asked>,
+    pub(crate) audits: Vec<Audit>,
+}
+
+impl History {
+    pub(crate) fn topic(&self, id: Uuid) -> Option<&TopicLife> {
+        self.topics.iter().find(|topic| topic.id == id)
+    }
+}

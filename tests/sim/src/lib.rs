@@ -1,0 +1,43 @@
+//! Whole clusters in one thread, from a seed: real nodes on a store that fails below them, clients that remember
+//! everything, and checkers that know what was promised.
+//!
+//! Nothing of the log is mocked: nodes are the production journal, ingest, reader and gateway; clients speak Kafka's
+//! protocol to them over pipes in memory. Only what lies outside is simulated: the bucket, the machines' clocks, time
+//! itself. Invariant: the same seed gives the same run, to the byte of its trace.
+//!
+//! Modules stand in the order in which a run meets them, and import only modules that stand after them:
+//!
+//! - [`mutations`]: every promise broken once, and whether that is noticed
+//! - [`run`]: one seed: seasons of faults, a quiet end, the verdict
+//! - `check`: what the histories and the bucket must have in common
+//! - `chaos`: crashes, pauses, clocks, outages
+//! - `collector`: moves the floor, deletes slots and orphans
+//! - `auditor`: notes what the nodes hold while they run
+//! - `admin`, `producer`, `consumer`: the clients
+//! - `client`: Kafka's protocol over a pipe, from the client's side
+//! - `world`: what all of them share
+//! - `machine`: one node, its clocks, its starts and ends
+//! - `link`: one node's way to the bucket, with every fault there is
+//! - `bucket`: the objects, and what every slot held first
+//! - `history`: what the clients did and saw
+//! - `plan`: what a seed decides
+//! - `trace`: everything that happened, in order
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod mutations;
+pub mod run;
+mod check;
+mod chaos;
+mod collector;
+mod auditor;
+mod admin;
+mod producer;
+mod consumer;
+mod client;
+mod world;
+mod machine;
+mod link;
+mod bucket;
+mod history;
+mod plan;
+mod trace;

@@ -1,0 +1,290 @@
+//! One node: the production journal, ingest, reader and gateway on a machine with clocks of its own, which starts, sleeps,
+//! dies and starts again.
+//!
+//! Must not know why. All tasks of a process belong to one [`Host`], so that it can be stopped at any await; requests
+//! that it has sent go on without it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use object_store::path::Path;
+use strandline_core::env::host::Host;
+use strandline_core::env::{Clock, Env};
+use strandline_core::manifest::Journal;
+use strandline_core::manifest::journal;
+use strandline_core::store::{Provider, Store};
+use strandline_gateway::Connections;
+use strandline_ingest::Ingest;
+use strandline_reader::Reader;
+use tokio::io::DuplexStream;
+use tokio::time::{Instant, sleep};
+
+use crate::bucket::Bucket;
+use crate::link::{Link, Weather};
+use crate::plan::{Limits, chance};
+use crate::trace::Trace;
+
+/// 2026-01-01, when every run begins.
+pub(crate) const EPOCH_MS: i64 = 1_767_225_600_000;
+/// What a connection holds between client and node.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// The clocks of one machine. One of them may lie, never both: the log stops trusting what it knows when either says
+/// that the lease is over.
+#[derive(Debug, Clone)]
+pub(crate) struct Clocks(Arc<Mutex<Hands>>);
+
+#[derive(Debug)]
+struct Hands {
+    begun: Instant,
+    wall_ahead_ms: i64,
+    boot_ahead_ms: i64,
+    /// The wall clock is the one that lies.
+    wall_lies: bool,
+    dice: Rng,
+}
+
+impl Clocks {
+    fn new(begun: Instant, dice: &mut Rng) -> Clocks {
+        let wall_lies = dice.bool();
+        let skew_ms = match wall_lies && chance(dice, 300) {
+            true => dice.i64(-100_000_000..100_000_000),
+            false => dice.i64(-500..500),
+        };
+        let dice = dice.fork();
+        Clocks(Arc::new(Mutex::new(Hands { begun, wall_ahead_ms: skew_ms, boot_ahead_ms: 0, wall_lies, dice })))
+    }
+
+    /// The machine draws what its clone draws.
+    fn set_dice(&self, dice: Rng) {
+        self.0.lock().unwrap().dice = dice;
+    }
+
+    /// The wall clock jumps, if it is one that may lie.
+    pub(crate) fn jump(&self, by_ms: i64) -> bool {
+        let mut hands = self.0.lock().unwrap();
+        if hands.wall_lies {
+            hands.wall_ahead_ms += by_ms;
+        }
+        hands.wall_lies
+    }
+
+    /// After a sleep in which one of the clocks may have stood still.
+    fn stood_still(&self, slept: Duration) {
+        let mut hands = self.0.lock().unwrap();
+        if hands.dice.bool() {
+            return;
+        }
+        let slept_ms = slept.as_millis() as i64;
+        match hands.wall_lies {
+            true => hands.wall_ahead_ms -= slept_ms,
+            false => hands.boot_ahead_ms -= slept_ms,
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.wall_ms()
+    }
+}
+
+impl Clock for Clocks {
+    fn wall_ms(&self) -> i64 {
+        let hands = self.0.lock().unwrap();
+        EPOCH_MS + hands.begun.elapsed().as_millis() as i64 + hands.wall_ahead_ms
+    }
+
+    fn boot_ms(&self) -> u64 {
+        let hands = self.0.lock().unwrap();
+        (1_000_000_000 + hands.begun.elapsed().as_millis() as i64 + hands.boot_ahead_ms) as u64
+    }
+
+    fn entropy(&self) -> u128 {
+        self.0.lock().unwrap().dice.u128(..)
+    }
+}
+
+/// A machine on which one process after another runs.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) name: String,
+    pub(crate) clocks: Clocks,
+    pub(crate) weather: Arc<Mutex<Weather>>,
+    bucket: Bucket,
+    limits: Limits,
+    trace: Trace,
+    number: i32,
+    process: Mutex<Process>,
+}
+
+#[derive(Debug, Default)]
+struct Process {
+    host: Option<Host>,
+    node: Option<Node>,
+    slept_since: Option<Instant>,
+    starts: u32,
+}
+
+#[derive(Debug)]
+struct Node {
+    journal: Journal,
+    connections: Connections,
+}
+
+impl Machine {
+    pub(crate) fn new(
+        number: i32,
+        bucket: Bucket,
+        limits: Limits,
+        weather: Arc<Mutex<Weather>>,
+        trace: Trace,
+        dice: &mut Rng,
+    ) -> Arc<Machine> {
+        let clocks = Clocks::new(Instant::now(), dice);
+        let name = format!("node{number}");
+        let process = Mutex::default();
+        Arc::new(Machine { name, clocks, weather, bucket, limits, trace, number, process })
+    }
+
+    /// From here on both draw the same: one is the restored snapshot of the other.
+    pub(crate) fn clone_dice_of(&self, other: &Machine) {
+        let dice = other.clocks.0.lock().unwrap().dice.clone();
+        self.clocks.set_dice(dice);
+    }
+
+    /// Starts a process, again and again until the store lets it. One that runs is left alone.
+    pub(crate) async fn start(self: &Arc<Machine>) {
+        loop {
+            let (host, start) = {
+                let mut process = self.process.lock().unwrap();
+                if process.host.is_some() {
+                    return;
+                }
+                let host = Host::default();
+                process.host = Some(host.clone());
+                process.starts += 1;
+                (host, process.starts)
+            };
+            let machine = Arc::clone(self);
+            let opened = host.spawn(async move { machine.open().await });
+            if self.started(opened.await.ok(), start, &host) {
+                return;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Whether that was it: the process serves, or somebody killed it.
+    fn started(&self, opened: Option<strandline_core::Result<Node>>, start: u32, host: &Host) -> bool {
+        let mut process = self.process.lock().unwrap();
+        // Killed while it started; whoever starts the machine again does so by another call.
+        if process.host.is_none() || process.starts != start {
+            return true;
+        }
+        match opened {
+            None => true,
+            Some(Ok(node)) => {
+                self.trace.note(&self.name, format_args!("serves"));
+                process.node = Some(node);
+                true
+            }
+            Some(Err(error)) => {
+                self.trace.note(&self.name, format_args!("cannot start: {error}"));
+                process.host = None;
+                host.stop();
+                false
+            }
+        }
+    }
+
+    async fn open(&self) -> strandline_core::Result<Node> {
+        let link =
+            Link::new(self.bucket.clone(), Arc::clone(&self.weather), self.name.clone(), self.trace.clone());
+        let env = Env::new(self.clocks.clone());
+        let store = Store::new(Arc::new(link), Path::default(), Provider::Memory, "memory:", env);
+        let limits = self.limits;
+        let options = journal::Options {
+            tail_bytes: limits.tail_bytes,
+            checkpoint_every: limits.checkpoint_every,
+        };
+        let journal = Journal::open(store, options).await?;
+        let ingest = Ingest::start(
+            journal.clone(),
+            strandline_ingest::Config {
+                flush_interval: limits.flush_interval,
+                inline_max_bytes: limits.inline_max_bytes,
+                segment_bytes: limits.segment_bytes,
+                inflight_bytes: limits.inflight_bytes,
+            },
+        );
+        let reader =
+            Reader::start(journal.clone(), strandline_reader::Config { cache_bytes: limits.cache_bytes });
+        let config = strandline_gateway::Config {
+            kafka: self.address(),
+            advertise: None,
+            http: None,
+            node_id: self.number,
+            rack: None,
+        };
+        let connections = Connections::new(config, journal.clone(), ingest, reader).unwrap();
+        Ok(Node { journal, connections })
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 9_000 + self.number as u16))
+    }
+
+    /// `kill -9`. `false`: nothing was running.
+    pub(crate) fn kill(&self) -> bool {
+        let mut process = self.process.lock().unwrap();
+        process.slept_since = None;
+        process.node = None;
+        let Some(host) = process.host.take() else { return false };
+        host.stop();
+        self.trace.note(&self.name, format_args!("killed"));
+        true
+    }
+
+    /// SIGSTOP. `false`: nothing is running, or it sleeps already.
+    pub(crate) fn pause(&self) -> bool {
+        let mut process = self.process.lock().unwrap();
+        if process.slept_since.is_some() {
+            return false;
+        }
+        let Some(host) = &process.host else { return false };
+        host.pause();
+        process.slept_since = Some(Instant::now());
+        self.trace.note(&self.name, format_args!("sleeps"));
+        true
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        let mut process = self.process.lock().unwrap();
+        let Some(since) = process.slept_since.take() else { return };
+        self.clocks.stood_still(since.elapsed());
+        self.trace.note(&self.name, format_args!("wakes after {:?}", since.elapsed()));
+        if let Some(host) = &process.host {
+            host.resume();
+        }
+    }
+
+    pub(crate) fn sleeps(&self) -> bool {
+        self.process.lock().unwrap().slept_since.is_some()
+    }
+
+    /// Connects as the kernel does, also to a process that sleeps. `None`: connection refused.
+    pub(crate) fn connect(&self) -> Option<DuplexStream> {
+        let process = self.process.lock().unwrap();
+        let (node, host) = (process.node.as_ref()?, process.host.as_ref()?);
+        let (near, far) = tokio::io::duplex(PIPE_BYTES);
+        host.spawn(node.connections.serve(far, self.address()));
+        Some(near)
+    }
+
+    /// The journal of the process that runs.
+    pub(crate) fn journal(&self) -> Option<Journal> {
+        self.process.lock().unwrap().node.as_ref().map(|node| node.journal.clone())
+    }
+}

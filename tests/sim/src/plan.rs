@@ -1,0 +1,196 @@
+//! What a seed decides before anything runs: how many nodes, how bad the weather, which limits are tiny.
+//!
+//! Must not know who acts on it. Everything that a run can be is drawn here or from dice that were forked here.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// A run, decided.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) machines: usize,
+    pub(crate) seasons: Vec<Season>,
+    /// Chances of each fault of the store, in a thousand.
+    pub(crate) rates: Rates,
+    pub(crate) limits: Limits,
+    pub(crate) idempotent_producers: usize,
+    pub(crate) plain_producers: usize,
+    pub(crate) consumers: usize,
+    /// Partitions of each topic that lives through the whole run.
+    pub(crate) topics: Vec<u32>,
+    /// Topics are created, deleted and created again beside them.
+    pub(crate) churn: bool,
+    /// Time between two blows of [`crate::chaos`], on average.
+    pub(crate) blow_every: Duration,
+    /// The collector moves the floor, deletes slots and orphans.
+    pub(crate) collects: bool,
+    /// Two machines draw the same dice: one is a clone of the other.
+    pub(crate) clone: bool,
+}
+
+/// Some time in which clients are at work, then some in which they rest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Season {
+    pub(crate) active: Duration,
+    pub(crate) rest: Duration,
+    /// One node sleeps from the middle of the active part to the end of the rest.
+    pub(crate) sleeper: bool,
+}
+
+/// BUGGIFY: limits that are tiny, or the usual ones.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) inline_max_bytes: usize,
+    pub(crate) segment_bytes: usize,
+    pub(crate) flush_interval: Duration,
+    pub(crate) inflight_bytes: usize,
+    pub(crate) tail_bytes: usize,
+    pub(crate) cache_bytes: usize,
+    pub(crate) checkpoint_every: u64,
+}
+
+/// Chances in a thousand, for each request of a node.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rates {
+    /// 503, 429, 500: not applied, and the caller is told so.
+    pub(crate) refused: u32,
+    /// Applied, and the caller is told an error.
+    pub(crate) applied_refused: u32,
+    /// Applied, no answer.
+    pub(crate) answer_lost: u32,
+    /// An error or no answer now, applied up to a day later.
+    pub(crate) late: u32,
+    /// Applied twice, the second time up to a minute later; the caller hears of either.
+    pub(crate) twice: u32,
+    /// 409 with nothing there.
+    pub(crate) conflict: u32,
+    /// Applied, and then 412 about the caller's own write.
+    pub(crate) own_exists: u32,
+    /// No answer, not applied.
+    pub(crate) lost: u32,
+    /// Up to 15 seconds.
+    pub(crate) slow: u32,
+    /// The body of an answer breaks off with an error.
+    pub(crate) cut: u32,
+    /// The body of an answer ends early, and nothing says so.
+    pub(crate) short: u32,
+    /// One bit of a body is another one.
+    pub(crate) flip: u32,
+    /// A listing comes in two parts, and the bucket changes between them.
+    pub(crate) torn_list: u32,
+}
+
+impl Plan {
+    pub(crate) fn drawn(dice: &mut Rng) -> Plan {
+        let machines = pick(dice, &[1, 2, 2, 3, 3, 4]);
+        let topics = (0..dice.usize(1..=2)).map(|_| dice.u32(1..=3)).collect();
+        Plan {
+            machines,
+            seasons: (0..dice.usize(1..=3)).map(|_| Season::drawn(dice)).collect(),
+            rates: Rates::drawn(dice),
+            limits: Limits::drawn(dice),
+            idempotent_producers: dice.usize(1..=3),
+            plain_producers: dice.usize(0..=2),
+            consumers: dice.usize(1..=3),
+            topics,
+            churn: chance(dice, 500),
+            blow_every: Duration::from_millis(pick(dice, &[1_500, 4_000, 10_000, 60_000])),
+            collects: chance(dice, 700),
+            clone: machines > 1 && chance(dice, 60),
+        }
+    }
+}
+
+impl Season {
+    fn drawn(dice: &mut Rng) -> Season {
+        let hour = 3_600_000;
+        let rest = match dice.u32(0..10) {
+            0..4 => dice.u64(0..20_000),
+            4..6 => dice.u64(60_000..hour),
+            6..7 => dice.u64(hour..5 * hour),
+            _ => dice.u64(24 * hour..72 * hour),
+        };
+        Season {
+            active: Duration::from_millis(dice.u64(4_000..25_000)),
+            rest: Duration::from_millis(rest),
+            sleeper: chance(dice, 500),
+        }
+    }
+}
+
+impl Limits {
+    fn drawn(dice: &mut Rng) -> Limits {
+        let usual = 1 << 20;
+        Limits {
+            inline_max_bytes: pick(dice, &[0, 0, 600, 4_000, usual]),
+            segment_bytes: pick(dice, &[256, 2_000, usual]),
+            flush_interval: Duration::from_millis(pick(dice, &[0, 0, 20, 100])),
+            inflight_bytes: pick(dice, &[2_000, usual, usual]),
+            tail_bytes: pick(dice, &[0, 5_000, usual]),
+            cache_bytes: pick(dice, &[0, 64 * usual, 64 * usual]),
+            checkpoint_every: pick(dice, &[1, 3, 10, 40, 512]),
+        }
+    }
+}
+
+impl Rates {
+    /// Some seeds are mild, some are wild, most leave out a few faults.
+    fn drawn(dice: &mut Rng) -> Rates {
+        let most = pick(dice, &[0, 10, 40, 120]);
+        let draw = |dice: &mut Rng, share: u32| match chance(dice, 350) {
+            true => 0,
+            false => dice.u32(0..=most) / share,
+        };
+        Rates {
+            refused: draw(dice, 1),
+            applied_refused: draw(dice, 2),
+            answer_lost: draw(dice, 3),
+            late: draw(dice, 2),
+            twice: draw(dice, 2),
+            conflict: draw(dice, 2),
+            own_exists: draw(dice, 2),
+            lost: draw(dice, 4),
+            slow: draw(dice, 2),
+            cut: draw(dice, 3),
+            short: draw(dice, 8),
+            flip: draw(dice, 8),
+            torn_list: draw(dice, 1) * 4,
+        }
+    }
+}
+
+impl Rates {
+    /// The same faults, five times as often.
+    pub(crate) fn storm(usual: Rates) -> Rates {
+        let more = |share: u32| (share * 5).min(150);
+        Rates {
+            refused: more(usual.refused),
+            applied_refused: more(usual.applied_refused),
+            answer_lost: more(usual.answer_lost),
+            late: more(usual.late),
+            twice: more(usual.twice),
+            conflict: more(usual.conflict),
+            own_exists: more(usual.own_exists),
+            lost: more(usual.lost),
+            slow: more(usual.slow),
+            cut: more(usual.cut),
+            ..usual
+        }
+    }
+}
+
+/// True with this chance in a thousand.
+pub(crate) fn chance(dice: &mut Rng, per_mille: u32) -> bool {
+    dice.u32(0..1_000) < per_mille
+}
+
+pub(crate) fn pick<T: Copy>(dice: &mut Rng, from: &[T]) -> T {
+    from[dice.usize(0..from.len())]
+}
+
+/// A span from zero to about four times `mean`, short ones more often.
+pub(crate) fn around(dice: &mut Rng, mean: Duration) -> Duration {
+    let factor = -(1.0 - dice.f64()).max(0.02).ln();
+    mean.mul_f64(factor)
+}

@@ -1,0 +1,306 @@
+//! One seed: a cluster is built, seasons pass, everything is mended, and then comes the verdict.
+//!
+//! Must not know the command line. A run depends on its seed and nothing else.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use fastrand::Rng;
+use strandline_core::mutation::{self, Mutation};
+use strandline_core::paths;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::admin;
+use crate::auditor::{self, audit};
+use crate::bucket::{Bucket, Flaw};
+use crate::chaos;
+use crate::check::truth::Truth;
+use crate::check::{bucket, clients};
+use crate::collector::Collector;
+use crate::consumer::Consumer;
+use crate::link::{Outage, Weather};
+use crate::machine::Machine;
+use crate::plan::{Plan, Rates, Season};
+use crate::producer::Producer;
+use crate::trace::Trace;
+use crate::world::{Phase, World};
+
+pub use crate::world::Violation;
+
+/// Simulated time in which everything must be finished once faults have stopped.
+const PATIENCE: Duration = Duration::from_secs(1_200);
+/// Requests that are under way for so long are all executed by then.
+const LATEST: Duration = Duration::from_secs(90_000);
+
+/// What is broken on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Broken {
+    /// Nothing: a violation is a bug.
+    #[default]
+    Nothing,
+    /// A rule of the log.
+    Rule(Mutation),
+    /// The store.
+    Store(Flaw),
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Report {
+    /// Of the run.
+    pub seed: u64,
+    /// Nothing if every promise was kept.
+    pub violations: Vec<Violation>,
+    /// The same for the same run.
+    pub fingerprint: u64,
+    /// Lines of the trace.
+    pub events: u64,
+    /// How long the run took for the nodes.
+    pub simulated: Duration,
+    /// Records that were acknowledged, and records that were read.
+    pub acked: usize,
+    /// See `acked`.
+    pub read: usize,
+    /// What happened, if it was asked for.
+    pub trace: Vec<String>,
+}
+
+thread_local! {
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A panic in a task of a node is swallowed by its runtime: here it is a broken promise.
+fn listen_for_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| {
+            PANICS.with_borrow_mut(|panics| panics.push(panic.to_string()));
+        }));
+    });
+}
+
+/// Runs one seed from beginning to end.
+pub fn run(seed: u64, broken: Broken, keep_trace: bool) -> Report {
+    listen_for_panics();
+    PANICS.take();
+    mutation::set(match broken {
+        Broken::Rule(mutation) => Some(mutation),
+        _ => None,
+    });
+    let flaw = match broken {
+        Broken::Store(flaw) => Some(flaw),
+        _ => None,
+    };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let mut report = runtime.block_on(cluster(seed, flaw, keep_trace));
+    drop(runtime);
+    mutation::set(None);
+    let panics = PANICS.take().into_iter();
+    report.violations.extend(panics.map(|what| Violation { invariant: "X1", what }));
+    report
+}
+
+async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
+    let mut dice = Rng::with_seed(seed);
+    let plan = Plan::drawn(&mut dice);
+    let trace = Trace::new(keep_trace);
+    trace.note("seed", format_args!("{seed}: {plan:?}"));
+    let bucket = Bucket::new(flaw);
+    let machines: Vec<_> = (1..=plan.machines)
+        .map(|number| {
+            // The first open is in good weather: a bucket that cannot be probed is no cluster.
+            let weather = Weather::new(Rates::default(), dice.fork());
+            Machine::new(number as i32, bucket.clone(), plan.limits, weather, trace.clone(), &mut dice)
+        })
+        .collect();
+    if plan.clone {
+        machines[1].clone_dice_of(&machines[0]);
+    }
+    let world = Arc::new(World::new(plan, bucket, machines, trace));
+    let ended = timeout(PATIENCE, begin(&world, &mut dice)).await;
+    match ended {
+        Ok(actors) => {
+            for season in world.plan.seasons.clone() {
+                pass(&world, season, &mut dice).await;
+            }
+            end(&world, actors).await;
+            judge(&world, &mut dice).await;
+        }
+        Err(_) => world.violated("J10", "the cluster did not start".to_owned()),
+    }
+    report(seed, &world)
+}
+
+fn report(seed: u64, world: &World) -> Report {
+    let history = world.history();
+    let acked = history
+        .sent
+        .iter()
+        .filter(|sent| matches!(sent.ended, Some((_, crate::history::Ended::Acked(_)))))
+        .map(|sent| sent.timestamps.len())
+        .sum();
+    Report {
+        seed,
+        violations: world.take_violations(),
+        fingerprint: world.trace.fingerprint(),
+        events: world.trace.count(),
+        simulated: Duration::from_millis(world.trace.now_ms()),
+        acked,
+        read: history.seen.len(),
+        trace: world.trace.take_text(),
+    }
+}
+
+/// Starts the nodes in good weather, creates the topics, sends everybody to work; then the weather changes.
+async fn begin(world: &Arc<World>, dice: &mut Rng) -> JoinSet<()> {
+    let mut starts = JoinSet::new();
+    for machine in &world.machines {
+        let machine = Arc::clone(machine);
+        starts.spawn(async move { machine.start().await });
+    }
+    starts.join_all().await;
+    let mut topics = Vec::new();
+    for (number, partitions) in world.plan.topics.iter().enumerate() {
+        let name = format!("topic-{number}");
+        if let Some(id) = admin::create(world, &name, *partitions, dice).await {
+            topics.extend((0..*partitions).map(|partition| (id, name.clone(), partition)));
+        }
+    }
+    let mut actors = JoinSet::new();
+    for number in 0..world.plan.idempotent_producers + world.plan.plain_producers {
+        let (id, _, partition) = topics[dice.usize(0..topics.len())].clone();
+        let producer = Producer::new(Arc::clone(world), number, id, partition, dice.fork());
+        match number < world.plan.idempotent_producers {
+            true => actors.spawn(producer.run_idempotent()),
+            false => actors.spawn(producer.run_plain()),
+        };
+    }
+    for number in 0..world.plan.consumers {
+        let (id, name, partition) = topics[number % topics.len()].clone();
+        actors.spawn(Consumer::new(Arc::clone(world), number, (id, name), partition, dice.fork()).run());
+    }
+    if world.plan.churn {
+        actors.spawn(admin::churn(Arc::clone(world), "churn".to_owned(), dice.fork()));
+    }
+    actors.spawn(auditor::run(Arc::clone(world)));
+    actors.spawn(chaos::run(Arc::clone(world), dice.fork()));
+    if world.plan.collects {
+        actors.spawn(Collector::new(Arc::clone(world), dice.fork()).run());
+    }
+    for machine in &world.machines {
+        machine.weather.lock().unwrap().rates = world.plan.rates;
+    }
+    actors
+}
+
+/// Some hours or days: clients at work, one node perhaps asleep, clients at rest.
+async fn pass(world: &World, season: Season, dice: &mut Rng) {
+    world.trace.note("season", format_args!("{season:?}"));
+    world.phase.send_replace(Phase::Active);
+    sleep(season.active / 2).await;
+    let sleeper = &world.machines[dice.usize(0..world.machines.len())];
+    let asleep = season.sleeper && world.machines.len() > 1 && sleeper.pause();
+    sleep(season.active / 2).await;
+    world.phase.send_replace(Phase::Rest);
+    world.trace.note("season", format_args!("rest"));
+    for machine in &world.machines {
+        machine.weather.lock().unwrap().outage = Outage::None;
+    }
+    sleep(season.rest).await;
+    if asleep {
+        sleeper.resume();
+    }
+}
+
+/// Mends everything and waits until all clients are done.
+async fn end(world: &Arc<World>, mut actors: JoinSet<()>) {
+    world.trace.note("season", format_args!("the end begins"));
+    for machine in &world.machines {
+        let mut weather = machine.weather.lock().unwrap();
+        (weather.rates, weather.outage) = (Rates::default(), Outage::None);
+        drop(weather);
+        machine.resume();
+        let machine = Arc::clone(machine);
+        tokio::spawn(async move { machine.start().await });
+    }
+    world.phase.send_replace(Phase::Ending);
+    let all = async {
+        while let Some(ended) = actors.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                world.violated("X1", "a client panicked".to_owned());
+            }
+        }
+    };
+    if timeout(PATIENCE, all).await.is_err() {
+        let what = format!("{} clients are not done {PATIENCE:?} after the last fault", actors.len());
+        world.violated("J10", what);
+        actors.abort_all();
+    }
+}
+
+/// Lets late requests land, looks at every node, kills them all, reads everything with a fresh one, and compares.
+async fn judge(world: &Arc<World>, dice: &mut Rng) {
+    sleep(LATEST).await;
+    for machine in &world.machines {
+        let Some(journal) = machine.journal() else {
+            world.violated("J10", format!("{} does not serve", machine.name));
+            continue;
+        };
+        match timeout(Duration::from_secs(60), journal.catch_up()).await {
+            Ok(Ok(_)) => {
+                let audit = audit(&machine.name, &journal);
+                world.history().audits.push(audit);
+            }
+            _ => world.violated("J10", format!("{} cannot read the journal's end", machine.name)),
+        }
+        machine.kill();
+    }
+    let truth = Truth::of(&world.bucket, &wanted(world).await);
+    read_cold(world, &truth, dice).await;
+    let audits = world.history().audits.clone();
+    let mut faults = bucket::check(&world.bucket, &truth, &audits).await;
+    faults.extend(clients::check(&world.history(), &truth));
+    for (invariant, what) in faults {
+        world.violated(invariant, what);
+    }
+}
+
+/// Slots at which somebody's manifest is to be compared with a cold fold.
+async fn wanted(world: &World) -> BTreeSet<u64> {
+    let mut wanted: BTreeSet<u64> = world.history().audits.iter().map(|audit| audit.applied).collect();
+    let checkpoints = world.bucket.keys(paths::CHECKPOINTS).await;
+    wanted.extend(checkpoints.iter().filter_map(|key| paths::checkpoint_slot(key)));
+    wanted
+}
+
+/// A node that was never there before serves everything that is in the log.
+async fn read_cold(world: &Arc<World>, truth: &Truth, dice: &mut Rng) {
+    let machine = &world.machines[0];
+    if timeout(PATIENCE, machine.start()).await.is_err() {
+        return world.violated("J10", "a fresh node cannot start".to_owned());
+    }
+    let before = world.history().seen.len();
+    let mut readers = JoinSet::new();
+    let mut expected = 0;
+    for (id, name) in &truth.topics {
+        let partitions = truth.manifest.topic(id).map_or(0, |topic| topic.partitions.len());
+        for partition in 0..partitions as u32 {
+            expected += truth.logs.get(&(*id, partition)).map_or(0, Vec::len);
+            let topic = (*id, name.clone());
+            readers.spawn(Consumer::new(Arc::clone(world), 9_000, topic, partition, dice.fork()).run());
+        }
+    }
+    if timeout(PATIENCE, readers.join_all()).await.is_err() {
+        world.violated("J10", "a fresh node does not serve everything".to_owned());
+    }
+    let read = world.history().seen.len() - before;
+    if read != expected {
+        world.violated("J4", format!("a fresh node served {read} records of {expected}"));
+    }
+}

@@ -1,0 +1,132 @@
+//! What everything in a run shares: the machines, the bucket, the history, the time of day.
+//!
+//! Must not know what anybody does with it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::bucket::Bucket;
+use crate::client::{Client, Gone};
+use crate::history::{Ended, History, Sent};
+use crate::machine::Machine;
+use crate::plan::Plan;
+use crate::trace::Trace;
+use strandline_kafka::messages::{Request, Response};
+
+/// A promise that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which, as in the list of invariants: `J4`, `K3`.
+    pub invariant: &'static str,
+    /// What happened.
+    pub what: String,
+}
+
+/// The time of day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Clients are at work.
+    Active,
+    /// Clients rest.
+    Rest,
+    /// No more faults; clients finish what they have begun, and end.
+    Ending,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) bucket: Bucket,
+    pub(crate) machines: Vec<Arc<Machine>>,
+    pub(crate) trace: Trace,
+    pub(crate) phase: watch::Sender<Phase>,
+    history: Mutex<History>,
+    violations: Mutex<Vec<Violation>>,
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan, bucket: Bucket, machines: Vec<Arc<Machine>>, trace: Trace) -> World {
+        let phase = watch::Sender::new(Phase::Active);
+        let (history, violations) = (Mutex::default(), Mutex::default());
+        World { plan, bucket, machines, trace, phase, history, violations }
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap()
+    }
+
+    pub(crate) fn violated(&self, invariant: &'static str, what: String) {
+        self.trace.note("VIOLATION", format_args!("{invariant}: {what}"));
+        self.violations.lock().unwrap().push(Violation { invariant, what });
+    }
+
+    pub(crate) fn take_violations(&self) -> Vec<Violation> {
+        std::mem::take(&mut self.violations.lock().unwrap())
+    }
+
+    /// Waits while clients rest. Says whether the run is ending.
+    pub(crate) async fn at_work(&self) -> bool {
+        let mut phase = self.phase.subscribe();
+        match phase.wait_for(|phase| *phase != Phase::Rest).await {
+            Ok(phase) => *phase == Phase::Ending,
+            Err(_) => true,
+        }
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        *self.phase.borrow() == Phase::Ending
+    }
+
+    /// A connection to any node that listens.
+    pub(crate) async fn connect(&self, dice: &mut Rng) -> Client {
+        loop {
+            let machine = &self.machines[dice.usize(0..self.machines.len())];
+            if let Some(stream) = machine.connect() {
+                return Client::new(stream);
+            }
+            sleep(Duration::from_millis(dice.u64(20..300))).await;
+            self.at_work().await;
+        }
+    }
+
+    /// One request to any node, which may come to nothing.
+    pub(crate) async fn ask(&self, dice: &mut Rng, version: i16, request: Request) -> Result<Response, Gone> {
+        let mut client = self.connect(dice).await;
+        let patience = Duration::from_millis(dice.u64(2_000..40_000));
+        timeout(patience, client.call(version, request)).await.unwrap_or(Err(Gone))
+    }
+
+    /// Notes a batch that is about to be sent.
+    pub(crate) fn begin(&self, sent: Sent) -> usize {
+        let mut history = self.history();
+        history.sent.push(sent);
+        history.sent.len() - 1
+    }
+
+    pub(crate) fn attempt(&self, sent: usize, connection: u64) {
+        let entry = &mut self.history().sent[sent];
+        entry.attempts += 1;
+        entry.connection = connection;
+    }
+
+    /// Notes how it ended, if nothing better is known.
+    pub(crate) fn end(&self, sent: usize, ended: Ended) {
+        let now_ms = self.trace.now_ms();
+        self.trace.note("client", format_args!("batch {sent} {ended:?}"));
+        let mut history = self.history();
+        let entry = &mut history.sent[sent];
+        if entry.ended.is_none_or(|(_, before)| before == Ended::Unknown) {
+            entry.ended = Some((now_ms, ended));
+        }
+    }
+
+    /// Whether somebody has begun to delete the topic.
+    pub(crate) fn may_be_deleted(&self, topic: Uuid) -> bool {
+        self.history().topic(topic).is_some_and(|topic| topic.delete_begun)
+    }
+}
