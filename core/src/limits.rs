@@ -81,6 +81,8 @@ pub const SLOT_RETRY: (Duration, Duration) = (Duration::from_millis(20), Duratio
 pub const FOLLOW_POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Attempts of every other request to the store.
 pub const STORE_ATTEMPTS: u32 = 6;
+/// Reads of an object that is damaged, before it is called so.
+pub const DAMAGED_ATTEMPTS: u32 = 4;
 /// Pause between two attempts: first and longest.
 pub const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// One request to the store, body included.

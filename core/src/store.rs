@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::limits::{STORE_ATTEMPTS, STORE_REQUEST, STORE_RETRY};
+use crate::limits::{DAMAGED_ATTEMPTS, STORE_ATTEMPTS, STORE_REQUEST, STORE_RETRY};
 use crate::metrics;
 use crate::rope::Rope;
 
@@ -148,6 +148,21 @@ impl Store {
     /// The whole object. [`Error::NotFound`] if it is not there.
     pub async fn get(&self, key: &str) -> Result<Rope> {
         self.retrying("read", key, || self.read(key, None)).await
+    }
+
+    /// What `decode` makes of the whole object. One that is damaged is read again, a few times: bits change on the way, too.
+    pub async fn get_as<T>(&self, key: &str, decode: impl Fn(&Rope) -> Result<T>) -> Result<T> {
+        let mut tried = 1;
+        loop {
+            match decode(&self.get(key).await?) {
+                Err(error @ Error::Corrupt { .. }) if tried < DAMAGED_ATTEMPTS => {
+                    tracing::warn!(tried, %error, "reading it again");
+                }
+                decoded => return decoded,
+            }
+            tried += 1;
+            tokio::time::sleep(STORE_RETRY.0).await;
+        }
     }
 
     /// Some bytes of an object; fewer if it ends before the range does.

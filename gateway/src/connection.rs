@@ -42,6 +42,8 @@ enum End {
     Write(#[from] WriteError),
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    #[error("a batch was not taken in, and those behind it must not overtake it")]
+    Gap,
     #[error("the node is shutting down")]
     Shutdown,
     #[error("the answers in flight were not ready in time")]
@@ -126,6 +128,9 @@ async fn read_requests(
                 if let Some(reply) = dispatch::begin(session, header, request, held).await {
                     place.send(reply);
                 }
+                if session.is_over() {
+                    return Err(End::Gap);
+                }
             }
             Err(DecodeError::UnsupportedVersion { header })
                 if header.api_key == ApiKey::ApiVersions.code() =>
@@ -153,6 +158,7 @@ fn log(end: &End) {
         End::Decode(_) => ("malformed", true),
         // A consumer that leaves in the middle of a long poll is the rule, not a fault.
         End::Drain => ("drain", false),
+        End::Gap => ("gap", false),
         End::Write(WriteError::Reply(_)) => {
             metrics::CONNECTIONS_CLOSED.with_label_values(&["internal"]).inc();
             return error!(error = %end, "connection closed because of a fault of ours; please report this");

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use strandline_ingest::Admission;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -25,6 +25,8 @@ pub(crate) struct Session {
     /// Fetches so far: where the next one starts among its partitions.
     fetches: AtomicUsize,
     request_bytes: Arc<Semaphore>,
+    /// See [`Session::end_after_this`].
+    over: AtomicBool,
 }
 
 /// What a frame holds before it is read, so that reading it cannot exhaust the memory.
@@ -47,6 +49,7 @@ impl Session {
             fetch_slots: Semaphore::new(FETCHES_PER_CONNECTION),
             fetches: AtomicUsize::new(0),
             request_bytes: Arc::new(Semaphore::new(CONNECTION_REQUEST_BYTES)),
+            over: AtomicBool::new(false),
         })
     }
 
@@ -57,6 +60,16 @@ impl Session {
         }
         let share = Arc::clone(&self.request_bytes).acquire_many_owned(bytes as u32).await;
         Some(Held::Share { _bytes: share.ok() })
+    }
+
+    /// No request is begun after this one: the client must see its answer before it goes on.
+    pub(crate) fn end_after_this(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no further request may be begun.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// A number that grows with each Fetch of this connection.

@@ -167,6 +167,14 @@ impl Append {
         (Append(State::Waiting(answer)), Waiter { reply, begun: Instant::now(), _admission: admission })
     }
 
+    /// Why the batch was not even taken in; `None` if it was.
+    pub fn refusal(&self) -> Option<&AppendError> {
+        match &self.0 {
+            State::Refused(error) => error.as_ref(),
+            State::Waiting(_) => None,
+        }
+    }
+
     pub(crate) fn refused(error: AppendError) -> Append {
         metrics::REFUSED.with_label_values(&[error.name()]).inc();
         Append(State::Refused(Some(error)))

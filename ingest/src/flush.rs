@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesOrdered;
 use strandline_core::env;
-use strandline_core::limits::{FLUSH_BURST, SLOT_ATTEMPT};
+use strandline_core::limits::{FLUSH_BURST, LEASE, SLOT_ATTEMPT, STORE_RETRY};
 use strandline_core::manifest::{self, BatchMeta, Change, Journal, ObjectId};
 use strandline_core::mutation::{self, Mutation};
 use strandline_core::paths;
@@ -30,8 +30,6 @@ use crate::pace::Pace;
 
 /// Flushes between being taken and being decided.
 const FLUSHES_IN_FLIGHT: usize = 16;
-/// How often the upload of a segment is begun anew, each with the store's own retries inside, before its batches are refused.
-const UPLOAD_ROUNDS: usize = 5;
 
 pub(crate) struct Flusher {
     journal: Journal,
@@ -50,8 +48,8 @@ struct Prepared {
     permit: OwnedSemaphorePermit,
 }
 
-/// A flush on its way to the bucket; `None`: its batches were refused.
-type Upload = JoinHandle<Option<Prepared>>;
+/// A flush on its way to the bucket.
+type Upload = JoinHandle<Prepared>;
 
 impl Flusher {
     pub(crate) fn new(journal: Journal, batcher: Arc<Batcher>, config: &Config) -> Flusher {
@@ -118,7 +116,7 @@ impl Flusher {
         let span = tracing::debug_span!("flush", bytes = batch.bytes, runs = batch.runs.len());
         if batch.bytes <= self.inline_max_bytes {
             let prepared = inline(batch.runs, permit);
-            return env::spawn(async move { Some(prepared) });
+            return env::spawn(async move { prepared });
         }
         let count = batch.bytes.div_ceil(self.full_bytes);
         let groups = cut(batch.runs, batch.bytes.div_ceil(count));
@@ -184,11 +182,7 @@ fn close_run(groups: &mut [Vec<Run>], topic: Uuid, partition: u32, entries: &mut
     }
 }
 
-async fn write_segments(
-    journal: Journal,
-    groups: Vec<Vec<Run>>,
-    permit: OwnedSemaphorePermit,
-) -> Option<Prepared> {
+async fn write_segments(journal: Journal, groups: Vec<Vec<Run>>, permit: OwnedSemaphorePermit) -> Prepared {
     let (mut segments, mut metas, mut waiters) = (Vec::new(), Vec::new(), Vec::new());
     for group in groups {
         let mut runs = Vec::new();
@@ -201,15 +195,7 @@ async fn write_segments(
         }
         segments.push(runs);
     }
-    let written = try_join_all(segments.into_iter().map(|runs| write_segment(&journal, runs))).await;
-    let segments = match written {
-        Ok(segments) => segments,
-        Err(error) => {
-            tracing::error!(%error, "a segment could not be written, its batches are refused");
-            ack::refuse(waiters.into_iter().flatten(), &error.into());
-            return None;
-        }
-    };
+    let segments = join_all(segments.into_iter().map(|runs| write_segment(&journal, runs))).await;
     let runs = segments.iter().flat_map(|segment| segment.runs.iter().map(move |run| (segment.id, run)));
     let changes = runs.zip(metas).map(|((id, run), batches)| {
         let (topic, partition) = (run.topic, run.partition);
@@ -222,32 +208,36 @@ async fn write_segments(
             batches,
         })
     });
-    Some(Prepared { changes: changes.collect(), payload: Rope::default(), waiters, permit })
+    Prepared { changes: changes.collect(), payload: Rope::default(), waiters, permit }
 }
 
 /// Writes one segment, under a new name if the first is taken. Only after it returns may a commit name the segment.
-async fn write_segment(journal: &Journal, runs: Vec<(Uuid, u32, Vec<Bytes>)>) -> Result<Segment, Error> {
+///
+/// Never gives up: a flush that did would let later batches of the same producers overtake its own. Whoever waits decides
+/// how long.
+async fn write_segment(journal: &Journal, runs: Vec<(Uuid, u32, Vec<Bytes>)>) -> Segment {
     let mut segment = Segment::new(new_id(journal), runs.clone());
     if mutation::is(Mutation::PointerBeforeBytes) {
         let (journal, later) = (journal.clone(), segment.clone());
         env::spawn(async move { later.write(journal.store()).await });
-        return Ok(segment);
+        return segment;
     }
-    let mut rounds = UPLOAD_ROUNDS;
     while let Err(error) = segment.write(journal.store()).await {
-        rounds -= 1;
-        match error.kind() {
-            Kind::Invalid | Kind::Unavailable | Kind::Unknown if rounds > 0 => {
-                tracing::warn!(%error, "a segment could not be written, trying again");
-            }
-            _ => return Err(error),
-        }
-        if error.kind() == Kind::Invalid {
+        tracing::warn!(%error, "a segment could not be written, trying again");
+        // An old name would make the fold take the segment for an orphan.
+        if error.kind() == Kind::Invalid || is_old(journal, segment.id) {
             segment = Segment::new(new_id(journal), runs.clone());
         }
+        tokio::time::sleep(STORE_RETRY.1).await;
     }
     journal.tail().insert(ObjectId::Segment(segment.id), segment.body.clone());
-    Ok(segment)
+    segment
+}
+
+/// Whether a segment's time lies so far back that it may be too old by the time of its commit.
+fn is_old(journal: &Journal, id: ulid::Ulid) -> bool {
+    let age_ms = journal.env().wall_ms().saturating_sub(i64::try_from(id.timestamp_ms()).unwrap_or(i64::MAX));
+    age_ms > LEASE.as_millis() as i64
 }
 
 /// A segment's time is never behind the journal's, so that a clock in the future elsewhere does not make it look old.
@@ -265,7 +255,7 @@ async fn commit_in_order(journal: Journal, mut uploads: mpsc::Receiver<Upload>) 
             biased;
             Some(prepared) = under_way.next() => {
                 // An upload that panicked has dropped its waiters, who hear that the outcome is not known.
-                if let Ok(Some(prepared)) = prepared {
+                if let Ok(prepared) = prepared {
                     propose(&journal, prepared).await;
                 }
             }

@@ -97,6 +97,13 @@ impl Cache {
         }
     }
 
+    /// Forgets the blocks of `range`, which turned out to be damaged: the next read asks the store again.
+    pub(crate) async fn forget(&self, object: ObjectId, range: Range<u64>) {
+        for block in blocks_of(&range) {
+            self.blocks.invalidate(&(object, block)).await;
+        }
+    }
+
     async fn block(&self, key: Key) -> Result<Rope, Error> {
         let mut from = "cache";
         let fetch = async {

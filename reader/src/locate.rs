@@ -91,6 +91,14 @@ impl Locate {
         Ok(stamped)
     }
 
+    /// What was read of these extents is damaged: it is read anew the next time.
+    pub(crate) async fn forget(&self, extents: &[Extent]) {
+        for extent in extents {
+            let range = extent.at..extent.at + u64::from(extent.bytes);
+            self.cache.forget(extent.object, range).await;
+        }
+    }
+
     /// Adds what fits of one read; `true`: full.
     async fn add_batches(
         &self,
@@ -186,7 +194,7 @@ impl Locate {
                 if !batch(&found.header) {
                     return Ok(true);
                 }
-                answer = found.first_record(extent, &fits)?;
+                answer = found.first_record(&fits)?;
                 Ok(answer.is_none())
             })?;
             if answer.is_some() || place == before {
@@ -208,7 +216,10 @@ fn walk(
     let mut at = 0;
     while place.offset < extent.end_offset() {
         let Ok(header) = BatchHeader::at(rope, at) else { return Ok(false) };
-        if !show(Found { header, base_offset: place.offset, rope, at })? {
+        let found = Found { header, base_offset: place.offset, rope, at };
+        // Also one that is passed over: the offsets of all that follow hang on its header.
+        found.check(extent)?;
+        if !show(found)? {
             return Ok(true);
         }
         at += header.bytes;
@@ -229,12 +240,7 @@ impl Found<'_> {
         ))
     }
 
-    fn first_record(
-        &self,
-        extent: &Extent,
-        fits: impl Fn(i64) -> bool,
-    ) -> Result<Option<OffsetFound>, Error> {
-        self.check(extent)?;
+    fn first_record(&self, fits: impl Fn(i64) -> bool) -> Result<Option<OffsetFound>, Error> {
         if fits(self.header.base_timestamp) {
             // The base timestamp is that of the first record: nothing to decompress.
             return Ok(Some(OffsetFound { offset: self.base_offset, timestamp: self.header.base_timestamp }));
@@ -258,7 +264,6 @@ impl Found<'_> {
 
 impl Stamped {
     fn add(&mut self, extent: &Extent, found: &Found<'_>) -> Result<(), Error> {
-        found.check(extent)?;
         let base_offset = match mutation::is(Mutation::OffsetsNotStamped) {
             true => found.header.base_offset,
             false => found.base_offset,

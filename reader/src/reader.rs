@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use strandline_core::limits::DAMAGED_ATTEMPTS;
 use strandline_core::manifest::{Extent, Journal};
 use strandline_core::mutation::{self, Mutation};
 use strandline_core::{Error, Kind, limits};
@@ -20,7 +21,7 @@ use crate::plan::{FetchLimits, FetchPartition, Fetched, Plan, Share};
 use crate::resume::Resume;
 
 /// How often a read is planned anew when objects are replaced under it.
-const PLANS: usize = 4;
+const PLANS: u32 = 4;
 
 /// The settings of the reader.
 #[derive(Debug, Clone)]
@@ -127,7 +128,8 @@ impl Reader {
     }
 
     async fn read_share(&self, wanted: &FetchPartition, mut share: Share) -> Result<Fetched, ReadError> {
-        for _ in 0..PLANS {
+        let mut reads_left = DAMAGED_ATTEMPTS;
+        for _ in 0..PLANS + DAMAGED_ATTEMPTS {
             match self.0.locate.batches(wanted, &share).await {
                 Ok(stamped) => {
                     metrics::BYTES.inc_by(stamped.bytes as u64);
@@ -142,6 +144,12 @@ impl Reader {
                 // The object was replaced: a newer manifest says by what.
                 Err(error) if error.kind() == Kind::NotFound => {
                     share = self.plan_again(wanted, share.most_bytes).await?
+                }
+                // Perhaps only on its way here.
+                Err(error) if error.kind() == Kind::Corrupt && reads_left > 0 => {
+                    reads_left -= 1;
+                    tracing::warn!(%error, "reading it again");
+                    self.0.locate.forget(&share.extents).await;
                 }
                 Err(error) => return Err(ReadError::from(&error)),
             }
@@ -167,7 +175,8 @@ impl Reader {
         if (at != OffsetSpec::Earliest || !known) && !mutation::is(Mutation::StaleListOffsets) {
             self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?;
         }
-        for _ in 0..PLANS {
+        let mut reads_left = DAMAGED_ATTEMPTS;
+        for _ in 0..PLANS + DAMAGED_ATTEMPTS {
             let look = |extents: bool| {
                 self.journal().view(|manifest| {
                     let topic = manifest.topic(&topic).ok_or(ReadError::UnknownTopic)?;
@@ -188,6 +197,10 @@ impl Reader {
                 OffsetSpec::Timestamp(timestamp) => self.0.locate.first_at(&look(true)?.2, timestamp).await,
             };
             match found {
+                Err(Error::Corrupt { .. }) if reads_left > 0 => {
+                    reads_left -= 1;
+                    self.0.locate.forget(&look(true)?.2).await;
+                }
                 Err(Error::NotFound(_)) => {
                     self.journal().catch_up().await.map_err(|error| ReadError::from(&error)).map(drop)?
                 }

@@ -223,9 +223,20 @@ impl Commit {
         Ok((commit, end as u64))
     }
 
-    /// The commit id of the object, if it is a commit at all.
-    pub fn id_of(key: &str, object: &Rope) -> Result<CommitId> {
-        Commit::decode(key, object).map(|(commit, _)| commit.id)
+    /// Whether the records that ride in the object are what their proposer put there.
+    pub fn check_inline(&self, key: &str, object: &Rope, payload_at: u64) -> Result<()> {
+        for change in &self.changes {
+            let Change::Append(append) = change else { continue };
+            if append.segment.is_some() {
+                continue;
+            }
+            let from = (payload_at + append.at) as usize;
+            let run = object.slice(from..from + append.bytes() as usize);
+            if run.is_none_or(|run| run.crc32c() != append.crc) {
+                return Err(Error::corrupt(key, "the checksum of its records does not match"));
+            }
+        }
+        Ok(())
     }
 }
 

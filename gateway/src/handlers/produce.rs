@@ -30,11 +30,15 @@ const BY_ID: i16 = 13;
 /// Where a batch says how long it is and of which format.
 const BATCH_LENGTH: std::ops::Range<usize> = 8..12;
 const BATCH_MAGIC: usize = 16;
+const BATCH_PRODUCER_ID: std::ops::Range<usize> = 43..51;
 
 /// A request whose batches are all handed over or refused.
 struct Begun {
     topics: Vec<BegunTopic>,
     deadline: Instant,
+    /// A batch of an idempotent producer was not taken in, though it may be the next time. To a partition that does not
+    /// know the producer, the batch behind it would look like its first.
+    leaves_a_gap: bool,
 }
 
 struct BegunTopic {
@@ -68,6 +72,9 @@ pub(crate) async fn begin(
 ) -> Option<Reply> {
     let unacked = request.acks == 0;
     let begun = hand_over(session, header.api_version, request, admission).await;
+    if begun.leaves_a_gap {
+        session.end_after_this();
+    }
     if unacked {
         // Nobody is told, so failures are at least counted. The task ends with the last acknowledgement.
         env::spawn(async move { begun.count_failures().await });
@@ -90,12 +97,20 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
     let unknown: Vec<ErrorCode> = wanted.iter().map(|wanted| wanted.unknown()).collect();
     let found = topics::resolve(session, &wanted, |topic| topic.id).await;
     let mut topics = Vec::with_capacity(found.len());
+    let mut leaves_a_gap = false;
     for ((topic, found), unknown) in request.topic_data.into_iter().zip(found).zip(unknown) {
         let target = refused.map_or(found, Err);
-        let append = |index: i32, records| -> Result<Append, Refused> {
+        let mut append = |index: i32, records| -> Result<Append, Refused> {
             let batch = single_batch(records)?;
+            let idempotent = is_idempotent(&batch);
             let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
-            Ok(session.ingest.append(target?, partition, batch, admission.clone()))
+            let begun = target.map(|id| session.ingest.append(id, partition, batch, admission.clone()));
+            let refused = match &begun {
+                Ok(append) => append.refusal().map(|error| errors::append(error, unknown)),
+                Err(code) => Some(*code),
+            };
+            leaves_a_gap |= idempotent && refused.is_some_and(ErrorCode::is_retriable);
+            Ok(begun?)
         };
         let partitions = topic.partition_data.into_iter();
         topics.push(BegunTopic {
@@ -105,7 +120,7 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
             partitions: partitions.map(|data| (data.index, append(data.index, data.records))).collect(),
         });
     }
-    Begun { topics, deadline }
+    Begun { topics, deadline, leaves_a_gap }
 }
 
 /// What makes a request fail as a whole.
@@ -125,6 +140,12 @@ fn patience(timeout_ms: i32) -> Duration {
         Ok(ms @ 1..) => Duration::from_millis(ms).min(PRODUCE_TIMEOUT),
         _ => PRODUCE_TIMEOUT_DEFAULT,
     }
+}
+
+/// Whether the batch carries a producer id. What is wrong with it otherwise is for ingest to say.
+fn is_idempotent(batch: &Bytes) -> bool {
+    let id = batch.get(BATCH_PRODUCER_ID).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
+    id.is_some_and(|id| id >= 0)
 }
 
 /// The one batch of a partition. What is wrong inside it is for ingest to say.

@@ -95,9 +95,7 @@ async fn delete(world: &World, name: &str, id: Uuid, dice: &mut Rng) {
         let topic = delete_topics::TopicState { name: None, topic_id: id.into_bytes() };
         let request =
             delete_topics::Request { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-        if let Ok(Response::DeleteTopics(answer)) =
-            world.ask(dice, 6, Request::DeleteTopics(request)).await
-        {
+        if let Ok(Response::DeleteTopics(answer)) = world.ask(dice, 6, Request::DeleteTopics(request)).await {
             let code = answer.responses[0].error_code;
             if code == 0 || code == ErrorCode::UnknownTopicId.code() {
                 world.trace.note("admin", format_args!("deleted {name}"));

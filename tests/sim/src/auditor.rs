@@ -38,7 +38,10 @@ pub(crate) async fn run(world: Arc<World>) {
                     world.history().audits.push(audit);
                     let (held, most) = (journal.tail().bytes(), world.plan.limits.tail_bytes);
                     if held > most {
-                        world.violated("X1", format!("{}: the tail holds {held} bytes, {most} are allowed", machine.name));
+                        world.violated(
+                            "X1",
+                            format!("{}: the tail holds {held} bytes, {most} are allowed", machine.name),
+                        );
                     }
                 }
                 // Killed a moment ago.

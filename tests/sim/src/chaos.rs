@@ -54,8 +54,7 @@ fn strike(world: &Arc<World>, machine: Arc<Machine>, dice: &mut Rng) {
             }
         }
         6..8 => {
-            let outage =
-                pick(dice, &[Outage::All, Outage::Writes, Outage::Segments, Outage::Journal]);
+            let outage = pick(dice, &[Outage::All, Outage::Writes, Outage::Segments, Outage::Journal]);
             world.trace.note(&machine.name, format_args!("outage: {outage:?} for {span:?}"));
             machine.weather.lock().unwrap().outage = outage;
             tokio::spawn(async move {

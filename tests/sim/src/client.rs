@@ -22,6 +22,8 @@ type Pending = Arc<Mutex<VecDeque<(ApiKey, i16, oneshot::Sender<Response>)>>>;
 /// One connection to one node.
 #[derive(Debug)]
 pub(crate) struct Client {
+    /// The node at the other end.
+    pub(crate) node: String,
     writer: WriteHalf<DuplexStream>,
     pending: Pending,
     sent: i32,
@@ -35,15 +37,19 @@ impl Drop for Client {
 }
 
 impl Client {
-    pub(crate) fn new(stream: DuplexStream) -> Client {
+    pub(crate) fn new(node: &str, stream: DuplexStream) -> Client {
         let (reader, writer) = tokio::io::split(stream);
         let pending = Pending::default();
         let reader = tokio::spawn(read_answers(reader, Arc::clone(&pending)));
-        Client { writer, pending, sent: 0, reader }
+        Client { node: node.to_owned(), writer, pending, sent: 0, reader }
     }
 
     /// Sends a request; its answer comes later.
-    pub(crate) async fn send(&mut self, version: i16, request: Request) -> Result<oneshot::Receiver<Response>, Gone> {
+    pub(crate) async fn send(
+        &mut self,
+        version: i16,
+        request: Request,
+    ) -> Result<oneshot::Receiver<Response>, Gone> {
         let api = request.api_key();
         let header = RequestHeader {
             api_key: api.code(),

@@ -11,8 +11,8 @@ use fastrand::Rng;
 use strandline_core::manifest::{Change, Journal, Manifest, ObjectId, Outcome};
 use strandline_core::object::{self, Shape};
 use strandline_core::paths;
-use ulid::Ulid;
 use tokio::time::{sleep, timeout};
+use ulid::Ulid;
 
 use crate::bucket::slot_of;
 use crate::plan::chance;
@@ -75,7 +75,13 @@ impl Collector {
     }
 
     async fn checkpoints(&self) -> Vec<u64> {
-        self.world.bucket.keys(paths::CHECKPOINTS).await.iter().filter_map(|key| paths::checkpoint_slot(key)).collect()
+        self.world
+            .bucket
+            .keys(paths::CHECKPOINTS)
+            .await
+            .iter()
+            .filter_map(|key| paths::checkpoint_slot(key))
+            .collect()
     }
 
     fn floor(&self) -> u64 {
@@ -101,15 +107,18 @@ impl Collector {
     /// Slots that the floor passed a day ago, and into which no extent points, in any order and not all of them.
     async fn delete_slots(&mut self, journal: &Journal) {
         let now = tokio::time::Instant::now();
-        let passed = self.floors.iter().filter(|(_, key)| {
-            self.world.bucket.stamp(key).is_some_and(|stamp| now - stamp >= DAY)
-        });
+        let passed = self
+            .floors
+            .iter()
+            .filter(|(_, key)| self.world.bucket.stamp(key).is_some_and(|stamp| now - stamp >= DAY));
         let Some(below) = passed.map(|(slot, _)| *slot).max() else { return };
         let used = journal.view(|manifest| {
-            extents(manifest).filter_map(|object| match object {
-                ObjectId::Slot(slot) => Some(slot),
-                ObjectId::Segment(_) => None,
-            }).collect::<BTreeSet<u64>>()
+            extents(manifest)
+                .filter_map(|object| match object {
+                    ObjectId::Slot(slot) => Some(slot),
+                    ObjectId::Segment(_) => None,
+                })
+                .collect::<BTreeSet<u64>>()
         });
         let mut keys = self.world.bucket.keys("journal").await;
         self.dice.shuffle(&mut keys);

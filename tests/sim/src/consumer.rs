@@ -94,8 +94,7 @@ impl Consumer {
             ..Default::default()
         };
         let topic = list_offsets::RequestTopic { name: self.name.clone(), partitions: vec![partition] };
-        let request =
-            list_offsets::Request { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let request = list_offsets::Request { replica_id: -1, topics: vec![topic], ..Default::default() };
         let begun_ms = self.world.trace.now_ms();
         let answer = self.world.ask(&mut self.dice, 7, Request::ListOffsets(request)).await;
         let Ok(Response::ListOffsets(answer)) = answer else { return None };
@@ -106,7 +105,9 @@ impl Consumer {
         let (ended_ms, offset) = (self.world.trace.now_ms(), partition.offset);
         let (topic, partition) = (self.topic, self.partition);
         let timestamp = (timestamp != LATEST).then_some(timestamp);
-        self.world.trace.note("consumer", format_args!("offset at {timestamp:?} of {topic}/{partition}: {offset}"));
+        self.world
+            .trace
+            .note("consumer", format_args!("offset at {timestamp:?} of {topic}/{partition}: {offset}"));
         self.world.history().asked.push(Asked { topic, partition, timestamp, begun_ms, ended_ms, offset });
         Some(offset)
     }
@@ -187,10 +188,14 @@ impl Consumer {
     }
 
     fn take_batch(&mut self, batch: &Bytes) -> Result<(), String> {
-        let header = BatchHeader::check(batch).map_err(|why| format!("a batch at {}: {why}", self.position))?;
+        let header =
+            BatchHeader::check(batch).map_err(|why| format!("a batch at {}: {why}", self.position))?;
         let found = records(batch).map_err(|why| why.to_string())?;
         if header.base_offset > self.position {
-            return Err(format!("offset {} was wanted, the batch begins at {}", self.position, header.base_offset));
+            return Err(format!(
+                "offset {} was wanted, the batch begins at {}",
+                self.position, header.base_offset
+            ));
         }
         for one in found {
             let offset = header.base_offset + i64::from(one.offset_delta);

@@ -124,7 +124,8 @@ impl Link {
         if matches!(fault, GetFault::None) {
             return Ok(result);
         }
-        let payload = std::mem::replace(&mut result.payload, GetResultPayload::Stream(stream::empty().boxed()));
+        let payload =
+            std::mem::replace(&mut result.payload, GetResultPayload::Stream(stream::empty().boxed()));
         let GetResultPayload::Stream(pieces) = payload else { return Ok(result) };
         let body: Vec<u8> = pieces.try_collect::<Vec<_>>().await?.concat();
         let damaged = self.damage(body, fault);
@@ -323,7 +324,11 @@ impl ObjectStore for Link {
         stream::once(pages).flat_map(stream::iter).boxed()
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         self.bucket.objects().list_with_offset(prefix, offset)
     }
 

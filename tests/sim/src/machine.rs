@@ -54,7 +54,13 @@ impl Clocks {
             false => dice.i64(-500..500),
         };
         let dice = dice.fork();
-        Clocks(Arc::new(Mutex::new(Hands { begun, wall_ahead_ms: skew_ms, boot_ahead_ms: 0, wall_lies, dice })))
+        Clocks(Arc::new(Mutex::new(Hands {
+            begun,
+            wall_ahead_ms: skew_ms,
+            boot_ahead_ms: 0,
+            wall_lies,
+            dice,
+        })))
     }
 
     /// The machine draws what its clone draws.
@@ -204,10 +210,8 @@ impl Machine {
         let env = Env::new(self.clocks.clone());
         let store = Store::new(Arc::new(link), Path::default(), Provider::Memory, "memory:", env);
         let limits = self.limits;
-        let options = journal::Options {
-            tail_bytes: limits.tail_bytes,
-            checkpoint_every: limits.checkpoint_every,
-        };
+        let options =
+            journal::Options { tail_bytes: limits.tail_bytes, checkpoint_every: limits.checkpoint_every };
         let journal = Journal::open(store, options).await?;
         let ingest = Ingest::start(
             journal.clone(),

@@ -65,7 +65,13 @@ enum Answer {
 }
 
 impl Producer {
-    pub(crate) fn new(world: Arc<World>, number: usize, topic: Uuid, partition: u32, mut dice: Rng) -> Producer {
+    pub(crate) fn new(
+        world: Arc<World>,
+        number: usize,
+        topic: Uuid,
+        partition: u32,
+        mut dice: Rng,
+    ) -> Producer {
         let (timeout_ms, patience) = match dice.u32(0..4) {
             0 => (300_000, None),
             1 => (1_500, Some(Duration::from_millis(4_000))),
@@ -185,6 +191,7 @@ impl Producer {
         let mut answers = Vec::new();
         for batch in &self.window {
             self.world.attempt(batch.sent, self.connection);
+            self.note(format_args!("batch {} to {}", batch.sent, client.node));
             match client.send(PRODUCE_VERSION, self.request(&batch.bytes)).await {
                 Ok(answer) => answers.push(answer),
                 Err(_) => break,
@@ -223,10 +230,7 @@ impl Producer {
     fn request(&self, batch: &Bytes) -> Request {
         let mut records = Records::default();
         records.push(batch.clone());
-        let partition = produce::PartitionData {
-            index: self.partition as i32,
-            records: Some(records),
-        };
+        let partition = produce::PartitionData { index: self.partition as i32, records: Some(records) };
         let topic = produce::TopicData {
             topic_id: self.topic.into_bytes(),
             partition_data: vec![partition],
@@ -244,6 +248,9 @@ impl Producer {
     fn judge(&self, index: usize, response: &produce::Response, failed: bool) -> Answer {
         let partition = &response.responses[0].partition_responses[0];
         let code = partition.error_code;
+        if code != 0 {
+            self.note(format_args!("batch {} got code {code}", self.window[index].sent));
+        }
         let idempotent = self.identity.is_some();
         match ErrorCode::try_from(code) {
             Ok(ErrorCode::None) => Answer::Done(Ended::Acked(partition.base_offset)),
@@ -262,6 +269,12 @@ impl Producer {
                 Answer::Done(if idempotent { Ended::Unknown } else { Ended::Refused(code) })
             }
         }
+    }
+
+    fn note(&self, what: std::fmt::Arguments<'_>) {
+        let kind = if self.identity.is_some() { "idempotent" } else { "plain" };
+        let who = format!("{kind} {}/{}", self.number, self.partition);
+        self.world.trace.note(&who, what);
     }
 
     /// Nothing more is known of what was sent.

@@ -94,14 +94,26 @@ pub fn run(seed: u64, broken: Broken, keep_trace: bool) -> Report {
         Broken::Store(flaw) => Some(flaw),
         _ => None,
     };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = runtime(seed);
     let mut report = runtime.block_on(cluster(seed, flaw, keep_trace));
     drop(runtime);
     mutation::set(None);
     let panics = PANICS.take().into_iter();
     report.violations.extend(panics.map(|what| Violation { invariant: "X1", what }));
     report
+}
+
+/// One thread, time that stands still until nothing else is left to do, and tokio's own dice from the seed.
+fn runtime(seed: u64) -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    #[cfg(tokio_unstable)]
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
+    #[cfg(not(tokio_unstable))]
+    panic!(
+        "seed {seed} cannot be repeated: build inside the repository, whose .cargo/config.toml sets tokio_unstable"
+    );
+    builder.build().unwrap()
 }
 
 async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
@@ -261,7 +273,7 @@ async fn judge(world: &Arc<World>, dice: &mut Rng) {
         }
         machine.kill();
     }
-    let truth = Truth::of(&world.bucket, &wanted(world).await);
+    let truth = Truth::of(&world.bucket, &wanted(world).await, &world.trace);
     read_cold(world, &truth, dice).await;
     let audits = world.history().audits.clone();
     let mut faults = bucket::check(&world.bucket, &truth, &audits).await;

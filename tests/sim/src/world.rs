@@ -87,7 +87,7 @@ impl World {
         loop {
             let machine = &self.machines[dice.usize(0..self.machines.len())];
             if let Some(stream) = machine.connect() {
-                return Client::new(stream);
+                return Client::new(&machine.name, stream);
             }
             sleep(Duration::from_millis(dice.u64(20..300))).await;
             self.at_work().await;

@@ -27,17 +27,16 @@ struct Format {
 
 /// The id of the cluster under the store's prefix, which is made if it is not there.
 pub(super) async fn open(store: &Store) -> Result<String> {
-    match store.get(paths::CLUSTER).await {
-        Ok(found) => return read(&found),
+    match store.get_as(paths::CLUSTER, read).await {
         Err(Error::NotFound(_)) => {}
-        Err(error) => return Err(error),
+        read => return read,
     }
     probe::refuse_unsafe(store, store.env()).await?;
     let cluster = Cluster { format: FORMAT, cluster_id: store.env().uuid().simple().to_string() };
     let body = serde_json::to_vec_pretty(&cluster).map_err(|e| Error::Invalid(e.to_string().into()))?;
     // Whoever was first decides; a retry that met its own object reads the same.
     store.create(paths::CLUSTER, &Rope::from(Bytes::from(body))).await?;
-    read(&store.get(paths::CLUSTER).await?)
+    store.get_as(paths::CLUSTER, read).await
 }
 
 fn read(body: &Rope) -> Result<String> {

@@ -12,6 +12,7 @@ use crate::manifest::state::{FEATURE_LEVEL, Manifest};
 use crate::mutation::{self, Mutation};
 use crate::object::{self, Shape};
 use crate::paths;
+use crate::rope::Rope;
 use crate::store::Store;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -70,10 +71,9 @@ impl Lease {
     async fn read_on(mut self, store: &Store) -> Result<Lease> {
         loop {
             let key = paths::floor(self.next_floor);
-            match store.get(&key).await {
-                Ok(body) => {
-                    let (floor, _): (FloorWire, usize) =
-                        object::decode(&key, Shape::Floor, &body.to_bytes())?;
+            let decode = |body: &Rope| object::decode::<FloorWire>(&key, Shape::Floor, &body.to_bytes());
+            match store.get_as(&key, decode).await {
+                Ok((floor, _)) => {
                     // It never moves back; an object that says so is wrong.
                     self.floor = self.floor.max(floor.slot);
                     self.next_floor += 1;
@@ -144,7 +144,7 @@ async fn load_newest(store: &Store) -> Result<Loaded> {
 
 async fn load_at(store: &Store, slot: u64) -> Result<Loaded> {
     let key = paths::checkpoint(slot);
-    let manifest = checkpoint::decode(&key, &store.get(&key).await?.to_bytes())?;
+    let manifest = store.get_as(&key, |body| checkpoint::decode(&key, &body.to_bytes())).await?;
     if manifest.feature_level > FEATURE_LEVEL {
         return Err(unknown_level(manifest.feature_level));
     }

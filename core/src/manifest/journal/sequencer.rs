@@ -21,7 +21,7 @@ use ulid::Ulid;
 use super::Shared;
 use super::lease::{Lease, Verified};
 use super::retry::Partial;
-use super::slots::{self, Filled, Run};
+use super::slots::{self, Filled, Found, Run};
 use crate::env::Moment;
 use crate::error::{Error, Result};
 use crate::limits::{CATCH_UP_SLOTS, COMMIT_WINDOW, FOLLOW_POLL, PIPELINE_SLOTS, SLOT_RETRY};
@@ -71,7 +71,7 @@ enum Slot {
     /// Ours since an attempt that began then.
     Won(Proposal, Moment),
     /// Somebody else's.
-    Theirs(Rope),
+    Theirs(Found),
 }
 
 /// What came back from the store about slots; used only inside the lease.
@@ -345,9 +345,9 @@ impl Sequencer {
                 }
                 self.slots.insert(slot, Slot::Won(proposal, begun));
             }
-            Filled::Theirs(object) => {
+            Filled::Theirs(found) => {
                 metrics::CONFLICTS.inc();
-                self.slots.insert(slot, Slot::Theirs(object));
+                self.slots.insert(slot, Slot::Theirs(found));
                 if mutation::is(Mutation::LoserLosesItsPlace) {
                     (proposal.order, self.next_order) = (self.next_order, self.next_order + 1);
                 }
@@ -396,10 +396,10 @@ impl Sequencer {
     fn use_run(&mut self, run: Run) {
         let end = run.from + run.found.len() as u64;
         let news = !run.found.is_empty();
-        for (slot, object) in (run.from..).zip(run.found) {
+        for (slot, found) in (run.from..).zip(run.found) {
             // A slot that we are putting ourselves is decided by its own answer.
             if slot > self.applied() {
-                self.slots.entry(slot).or_insert(Slot::Theirs(object));
+                self.slots.entry(slot).or_insert(Slot::Theirs(found));
             }
         }
         if news {

@@ -21,15 +21,23 @@ use crate::store::{NotCreated, Store};
 pub(super) enum Filled {
     /// Our commit is in it.
     Ours,
-    /// Another one is; this is the object.
-    Theirs(Rope),
+    /// Another one is.
+    Theirs(Found),
+}
+
+/// A slot's content, read and looked at.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) object: Rope,
+    /// The commit and where its payload begins; [`Error::Unsupported`] if this program cannot fold it.
+    pub(super) commit: Result<(Commit, u64)>,
 }
 
 /// Slots read in order.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// Objects of the slots from `from` on, without a gap.
-    pub(super) found: Vec<Rope>,
+    /// The slots from `from` on, without a gap.
+    pub(super) found: Vec<Found>,
     pub(super) from: u64,
     /// When the read began that found the slot after them empty; `None`: there may be more.
     pub(super) ended: Option<Moment>,
@@ -49,10 +57,10 @@ pub(super) async fn fill(store: &Store, slot: u64, id: CommitId, object: &Rope) 
             Err(NotCreated::Exists) if mutation::is(Mutation::ExistsIsSuccess) => {
                 return (begun, Filled::Ours);
             }
-            Err(NotCreated::Exists) => match store.get_once(&key, SLOT_ATTEMPT).await {
+            Err(NotCreated::Exists) => match get(store, &key).await {
                 // An earlier attempt wrote it, and only then was the slot empty: the tail may be far beyond it by now.
                 Ok(there)
-                    if matches!(Commit::id_of(&key, &there), Ok(there) if there == id)
+                    if matches!(&there.commit, Ok((there, _)) if there.id == id)
                         && !mutation::is(Mutation::ExistsIsLoss) =>
                 {
                     return (first_begun, Filled::Ours);
@@ -84,14 +92,14 @@ pub(super) async fn read(store: &Store, from: u64, width: usize) -> Result<Run> 
     Ok(Run { found, from, ended: None })
 }
 
-async fn read_one(store: &Store, slot: u64) -> Result<(Moment, Option<Rope>)> {
+async fn read_one(store: &Store, slot: u64) -> Result<(Moment, Option<Found>)> {
     let key = paths::slot(slot);
     let mut pause = SLOT_RETRY.0;
     let mut tried = 1;
     loop {
         let begun = store.env().moment();
-        match store.get_once(&key, SLOT_ATTEMPT).await {
-            Ok(object) => return Ok((begun, Some(object))),
+        match get(store, &key).await {
+            Ok(found) => return Ok((begun, Some(found))),
             Err(Error::NotFound(_)) => return Ok((begun, None)),
             Err(error @ Error::Denied { .. }) => return Err(error),
             Err(error) if tried >= STORE_ATTEMPTS => return Err(error),
@@ -100,5 +108,18 @@ async fn read_one(store: &Store, slot: u64) -> Result<(Moment, Option<Rope>)> {
         tokio::time::sleep(pause / 2 + store.env().jitter(pause / 2)).await;
         pause = (pause * 2).min(SLOT_RETRY.1);
         tried += 1;
+    }
+}
+
+/// One attempt. What is damaged may have been damaged on the way: [`Error::Corrupt`] is worth another attempt.
+async fn get(store: &Store, key: &str) -> Result<Found> {
+    let object = store.get_once(key, SLOT_ATTEMPT).await?;
+    match Commit::decode(key, &object) {
+        Ok((commit, payload_at)) => {
+            commit.check_inline(key, &object, payload_at)?;
+            Ok(Found { object, commit: Ok((commit, payload_at)) })
+        }
+        Err(error @ Error::Corrupt { .. }) => Err(error),
+        Err(error) => Ok(Found { object, commit: Err(error) }),
     }
 }

@@ -50,7 +50,10 @@ fn sending(number: usize, sent: &Sent, places: &Places, faults: &mut Faults) {
         let record = Record { sent: number, index };
         let there = places.get(&record).map_or(&[][..], Vec::as_slice);
         if there.len() > most {
-            faults.push(("K3", format!("record {number}.{index} is there {} times, at most {most} expected", there.len())));
+            faults.push((
+                "K3",
+                format!("record {number}.{index} is there {} times, at most {most} expected", there.len()),
+            ));
         }
         if there.iter().any(|(topic, partition, _)| (*topic, *partition) != (sent.topic, sent.partition)) {
             faults.push(("K10", format!("record {number}.{index} is in another partition: {there:?}")));
@@ -59,11 +62,17 @@ fn sending(number: usize, sent: &Sent, places: &Places, faults: &mut Faults) {
             Some((_, Ended::Acked(base))) => {
                 let offset = base + i64::from(index);
                 if !there.iter().any(|(.., at)| *at == offset) {
-                    faults.push(("J4", format!("record {number}.{index} was acknowledged at {offset}, it is at {there:?}")));
+                    faults.push((
+                        "J4",
+                        format!("record {number}.{index} was acknowledged at {offset}, it is at {there:?}"),
+                    ));
                 }
             }
             Some((_, Ended::Refused(code))) if !there.is_empty() => {
-                faults.push(("J6", format!("record {number}.{index} was refused with {code} and is at {there:?}")));
+                faults.push((
+                    "J6",
+                    format!("record {number}.{index} was refused with {code} and is at {there:?}"),
+                ));
             }
             _ => {}
         }
@@ -89,8 +98,13 @@ fn orders(history: &History, log: &[Entry], name: &str, faults: &mut Faults) {
     // What an idempotent producer sent later is there only if everything before it is.
     for (producer, last) in idempotent {
         let missing = history.sent.iter().enumerate().take(last.sent).find(|(number, sent)| {
-            sent.producer == producer && sent.idempotent && !log.iter().any(|entry| entry.record.sent == *number)
-                && log.iter().any(|entry| history.sent[entry.record.sent].topic == sent.topic && history.sent[entry.record.sent].partition == sent.partition)
+            sent.producer == producer
+                && sent.idempotent
+                && !log.iter().any(|entry| entry.record.sent == *number)
+                && log.iter().any(|entry| {
+                    history.sent[entry.record.sent].topic == sent.topic
+                        && history.sent[entry.record.sent].partition == sent.partition
+                })
         });
         if let Some((number, _)) = missing {
             faults.push(("K3", format!("{name}: batch {number} is missing, batch {} is there", last.sent)));
@@ -130,13 +144,17 @@ fn told(history: &History, asked: &Asked, truth: &Truth, faults: &mut Faults) {
     let log = truth.logs.get(&(asked.topic, asked.partition)).unwrap_or(&empty);
     let acked_before = |entry: &Entry| {
         let sent = history.sent.get(entry.record.sent);
-        sent.and_then(|sent| sent.ended).is_some_and(|(at_ms, ended)| at_ms < asked.begun_ms && matches!(ended, Ended::Acked(_)))
+        sent.and_then(|sent| sent.ended)
+            .is_some_and(|(at_ms, ended)| at_ms < asked.begun_ms && matches!(ended, Ended::Acked(_)))
     };
     match asked.timestamp {
         None => {
             let least = log.iter().rposition(acked_before).map_or(0, |last| last + 1);
             if asked.offset < least as i64 || asked.offset > log.len() as i64 {
-                faults.push(("J9", format!("{asked:?}, but {least} of {} records were acknowledged before", log.len())));
+                faults.push((
+                    "J9",
+                    format!("{asked:?}, but {least} of {} records were acknowledged before", log.len()),
+                ));
             }
         }
         Some(timestamp) => {

@@ -66,9 +66,7 @@ impl Oracle {
             self.folded.retain(|_, (_, last_ms)| *last_ms >= before);
         }
         let outcomes: Vec<_> = commit.changes.iter().map(|change| self.change(change, overtaken)).collect();
-        let refused = |outcome: &Outcome| {
-            matches!(outcome, Outcome::Appended(batches) if batches.contains(&Err(Void::OutOfOrderSequence)))
-        };
+        let refused = |outcome: &Outcome| matches!(outcome, Outcome::Appended(batches) if batches.contains(&Err(Void::OutOfOrderSequence)));
         if overtaken && outcomes.iter().any(refused) {
             self.unsettled.insert((incarnation, counter));
         }
@@ -78,6 +76,9 @@ impl Oracle {
     fn change(&mut self, change: &Change, overtaken: bool) -> Outcome {
         match change {
             Change::CreateTopic { id, name, partitions, .. } => {
+                if self.topics.contains_key(id) {
+                    return Outcome::Void(Void::Malformed);
+                }
                 if self.topics.values().any(|topic| topic.name == *name) {
                     return Outcome::Void(Void::TopicExists);
                 }
@@ -105,7 +106,9 @@ impl Oracle {
                 let Some(partition) = topic.partitions.get_mut(append.partition as usize) else {
                     return Outcome::Void(Void::UnknownPartition);
                 };
-                Outcome::Appended(append.batches.iter().map(|batch| partition.append(batch, overtaken)).collect())
+                Outcome::Appended(
+                    append.batches.iter().map(|batch| partition.append(batch, overtaken)).collect(),
+                )
             }
             Change::FeatureLevel { .. } | Change::Tick => Outcome::Applied,
         }
@@ -160,7 +163,9 @@ impl Producer {
             return Ok(end);
         };
         let recent = self.batches.iter().rev().take(WINDOW);
-        if let Some((.., offset)) = recent.clone().find(|(first, many, _)| (*first, *many) == (sequence, count)) {
+        if let Some((.., offset)) =
+            recent.clone().find(|(first, many, _)| (*first, *many) == (sequence, count))
+        {
             return Ok(*offset);
         }
         if sequence == after(last_first, last_count) {

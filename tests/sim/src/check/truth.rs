@@ -15,6 +15,7 @@ use super::oracle::Oracle;
 use crate::auditor::fingerprint;
 use crate::bucket::Bucket;
 use crate::history::Record;
+use crate::trace::Trace;
 
 /// One record in the log.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +43,7 @@ pub(crate) struct Truth {
 
 impl Truth {
     /// Folds the first content of all slots; `wanted`: the slots whose fingerprints are of interest.
-    pub(crate) fn of(bucket: &Bucket, wanted: &BTreeSet<u64>) -> Truth {
+    pub(crate) fn of(bucket: &Bucket, wanted: &BTreeSet<u64>, trace: &Trace) -> Truth {
         let mut truth = Truth::default();
         let mut oracle = Oracle::default();
         let slots = bucket.slots();
@@ -58,13 +59,16 @@ impl Truth {
             let object = Rope::from(object);
             let (commit, payload_at) = match Commit::decode(&paths::slot(slot), &object) {
                 Ok(decoded) => decoded,
-                Err(error) => return truth.fault_and_end("J3", format!("slot {slot} cannot be read: {error}")),
+                Err(error) => {
+                    return truth.fault_and_end("J3", format!("slot {slot} cannot be read: {error}"));
+                }
             };
             let outcomes = state::apply(&mut truth.manifest, slot, &commit, payload_at);
             let expected = oracle.fold(&commit);
             if outcomes != expected {
                 truth.fault("J2", format!("slot {slot} folds to {outcomes:?}, the oracle says {expected:?}"));
             }
+            trace.note("journal", format_args!("{}", line(slot, &commit, &outcomes)));
             truth.keep(bucket, slot, &commit, &object, payload_at, &outcomes);
             if wanted.contains(&slot) {
                 truth.fingerprints.insert(slot, fingerprint(&checkpoint::encode(&truth.manifest)));
@@ -136,6 +140,31 @@ impl Truth {
             }
         }
     }
+}
+
+/// One commit and what came of it, for people.
+fn line(slot: u64, commit: &Commit, outcomes: &[Outcome]) -> String {
+    let (incarnation, counter) = (commit.id.incarnation.to_string(), commit.id.counter);
+    let mut line = format!("slot {slot}: ..{}-{counter}", &incarnation[incarnation.len() - 4..]);
+    if commit.oldest_open < counter {
+        line.push_str(&format!(" after {}", commit.oldest_open));
+    }
+    for (change, outcome) in commit.changes.iter().zip(outcomes) {
+        match (change, outcome) {
+            (Change::Append(append), Outcome::Appended(placed)) => {
+                line.push_str(&format!("; {}/{}", &append.topic.to_string()[..4], append.partition));
+                for (batch, placed) in append.batches.iter().zip(placed) {
+                    let producer =
+                        batch.producer.map_or("plain".to_owned(), |p| format!("{}:{}", p.id, p.sequence));
+                    let placed =
+                        placed.map_or_else(|void| format!("{void:?}"), |at| at.base_offset.to_string());
+                    line.push_str(&format!(" {producer}+{}={placed}", batch.offsets));
+                }
+            }
+            (change, outcome) => line.push_str(&format!("; {change:?} {outcome:?}")),
+        }
+    }
+    line
 }
 
 /// The bytes of an append, wherever they lie, with their checksum looked at.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::super::Shared;
 use super::super::lease::{Loaded, unknown_level};
 use super::super::retry;
+use super::super::slots::Found;
 use super::{Answer, Proposal, Sequencer, Slot};
 use crate::env;
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ impl Sequencer {
                     (self.polled_at, self.poll_pause) = (tokio::time::Instant::now(), FOLLOW_POLL.0);
                     self.checkpoint_if_due(applied + 1);
                 }
-                Slot::Theirs(object) => self.fold_theirs(applied + 1, object)?,
+                Slot::Theirs(found) => self.fold_theirs(applied + 1, found)?,
             }
             applied += 1;
         }
@@ -85,8 +86,8 @@ impl Sequencer {
         }
     }
 
-    fn fold_theirs(&mut self, slot: u64, object: Rope) -> Result<()> {
-        let (commit, payload_at) = Commit::decode(&paths::slot(slot), &object)?;
+    fn fold_theirs(&mut self, slot: u64, Found { object, commit }: Found) -> Result<()> {
+        let (commit, payload_at) = commit?;
         if object.len() as u64 > payload_at {
             self.shared.tail.insert(ObjectId::Slot(slot), object);
         }
