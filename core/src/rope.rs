@@ -112,6 +112,13 @@ impl Rope {
     }
 }
 
+/// The same bytes, however they are cut.
+impl PartialEq for Rope {
+    fn eq(&self, other: &Rope) -> bool {
+        self.len() == other.len() && self.pieces.iter().flatten().eq(other.pieces.iter().flatten())
+    }
+}
+
 impl From<Bytes> for Rope {
     fn from(bytes: Bytes) -> Rope {
         Rope::new([bytes])

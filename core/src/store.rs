@@ -150,19 +150,22 @@ impl Store {
         self.retrying("read", key, || self.read(key, None)).await
     }
 
-    /// What `decode` makes of the whole object. One that is damaged is read again, a few times: bits change on the way, too.
+    /// What `decode` makes of the whole object. Bits change on the way, too: what cannot be decoded is read again, until
+    /// two reads give the same or [`DAMAGED_ATTEMPTS`] are over.
     pub async fn get_as<T>(&self, key: &str, decode: impl Fn(&Rope) -> Result<T>) -> Result<T> {
-        let mut tried = 1;
-        loop {
-            match decode(&self.get(key).await?) {
-                Err(error @ Error::Corrupt { .. }) if tried < DAMAGED_ATTEMPTS => {
-                    tracing::warn!(tried, %error, "reading it again");
+        let mut before: Option<Rope> = None;
+        for _ in 1..DAMAGED_ATTEMPTS {
+            let object = self.get(key).await?;
+            match decode(&object) {
+                Err(Error::Corrupt { .. } | Error::Unsupported(_)) if before.as_ref() != Some(&object) => {
+                    tracing::warn!(key, "an object cannot be decoded, reading it again");
+                    before = Some(object);
                 }
                 decoded => return decoded,
             }
-            tried += 1;
             tokio::time::sleep(STORE_RETRY.0).await;
         }
+        decode(&self.get(key).await?)
     }
 
     /// Some bytes of an object; fewer if it ends before the range does.

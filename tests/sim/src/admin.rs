@@ -34,7 +34,11 @@ pub(crate) async fn create(world: &World, name: &str, partitions: u32, dice: &mu
             Ok(Response::CreateTopics(answer)) => match ErrorCode::try_from(answer.topics[0].error_code) {
                 Ok(ErrorCode::None) => Some(Uuid::from_bytes(answer.topics[0].topic_id)),
                 // By an attempt of ours that was not answered: nobody else creates this name.
-                Ok(ErrorCode::TopicAlreadyExists) => look_up(world, name, dice).await,
+                Ok(ErrorCode::TopicAlreadyExists) => {
+                    let found = look_up(world, name, dice).await;
+                    // A node that is behind may still name the one that was deleted.
+                    found.filter(|id| world.history().topic(*id).is_none())
+                }
                 _ => None,
             },
             _ => None,

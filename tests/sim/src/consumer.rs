@@ -36,6 +36,8 @@ pub(crate) struct Consumer {
     client: Option<Client>,
     /// The highest watermark that this connection told.
     watermark: i64,
+    /// The topic is known to be there, whatever somebody wanted once.
+    there: bool,
 }
 
 /// Whether the consumer goes on.
@@ -55,7 +57,27 @@ impl Consumer {
         partition: u32,
         dice: Rng,
     ) -> Consumer {
-        Consumer { world, number, topic, name, partition, dice, position: 0, client: None, watermark: 0 }
+        Consumer {
+            world,
+            number,
+            topic,
+            name,
+            partition,
+            dice,
+            position: 0,
+            client: None,
+            watermark: 0,
+            there: false,
+        }
+    }
+
+    /// A reader of a topic that is there at the end.
+    pub(crate) fn of_what_is_there(self) -> Consumer {
+        Consumer { there: true, ..self }
+    }
+
+    fn may_be_gone(&self) -> bool {
+        !self.there && self.world.may_be_deleted(self.topic)
     }
 
     /// Reads until the run ends and everything is read, or the topic is gone.
@@ -68,7 +90,7 @@ impl Consumer {
                     Some(end) if self.position >= end => return,
                     Some(_) => {}
                 }
-                if end.is_none() && self.world.may_be_deleted(self.topic) {
+                if end.is_none() && self.may_be_gone() {
                     return;
                 }
             } else if chance(&mut self.dice, 80) {
@@ -99,16 +121,16 @@ impl Consumer {
         let answer = self.world.ask(&mut self.dice, 7, Request::ListOffsets(request)).await;
         let Ok(Response::ListOffsets(answer)) = answer else { return None };
         let partition = &answer.topics[0].partitions[0];
-        if partition.error_code != 0 || self.world.may_be_deleted(self.topic) {
+        if partition.error_code != 0 || self.may_be_gone() {
             return None;
         }
-        let (ended_ms, offset) = (self.world.trace.now_ms(), partition.offset);
+        let offset = partition.offset;
         let (topic, partition) = (self.topic, self.partition);
         let timestamp = (timestamp != LATEST).then_some(timestamp);
         self.world
             .trace
             .note("consumer", format_args!("offset at {timestamp:?} of {topic}/{partition}: {offset}"));
-        self.world.history().asked.push(Asked { topic, partition, timestamp, begun_ms, ended_ms, offset });
+        self.world.history().asked.push(Asked { topic, partition, timestamp, begun_ms, offset });
         Some(offset)
     }
 
@@ -144,7 +166,7 @@ impl Consumer {
         match ErrorCode::try_from(partition.error_code) {
             Ok(ErrorCode::None) => self.take(partition),
             Ok(ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut) => Next::Elsewhere,
-            Ok(ErrorCode::UnknownTopicId) if self.world.may_be_deleted(self.topic) => Next::Over,
+            Ok(ErrorCode::UnknownTopicId) if self.may_be_gone() => Next::Over,
             _ => {
                 let (code, at) = (partition.error_code, self.position);
                 let what = format!("consumer {} at offset {at} got code {code}", self.number);

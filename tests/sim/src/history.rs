@@ -80,7 +80,6 @@ pub(crate) struct Asked {
     /// `None`: the end.
     pub(crate) timestamp: Option<i64>,
     pub(crate) begun_ms: u64,
-    pub(crate) ended_ms: u64,
     pub(crate) offset: i64,
 }
 

@@ -75,6 +75,7 @@ enum PutFault {
     Twice(Duration),
     Conflict,
     OwnExists,
+    Denied,
     Lost,
 }
 
@@ -83,6 +84,7 @@ enum PutFault {
 enum GetFault {
     None,
     Refused,
+    Denied,
     Lost,
     Cut,
     Short,
@@ -182,6 +184,7 @@ fn draw_put(rates: &Rates, dice: &mut Rng) -> PutFault {
         () if hit(rates.twice) => PutFault::Twice(Duration::from_millis(pick(dice, &[0, 5, 500, 60_000]))),
         () if hit(rates.conflict) => PutFault::Conflict,
         () if hit(rates.own_exists) => PutFault::OwnExists,
+        () if hit(rates.denied) => PutFault::Denied,
         () if hit(rates.lost) => PutFault::Lost,
         () => PutFault::None,
     }
@@ -190,6 +193,7 @@ fn draw_put(rates: &Rates, dice: &mut Rng) -> PutFault {
 fn draw_get(rates: &Rates, dice: &mut Rng) -> GetFault {
     let faults = [
         (rates.refused, GetFault::Refused),
+        (rates.denied, GetFault::Denied),
         (rates.lost, GetFault::Lost),
         (rates.cut, GetFault::Cut),
         (rates.short, GetFault::Short),
@@ -250,6 +254,7 @@ async fn execute(
             let _ = put().await;
             Some(Err(exists(&key)))
         }
+        PutFault::Denied => Some(Err(denied(&key))),
         PutFault::Lost => None,
     };
     sleep(fate.back).await;
@@ -279,6 +284,7 @@ impl ObjectStore for Link {
         sleep(fate.there).await;
         let result = match fate.fault {
             GetFault::Refused => Err(failed("503 SlowDown")),
+            GetFault::Denied => Err(denied(key)),
             GetFault::Lost => std::future::pending().await,
             fault => self.read_body(key, options, fault).await,
         };
@@ -305,6 +311,7 @@ impl ObjectStore for Link {
             sleep(fate.there).await;
             match fate.fault {
                 GetFault::Refused | GetFault::Cut => return vec![Err(failed("503 for a listing"))],
+                GetFault::Denied => return vec![Err(denied(&prefix))],
                 GetFault::Lost => std::future::pending().await,
                 _ => {}
             }
@@ -361,6 +368,10 @@ fn outcome<T>(result: &Result<T>) -> &'static str {
         Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => "exists",
         Err(_) => "failed",
     }
+}
+
+fn denied(key: &Path) -> Error {
+    Error::PermissionDenied { path: key.to_string(), source: "403 RequestTimeTooSkewed".into() }
 }
 
 fn failed(why: &'static str) -> Error {

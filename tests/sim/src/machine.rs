@@ -89,10 +89,6 @@ impl Clocks {
             false => hands.boot_ahead_ms -= slept_ms,
         }
     }
-
-    pub(crate) fn now_ms(&self) -> i64 {
-        self.wall_ms()
-    }
 }
 
 impl Clock for Clocks {

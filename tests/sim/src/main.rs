@@ -119,14 +119,15 @@ fn run_all(args: &Args, broken: Broken) -> ExitCode {
     let begun = Instant::now();
     let bar = bar(count);
     let failed = Mutex::new(Vec::new());
-    let total = Mutex::new((0, Duration::ZERO, 0, 0));
+    let total = Mutex::new((0, Duration::ZERO, Duration::ZERO, 0, 0));
     side_by_side(args.jobs, count, |number| {
         let report = run(args.from + number, broken, false);
         bar.inc(1);
         {
             let mut total = total.lock().unwrap();
-            let (seeds, simulated, acked, read) = *total;
-            *total = (seeds + 1, simulated + report.simulated, acked + report.acked, read + report.read);
+            let (seeds, simulated, at_work, acked, read) = *total;
+            let (simulated, at_work) = (simulated + report.simulated, at_work + report.at_work);
+            *total = (seeds + 1, simulated, at_work, acked + report.acked, read + report.read);
         }
         if let Some(violation) = report.violations.first() {
             let (seed, invariant, what) = (report.seed, violation.invariant, &violation.what);
@@ -136,14 +137,15 @@ fn run_all(args: &Args, broken: Broken) -> ExitCode {
         args.keep_going || failed.lock().unwrap().is_empty()
     });
     bar.finish_and_clear();
-    let (seeds, simulated, acked, read) = total.into_inner().unwrap();
+    let (seeds, simulated, at_work, acked, read) = total.into_inner().unwrap();
     let failed = failed.into_inner().unwrap();
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{seeds} seeds from {} in {seconds:.0} s ({:.1} seeds per second): {} simulated, {acked} records acknowledged, {read} read; {} failed",
+        "{seeds} seeds from {} in {seconds:.0} s ({:.1} seeds per second): {} simulated, {} of them with clients at work; {acked} records acknowledged, {read} read; {} failed",
         args.from,
         seeds as f64 / seconds,
         hours(simulated),
+        hours(at_work),
         failed.len()
     );
     if let Some(seed) = failed.iter().min() {

@@ -67,6 +67,8 @@ pub(crate) struct Rates {
     pub(crate) conflict: u32,
     /// Applied, and then 412 about the caller's own write.
     pub(crate) own_exists: u32,
+    /// 403: the credentials have run out, for a moment.
+    pub(crate) denied: u32,
     /// No answer, not applied.
     pub(crate) lost: u32,
     /// Up to 15 seconds.
@@ -150,6 +152,7 @@ impl Rates {
             twice: draw(dice, 2),
             conflict: draw(dice, 2),
             own_exists: draw(dice, 2),
+            denied: draw(dice, 5),
             lost: draw(dice, 4),
             slow: draw(dice, 2),
             cut: draw(dice, 3),

@@ -58,8 +58,10 @@ pub struct Report {
     pub fingerprint: u64,
     /// Lines of the trace.
     pub events: u64,
-    /// How long the run took for the nodes.
+    /// From the start of the cluster until the last client was done, nights and weekends included.
     pub simulated: Duration,
+    /// Of that, how long the clients were at work.
+    pub at_work: Duration,
     /// Records that were acknowledged, and records that were read.
     pub acked: usize,
     /// See `acked`.
@@ -134,20 +136,23 @@ async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
     }
     let world = Arc::new(World::new(plan, bucket, machines, trace));
     let ended = timeout(PATIENCE, begin(&world, &mut dice)).await;
+    let mut simulated = Duration::ZERO;
     match ended {
         Ok(actors) => {
             for season in world.plan.seasons.clone() {
                 pass(&world, season, &mut dice).await;
             }
             end(&world, actors).await;
+            simulated = Duration::from_millis(world.trace.now_ms());
             judge(&world, &mut dice).await;
         }
         Err(_) => world.violated("J10", "the cluster did not start".to_owned()),
     }
-    report(seed, &world)
+    report(seed, &world, simulated)
 }
 
-fn report(seed: u64, world: &World) -> Report {
+fn report(seed: u64, world: &World, simulated: Duration) -> Report {
+    let rested: Duration = world.plan.seasons.iter().map(|season| season.rest).sum();
     let history = world.history();
     let acked = history
         .sent
@@ -160,7 +165,8 @@ fn report(seed: u64, world: &World) -> Report {
         violations: world.take_violations(),
         fingerprint: world.trace.fingerprint(),
         events: world.trace.count(),
-        simulated: Duration::from_millis(world.trace.now_ms()),
+        simulated,
+        at_work: simulated.saturating_sub(rested),
         acked,
         read: history.seen.len(),
         trace: world.trace.take_text(),
@@ -305,7 +311,11 @@ async fn read_cold(world: &Arc<World>, truth: &Truth, dice: &mut Rng) {
         for partition in 0..partitions as u32 {
             expected += truth.logs.get(&(*id, partition)).map_or(0, Vec::len);
             let topic = (*id, name.clone());
-            readers.spawn(Consumer::new(Arc::clone(world), 9_000, topic, partition, dice.fork()).run());
+            readers.spawn(
+                Consumer::new(Arc::clone(world), 9_000, topic, partition, dice.fork())
+                    .of_what_is_there()
+                    .run(),
+            );
         }
     }
     if timeout(PATIENCE, readers.join_all()).await.is_err() {

@@ -243,11 +243,11 @@ impl Sequencer {
             let Some(mut proposal) = self.next_waiting() else { return };
             let slot =
                 self.slots.last_key_value().map_or(self.applied(), |(slot, _)| *slot).max(self.applied()) + 1;
-            let (id, object) = self.encode(&mut proposal);
+            let object = self.encode(&mut proposal);
             self.slots.insert(slot, Slot::Open(proposal));
             let store = self.shared.store.clone();
             let put = async move {
-                let (begun, filled) = slots::fill(&store, slot, id, &object).await;
+                let (begun, filled) = slots::fill(&store, slot, &object).await;
                 Answer::Put(slot, begun, filled)
             };
             self.puts.push(put.boxed());
@@ -266,9 +266,9 @@ impl Sequencer {
     }
 
     /// The bytes of a proposal: made when it is first put, the same ever after.
-    fn encode(&mut self, proposal: &mut Proposal) -> (CommitId, Rope) {
-        if let Some((commit, object)) = &proposal.commit {
-            return (commit.id, object.clone());
+    fn encode(&mut self, proposal: &mut Proposal) -> Rope {
+        if let Some((_, object)) = &proposal.commit {
+            return object.clone();
         }
         let counter = self.next_counter;
         self.next_counter += 1;
@@ -281,7 +281,7 @@ impl Sequencer {
         let commit = Commit { id, oldest_open, timestamp_ms, changes: std::mem::take(&mut proposal.changes) };
         let object = commit.encode(proposal.payload.pieces().iter().cloned());
         proposal.commit = Some((commit, object.clone()));
-        (id, object)
+        object
     }
 
     fn use_answer(&mut self, answer: Answer) -> Result<()> {

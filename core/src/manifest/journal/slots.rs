@@ -1,6 +1,6 @@
 //! One slot at a time: putting a commit until the slot is known to be filled, and reading slots in order.
 //!
-//! "Already exists" is a question, not an answer: the commit id inside the body says whose the slot is. A 404 after an
+//! "Already exists" is a question, not an answer: what lies there says whose the slot is. A 404 after an
 //! unclear PUT is not final: the same bytes are put at the same slot again. This loop is the only retry there is.
 //! Must not know the manifest or the lease.
 
@@ -10,7 +10,7 @@ use futures_util::stream::FuturesOrdered;
 use crate::env::Moment;
 use crate::error::{Error, Result};
 use crate::limits::{SLOT_ATTEMPT, SLOT_RETRY, STORE_ATTEMPTS};
-use crate::manifest::commit::{Commit, CommitId};
+use crate::manifest::commit::Commit;
 use crate::mutation::{self, Mutation};
 use crate::paths;
 use crate::rope::Rope;
@@ -46,7 +46,7 @@ pub(super) struct Run {
 /// Puts `object` at `slot` until the slot is known to be filled. Gives a moment after which the slot was still empty.
 ///
 /// Never gives up: whoever waits decides how long.
-pub(super) async fn fill(store: &Store, slot: u64, id: CommitId, object: &Rope) -> (Moment, Filled) {
+pub(super) async fn fill(store: &Store, slot: u64, object: &Rope) -> (Moment, Filled) {
     let key = paths::slot(slot);
     let mut pause = SLOT_RETRY.0;
     let first_begun = store.env().moment();
@@ -59,10 +59,8 @@ pub(super) async fn fill(store: &Store, slot: u64, id: CommitId, object: &Rope) 
             }
             Err(NotCreated::Exists) => match get(store, &key).await {
                 // An earlier attempt wrote it, and only then was the slot empty: the tail may be far beyond it by now.
-                Ok(there)
-                    if matches!(&there.commit, Ok((there, _)) if there.id == id)
-                        && !mutation::is(Mutation::ExistsIsLoss) =>
-                {
+                // All of it, not just the id: a clone of this process has the same id for something else.
+                Ok(there) if there.object == *object && !mutation::is(Mutation::ExistsIsLoss) => {
                     return (first_begun, Filled::Ours);
                 }
                 Ok(there) => return (begun, Filled::Theirs(there)),
@@ -111,15 +109,24 @@ async fn read_one(store: &Store, slot: u64) -> Result<(Moment, Option<Found>)> {
     }
 }
 
-/// One attempt. What is damaged may have been damaged on the way: [`Error::Corrupt`] is worth another attempt.
+/// One attempt. Bits change on the way, too: what cannot be used is read a second time, and is believed only if it is the
+/// same again.
 async fn get(store: &Store, key: &str) -> Result<Found> {
     let object = store.get_once(key, SLOT_ATTEMPT).await?;
-    match Commit::decode(key, &object) {
-        Ok((commit, payload_at)) => {
-            commit.check_inline(key, &object, payload_at)?;
-            Ok(Found { object, commit: Ok((commit, payload_at)) })
-        }
-        Err(error @ Error::Corrupt { .. }) => Err(error),
-        Err(error) => Ok(Found { object, commit: Err(error) }),
+    let error = match decode(key, &object) {
+        Ok(commit) => return Ok(Found { object, commit: Ok(commit) }),
+        Err(error) => error,
+    };
+    let again = store.get_once(key, SLOT_ATTEMPT).await?;
+    match decode(key, &again) {
+        Ok(commit) => Ok(Found { object: again, commit: Ok(commit) }),
+        Err(Error::Unsupported(_)) if again == object => Ok(Found { object, commit: Err(error) }),
+        Err(error) => Err(error),
     }
+}
+
+fn decode(key: &str, object: &Rope) -> Result<(Commit, u64)> {
+    let (commit, payload_at) = Commit::decode(key, object)?;
+    commit.check_inline(key, object, payload_at)?;
+    Ok((commit, payload_at))
 }

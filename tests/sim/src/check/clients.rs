@@ -142,14 +142,16 @@ fn real_time(history: &History, truth: &Truth, faults: &mut Faults) {
 fn told(history: &History, asked: &Asked, truth: &Truth, faults: &mut Faults) {
     let empty = Vec::new();
     let log = truth.logs.get(&(asked.topic, asked.partition)).unwrap_or(&empty);
-    let acked_before = |entry: &Entry| {
-        let sent = history.sent.get(entry.record.sent);
-        sent.and_then(|sent| sent.ended)
-            .is_some_and(|(at_ms, ended)| at_ms < asked.begun_ms && matches!(ended, Ended::Acked(_)))
+    // There, not at another place where a plain producer's second attempt put it.
+    let acked_before = |offset: usize, entry: &Entry| {
+        let ended = history.sent.get(entry.record.sent).and_then(|sent| sent.ended);
+        let place = Ended::Acked(offset as i64 - i64::from(entry.record.index));
+        ended.is_some_and(|(at_ms, ended)| at_ms < asked.begun_ms && ended == place)
     };
     match asked.timestamp {
         None => {
-            let least = log.iter().rposition(acked_before).map_or(0, |last| last + 1);
+            let acked = log.iter().enumerate().rev().find(|(offset, entry)| acked_before(*offset, entry));
+            let least = acked.map_or(0, |(last, _)| last + 1);
             if asked.offset < least as i64 || asked.offset > log.len() as i64 {
                 faults.push((
                     "J9",
@@ -161,7 +163,7 @@ fn told(history: &History, asked: &Asked, truth: &Truth, faults: &mut Faults) {
             let first = log.iter().position(|entry| entry.timestamp >= timestamp);
             let right = match (first, asked.offset) {
                 (None, offset) => offset == -1,
-                (Some(first), -1) => !acked_before(&log[first]),
+                (Some(first), -1) => !acked_before(first, &log[first]),
                 (Some(first), offset) => offset == first as i64,
             };
             if !right {

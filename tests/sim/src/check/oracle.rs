@@ -172,7 +172,7 @@ impl Producer {
             self.batches.push((sequence, count, end));
             return Ok(end);
         }
-        let oldest = recent.map(|(first, ..)| *first).last().unwrap_or(0);
+        let oldest = recent.map(|(first, ..)| *first).next_back().unwrap_or(0);
         let ahead = (i64::from(oldest) - i64::from(after(sequence, count - 1))).rem_euclid(1 << 31);
         let before = self.from_zero && ahead != 0 && ahead < 1 << 30;
         Err(if before { Void::DuplicateSequence } else { Void::OutOfOrderSequence })

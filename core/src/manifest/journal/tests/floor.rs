@@ -122,7 +122,7 @@ async fn finding_ones_own_commit_does_not_renew_the_lease() {
     machine.faults.set_script([PutFault::AnswerLost, PutFault::Hang]);
     let commit = foreign_commit(1, 0, vec![Change::Tick]);
     let (store, object) = (machine.store.clone(), commit.encode([]));
-    let filling = tokio::spawn(async move { slots::fill(&store, 1, commit.id, &object).await });
+    let filling = tokio::spawn(async move { slots::fill(&store, 1, &object).await });
     sleep_s(1).await;
     machine.faults.set_gate(Gate::Held);
     sleep_s(HOUR_S).await;
