@@ -48,6 +48,16 @@ pub enum Mutation {
     CrcNotChecked,
     /// Batches are passed on with the offsets that the producer wrote.
     OffsetsNotStamped,
+    /// A slot that was damaged on its way here stops the node. Found by the simulation.
+    DamagedSlotIsFinal,
+    /// Inline records that were damaged on their way here are kept in the tail. Found by the simulation.
+    DamagedRecordsKept,
+    /// A block that was damaged on its way here stays in the cache. Found by the simulation.
+    DamagedBlockKept,
+    /// After a batch that could not be taken in, those behind it are. Found by the simulation.
+    GapOverlooked,
+    /// A slot is taken for our own by its commit id alone. Found by the model.
+    CloneTakenForOwn,
 }
 
 #[cfg(feature = "simulation")]

@@ -11,6 +11,7 @@ use futures_util::future::try_join_all;
 use moka::future::Cache as Blocks;
 use moka::policy::EvictionPolicy;
 use strandline_core::manifest::{Journal, ObjectId};
+use strandline_core::mutation::{self, Mutation};
 use strandline_core::rope::Rope;
 use strandline_core::{Error, env, limits};
 use tokio::sync::Semaphore;
@@ -99,7 +100,7 @@ impl Cache {
 
     /// Forgets the blocks of `range`, which turned out to be damaged: the next read asks the store again.
     pub(crate) async fn forget(&self, object: ObjectId, range: Range<u64>) {
-        for block in blocks_of(&range) {
+        for block in blocks_of(&range).filter(|_| !mutation::is(Mutation::DamagedBlockKept)) {
             self.blocks.invalidate(&(object, block)).await;
         }
     }

@@ -72,7 +72,7 @@ pub(crate) async fn begin(
 ) -> Option<Reply> {
     let unacked = request.acks == 0;
     let begun = hand_over(session, header.api_version, request, admission).await;
-    if begun.leaves_a_gap {
+    if begun.leaves_a_gap && !mutation::is(Mutation::GapOverlooked) {
         session.end_after_this();
     }
     if unacked {

@@ -43,6 +43,7 @@ struct Hands {
     boot_ahead_ms: i64,
     /// The wall clock is the one that lies.
     wall_lies: bool,
+    stopped_ms: Option<i64>,
     dice: Rng,
 }
 
@@ -59,13 +60,15 @@ impl Clocks {
             wall_ahead_ms: skew_ms,
             boot_ahead_ms: 0,
             wall_lies,
+            stopped_ms: None,
             dice,
         })))
     }
 
-    /// The machine draws what its clone draws.
-    fn set_dice(&self, dice: Rng) {
-        self.0.lock().unwrap().dice = dice;
+    /// The clock stands still, and goes on from here.
+    fn stop(&self, stopped: bool) {
+        let mut hands = self.0.lock().unwrap();
+        hands.stopped_ms = stopped.then_some(EPOCH_MS);
     }
 
     /// The wall clock jumps, if it is one that may lie.
@@ -94,7 +97,8 @@ impl Clocks {
 impl Clock for Clocks {
     fn wall_ms(&self) -> i64 {
         let hands = self.0.lock().unwrap();
-        EPOCH_MS + hands.begun.elapsed().as_millis() as i64 + hands.wall_ahead_ms
+        let going_ms = EPOCH_MS + hands.begun.elapsed().as_millis() as i64 + hands.wall_ahead_ms;
+        hands.stopped_ms.unwrap_or(going_ms)
     }
 
     fn boot_ms(&self) -> u64 {
@@ -149,10 +153,16 @@ impl Machine {
         Arc::new(Machine { name, clocks, weather, bucket, limits, trace, number, process })
     }
 
-    /// From here on both draw the same: one is the restored snapshot of the other.
-    pub(crate) fn clone_dice_of(&self, other: &Machine) {
+    /// Starts both with the same dice at the same time of their clocks: one is the restored snapshot of the other.
+    pub(crate) async fn start_as_clones(self: &Arc<Machine>, other: &Arc<Machine>) {
         let dice = other.clocks.0.lock().unwrap().dice.clone();
-        self.clocks.set_dice(dice);
+        self.clocks.0.lock().unwrap().dice = dice;
+        self.clocks.stop(true);
+        other.clocks.stop(true);
+        self.start().await;
+        other.start().await;
+        self.clocks.stop(false);
+        other.clocks.stop(false);
     }
 
     /// Starts a process, again and again until the store lets it. One that runs is left alone.

@@ -43,6 +43,11 @@ pub fn all() -> Vec<(String, Broken)> {
         M::StaleListOffsets,
         M::CrcNotChecked,
         M::OffsetsNotStamped,
+        M::DamagedSlotIsFinal,
+        M::DamagedRecordsKept,
+        M::DamagedBlockKept,
+        M::GapOverlooked,
+        M::CloneTakenForOwn,
     ];
     let stores = [Flaw::IgnoresCondition, Flaw::ChecksThenActs, Flaw::ForgetsWrites];
     let rules = rules.into_iter().map(|rule| (format!("{rule:?}"), Broken::Rule(rule)));

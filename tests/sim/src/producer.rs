@@ -42,6 +42,7 @@ pub(crate) struct Producer {
     /// The next batches of an idempotent producer.
     identity: Option<Identity>,
     window: Vec<Batch>,
+    batches: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +54,8 @@ struct Identity {
 
 struct Batch {
     sent: usize,
+    /// Its place among all batches of this producer.
+    place: usize,
     bytes: Bytes,
 }
 
@@ -89,6 +92,7 @@ impl Producer {
             connection: 0,
             identity: None,
             window: Vec::new(),
+            batches: 0,
         }
     }
 
@@ -103,7 +107,9 @@ impl Producer {
                 continue;
             }
             if !self.world.is_ending() {
-                for _ in 0..self.dice.usize(0..=IN_FLIGHT - self.window.len()) {
+                // No client goes further ahead of a batch that it tries again: the log remembers no more than this.
+                let ahead = self.window.first().map_or(0, |first| self.batches - first.place);
+                for _ in 0..self.dice.usize(0..=IN_FLIGHT - ahead) {
                     self.add_batch(true);
                 }
             }
@@ -175,7 +181,8 @@ impl Producer {
             }
             _ => builder.finish(),
         };
-        self.window.push(Batch { sent, bytes });
+        self.window.push(Batch { sent, place: self.batches, bytes });
+        self.batches += 1;
     }
 
     /// Sends everything that is not answered, in order, and takes the answers. Gives a code if the topic is gone.

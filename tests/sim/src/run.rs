@@ -131,9 +131,6 @@ async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
             Machine::new(number as i32, bucket.clone(), plan.limits, weather, trace.clone(), &mut dice)
         })
         .collect();
-    if plan.clone {
-        machines[1].clone_dice_of(&machines[0]);
-    }
     let world = Arc::new(World::new(plan, bucket, machines, trace));
     let ended = timeout(PATIENCE, begin(&world, &mut dice)).await;
     let mut simulated = Duration::ZERO;
@@ -181,6 +178,11 @@ async fn begin(world: &Arc<World>, dice: &mut Rng) -> JoinSet<()> {
         starts.spawn(async move { machine.start().await });
     }
     starts.join_all().await;
+    if let ([one, other, ..], true) = (&world.machines[..], world.plan.clone) {
+        one.kill();
+        other.kill();
+        one.start_as_clones(other).await;
+    }
     let mut topics = Vec::new();
     for (number, partitions) in world.plan.topics.iter().enumerate() {
         let name = format!("topic-{number}");
