@@ -3,7 +3,7 @@
 //! One thread, breadth first: what is printed is a shortest way.
 
 use stateright::{Checker, HasDiscoveries, Model};
-use strandline_model::checks::{D2, J1, J4, J5, J7, J9, World};
+use strandline_model::checks::{D2, J1, J4, J5, J6, J7, J9, World};
 use strandline_model::rules::{Exists, Rules};
 use strandline_model::scenario::Scenario;
 use strandline_model::scenarios::*;
@@ -63,6 +63,7 @@ fn with_already_exists_taken_for_somebody_elses() {
     breaks("what exists is theirs", rules, A_DAY_AHEAD, J5);
     let rules = Rules { fold_drops_repeats: false, ..rules };
     breaks("what exists is theirs, and the fold drops nothing", rules, SLEEPING_WRITERS, J5);
+    breaks("what exists is theirs, and the fold drops nothing", rules, CONTENTION, J6);
 }
 
 #[test]
