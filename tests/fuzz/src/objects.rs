@@ -1,0 +1,93 @@
+//! What lies in the bucket: commits, checkpoints, segments.
+//!
+//! The bytes are looked at as they are, and once more with frame and checksum set right. Must not know the journal.
+
+use bytes::Bytes;
+use strandline_core::manifest::{Change, Commit, CommitId, Manifest, checkpoint as checkpoints, state};
+use strandline_core::object::Shape;
+use strandline_core::rope::Rope;
+use strandline_core::segment::read_header;
+use ulid::Ulid;
+
+use crate::manifests;
+use crate::memory::Bound;
+use crate::seal;
+
+/// The smallest batch or change takes two bytes on the wire; as decoded and as a value it takes a few hundred.
+const COMMIT: Bound = Bound { fixed: 8_192, per_byte: 512 };
+/// An empty partition takes two bytes on the wire, and seven columns in memory.
+const CHECKPOINT: Bound = Bound { fixed: 8_192, per_byte: 512 };
+const SEGMENT: Bound = Bound { fixed: 8_192, per_byte: 128 };
+
+/// Any bytes as the object of a slot.
+pub fn commit(data: &[u8]) {
+    look_at_commit(data);
+    look_at_commit(&seal::object(Shape::Commit, data));
+}
+
+fn look_at_commit(object: &[u8]) {
+    let cut = 1 + object.last().copied().map_or(0, usize::from);
+    let object = Rope::new(object.chunks(cut).map(Bytes::copy_from_slice));
+    let decoded = COMMIT.hold("a commit", object.len(), || Commit::decode("journal/x", &object));
+    let (commit, payload_at) = match decoded {
+        Ok(decoded) => decoded,
+        Err(error) => return drop(error.to_string()),
+    };
+    let payload = object.slice(payload_at as usize..object.len()).unwrap();
+    let again = commit.encode(payload.pieces().to_vec());
+    let (same, again_at) = Commit::decode("journal/x", &again).unwrap();
+    assert_eq!(same, commit);
+    assert_eq!(again.slice(again_at as usize..again.len()).unwrap().to_bytes(), payload.to_bytes());
+    let mut manifest = Manifest::default();
+    for slot in 1..4 {
+        let outcomes = state::apply(&mut manifest, slot, &commit, payload_at);
+        assert_eq!(outcomes.len(), commit.changes.len());
+    }
+    manifests::check(&manifest);
+}
+
+/// Any bytes as a checkpoint.
+pub fn checkpoint(data: &[u8]) {
+    look_at_checkpoint(data);
+    look_at_checkpoint(&seal::object(Shape::Checkpoint, data));
+}
+
+fn look_at_checkpoint(object: &[u8]) {
+    let decoded =
+        CHECKPOINT.hold("a checkpoint", object.len(), || checkpoints::decode("checkpoint/x", object));
+    let mut manifest = match decoded {
+        Ok(manifest) => manifest,
+        Err(error) => return drop(error.to_string()),
+    };
+    manifests::check(&manifest);
+    // The fold goes on from it, to the end of every topic.
+    let ids: Vec<_> = manifest.topics().map(|topic| topic.id).collect();
+    let changes = ids.iter().flat_map(|id| manifests::appends(*id)).collect();
+    let deletions = ids.iter().map(|id| Change::DeleteTopic { id: *id }).collect();
+    for (counter, changes) in [changes, deletions].into_iter().enumerate() {
+        let Some(slot) = manifest.applied.checked_add(1) else { return };
+        let id = CommitId { incarnation: Ulid::from_parts(1, 1), counter: counter as u64 + 1 };
+        let commit = Commit { id, oldest_open: id.counter, timestamp_ms: manifest.now_ms, changes };
+        state::apply(&mut manifest, slot, &commit, 100);
+        manifests::check(&manifest);
+    }
+}
+
+/// Any bytes as the beginning of a segment.
+pub fn segment(data: &[u8]) {
+    look_at_segment(data);
+    look_at_segment(&seal::object(Shape::Segment, data));
+}
+
+fn look_at_segment(object: &[u8]) {
+    let decoded = SEGMENT.hold("a segment", object.len(), || read_header("segment/x", object));
+    let (_, runs) = match decoded {
+        Ok(decoded) => decoded,
+        Err(error) => return drop(error.to_string()),
+    };
+    let Some(first) = runs.first() else { return };
+    assert!(first.at <= object.len() as u64);
+    for pair in runs.windows(2) {
+        assert_eq!(pair[1].at, pair[0].at + u64::from(pair[0].bytes), "runs lie side by side");
+    }
+}
