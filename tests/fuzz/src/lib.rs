@@ -12,6 +12,7 @@ mod fold;
 mod urls;
 mod manifests;
 mod seal;
+mod trees;
 mod memory;
 
 /// One decoder and what it promises.

@@ -1,6 +1,7 @@
 //! What lies in the bucket: commits, checkpoints, segments.
 //!
-//! The bytes are looked at as they are, and once more with frame and checksum set right. Must not know the journal.
+//! The bytes are looked at as they are, with frame and checksum set right, and as choices that make up a header. Must not
+//! know the journal.
 
 use bytes::Bytes;
 use strandline_core::manifest::{Change, Commit, CommitId, Manifest, checkpoint as checkpoints, state};
@@ -12,6 +13,7 @@ use ulid::Ulid;
 use crate::manifests;
 use crate::memory::Bound;
 use crate::seal;
+use crate::trees::{self, Field};
 
 /// The smallest batch or change takes two bytes on the wire; as decoded and as a value it takes a few hundred.
 const COMMIT: Bound = Bound { fixed: 8_192, per_byte: 512 };
@@ -19,10 +21,17 @@ const COMMIT: Bound = Bound { fixed: 8_192, per_byte: 512 };
 const CHECKPOINT: Bound = Bound { fixed: 8_192, per_byte: 512 };
 const SEGMENT: Bound = Bound { fixed: 8_192, per_byte: 128 };
 
+fn look(shape: Shape, fields: &[Field], data: &[u8], look_at: fn(&[u8])) {
+    look_at(data);
+    look_at(&seal::object(shape, data));
+    if let Some(made_up) = seal::tree(shape, fields, data) {
+        look_at(&made_up);
+    }
+}
+
 /// Any bytes as the object of a slot.
 pub fn commit(data: &[u8]) {
-    look_at_commit(data);
-    look_at_commit(&seal::object(Shape::Commit, data));
+    look(Shape::Commit, trees::COMMIT, data, look_at_commit);
 }
 
 fn look_at_commit(object: &[u8]) {
@@ -48,8 +57,7 @@ fn look_at_commit(object: &[u8]) {
 
 /// Any bytes as a checkpoint.
 pub fn checkpoint(data: &[u8]) {
-    look_at_checkpoint(data);
-    look_at_checkpoint(&seal::object(Shape::Checkpoint, data));
+    look(Shape::Checkpoint, trees::CHECKPOINT, data, look_at_checkpoint);
 }
 
 fn look_at_checkpoint(object: &[u8]) {
@@ -65,7 +73,7 @@ fn look_at_checkpoint(object: &[u8]) {
     let changes = ids.iter().flat_map(|id| manifests::appends(*id)).collect();
     let deletions = ids.iter().map(|id| Change::DeleteTopic { id: *id }).collect();
     for (counter, changes) in [changes, deletions].into_iter().enumerate() {
-        let Some(slot) = manifest.applied.checked_add(1) else { return };
+        let slot = manifest.applied + 1;
         let id = CommitId { incarnation: Ulid::from_parts(1, 1), counter: counter as u64 + 1 };
         let commit = Commit { id, oldest_open: id.counter, timestamp_ms: manifest.now_ms, changes };
         state::apply(&mut manifest, slot, &commit, 100);
@@ -75,8 +83,7 @@ fn look_at_checkpoint(object: &[u8]) {
 
 /// Any bytes as the beginning of a segment.
 pub fn segment(data: &[u8]) {
-    look_at_segment(data);
-    look_at_segment(&seal::object(Shape::Segment, data));
+    look(Shape::Segment, trees::SEGMENT, data, look_at_segment);
 }
 
 fn look_at_segment(object: &[u8]) {

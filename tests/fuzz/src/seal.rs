@@ -2,8 +2,14 @@
 //!
 //! Must not know what headers and records mean.
 
+use arbitrary::Unstructured;
 use strandline_core::object::{PREFIX_BYTES, Shape};
 use strandline_core::record::BATCH_HEADER_BYTES;
+
+use crate::trees::{self, Field};
+
+/// Bytes behind a header that was made up.
+const PAYLOAD_BYTES: usize = 256;
 
 /// The bytes as an object of ours: magic and version set, the header as long as it says or as there are bytes, its
 /// checksum right.
@@ -19,6 +25,19 @@ pub(crate) fn object(shape: Shape, bytes: &[u8]) -> Vec<u8> {
     sealed[8..12].copy_from_slice(&(length as u32).to_be_bytes());
     sealed[12..16].copy_from_slice(&crc.to_be_bytes());
     sealed
+}
+
+/// An object whose header the bytes choose, with some payload behind it. `None` if they look like an object themselves.
+pub(crate) fn tree(shape: Shape, fields: &[Field], bytes: &[u8]) -> Option<Vec<u8>> {
+    if bytes.starts_with(b"SL") {
+        return None;
+    }
+    let header = trees::message(&mut Unstructured::new(bytes), fields).ok()?;
+    let mut whole = vec![0; PREFIX_BYTES];
+    whole[8..12].copy_from_slice(&(header.len() as u32).to_be_bytes());
+    whole.extend(header);
+    whole.resize(whole.len() + PAYLOAD_BYTES, 0);
+    Some(object(shape, &whole))
 }
 
 /// The bytes as one record batch: length, magic and checksum right. `None` if they are too few.

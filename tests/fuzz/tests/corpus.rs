@@ -34,9 +34,11 @@ fn seeds_are_written_when_asked_for() {
     batches();
     objects();
     urls();
-    for (name, length) in [("short", 24), ("long", 400)] {
-        let bytes: Vec<u8> = (0..length).map(|n: u32| (n * 151 % 251) as u8).collect();
-        write("fold", name, &bytes);
+    for target in ["fold", "commit", "checkpoint", "segment"] {
+        for (name, length) in [("chosen-short", 24), ("chosen-long", 400)] {
+            let bytes: Vec<u8> = (0..length).map(|n: u32| (n * 151 % 251) as u8).collect();
+            write(target, name, &bytes);
+        }
     }
 }
 
