@@ -2,7 +2,7 @@
 //!
 //! Must not know records. Producers' bytes are never decompressed on the way in.
 
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 use super::BadBatch;
 
@@ -49,14 +49,22 @@ impl Codec {
     pub fn unfold_within(self, bytes: &[u8], most_bytes: usize) -> Result<Vec<u8>, BadBatch> {
         match self {
             Codec::None => Ok(bytes.to_vec()),
-            Codec::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(bytes), most_bytes),
             Codec::Snappy => unfold_snappy(bytes, most_bytes),
-            Codec::Lz4 => read_bounded(lz4_flex::frame::FrameDecoder::new(bytes), most_bytes),
-            Codec::Zstd => {
-                let decoder = ruzstd::decoding::StreamingDecoder::new(bytes).map_err(|e| bad(&e))?;
-                read_bounded(decoder, most_bytes)
-            }
+            codec => read_bounded(codec.unfolding(bytes)?, most_bytes),
         }
+    }
+
+    /// Unfolds `bytes` as they are read, up to 256 MiB and no further. Keeps no more than the codec's own window of them,
+    /// but for Snappy, which has none: there everything is held, at most 64 times the bytes.
+    pub(super) fn unfolding(self, bytes: &[u8]) -> Result<Box<dyn Read + '_>, BadBatch> {
+        let reader: Box<dyn Read + '_> = match self {
+            Codec::None => Box::new(bytes),
+            Codec::Gzip => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
+            Codec::Snappy => Box::new(Cursor::new(unfold_snappy(bytes, MAX_UNFOLDED_BYTES)?)),
+            Codec::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(bytes)),
+            Codec::Zstd => Box::new(ruzstd::decoding::StreamingDecoder::new(bytes).map_err(|e| bad(&e))?),
+        };
+        Ok(Box::new(reader.take(MAX_UNFOLDED_BYTES as u64)))
     }
 }
 

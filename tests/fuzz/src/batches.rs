@@ -3,7 +3,7 @@
 //! Must not know partitions. The bytes are looked at as they are, and once more with length and checksum set right.
 
 use bytes::Bytes;
-use strandline_core::record::{self, BATCH_HEADER_BYTES, BatchHeader, Codec};
+use strandline_core::record::{self, BATCH_HEADER_BYTES, BatchHeader, Codec, Record};
 use strandline_core::rope::Rope;
 use strandline_kafka::codec::Records;
 
@@ -11,10 +11,12 @@ use crate::memory::Bound;
 use crate::seal;
 
 /// Compressed bytes are unfolded so far and no further: what lies beyond takes time and shows nothing new.
-const MOST_UNFOLDED: usize = 1 << 20;
+const MOST_UNFOLDED: usize = 1 << 16;
 /// The header of a record takes two bytes on the wire and 64 in memory; a vector of them that grows holds three times as
 /// much.
 const RECORDS: Bound = Bound { fixed: 4_096, per_byte: 96 };
+/// A buffer to read through; Snappy is held whole.
+const TIMESTAMPS: Bound = Bound { fixed: 16_384, per_byte: 64 };
 /// Windows and tables of the decompressors, and the result, which grows by doubling.
 const UNFOLD: Bound = Bound { fixed: 4 * MOST_UNFOLDED + (16 << 20), per_byte: 8 };
 
@@ -72,10 +74,17 @@ fn read(header: &BatchHeader, bytes: Bytes) {
             Err(_) => return,
         },
     };
-    let bound = Bound { fixed: UNFOLD.fixed, ..RECORDS };
-    let bound = if codec == Codec::None { RECORDS } else { bound };
-    let found = bound.hold("records", body, || record::records(&bytes));
-    if let Ok(found) = found {
-        assert_eq!(found.len(), header.records as usize);
+    let fixed = if codec == Codec::None { 0 } else { UNFOLD.fixed };
+    let bound = |bound: Bound| Bound { fixed: fixed + bound.fixed, ..bound };
+    let timestamps = bound(TIMESTAMPS).hold("timestamps", bytes.len(), || {
+        record::timestamps(&bytes).and_then(|all| all.map(|found| found.map(drop)).collect::<Result<(), _>>())
+    });
+    let Ok(found) = bound(RECORDS).hold("records", body, || record::records(&bytes)) else { return };
+    assert_eq!(found.len(), header.records as usize);
+    let in_range = |record: &Record| (0..i64::from(header.offsets)).contains(&record.offset_delta.into());
+    assert_eq!(timestamps.is_ok(), found.iter().all(in_range));
+    if timestamps.is_ok() {
+        let all = record::timestamps(&bytes).unwrap().map(Result::unwrap);
+        assert!(all.eq(found.iter().map(|record| (record.offset_delta, record.timestamp))));
     }
 }
