@@ -43,6 +43,11 @@ fn look_at_commit(object: &[u8]) {
         Err(error) => return drop(error.to_string()),
     };
     let payload = object.slice(payload_at as usize..object.len()).unwrap();
+    for change in &commit.changes {
+        let Change::Append(append) = change else { continue };
+        let held = append.at.checked_add(append.bytes()).is_some_and(|end| end <= payload.len() as u64);
+        assert!(append.segment.is_some() || held, "it names bytes that are not there: {append:?}");
+    }
     let again = commit.encode(payload.pieces().to_vec());
     let (same, again_at) = Commit::decode("journal/x", &again).unwrap();
     assert_eq!(same, commit);

@@ -165,34 +165,58 @@ fn responses() {
     }
 }
 
-/// The same records in every codec: as a batch, and without its header.
+/// The same records in every codec, as a batch and without its header; and a megabyte of nothing.
 fn batches() {
-    let plain = batch();
-    let records = &plain[BATCH_HEADER_BYTES..];
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    gzip.write_all(records).unwrap();
-    let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
-    lz4.write_all(records).unwrap();
-    let snappy = snap::raw::Encoder::new().compress_vec(records).unwrap();
-    let level = ruzstd::encoding::CompressionLevel::Fastest;
-    let xerial =
-        [b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".as_slice(), &(snappy.len() as u32).to_be_bytes(), &snappy];
-    let codecs = [
-        (0, "none", records.to_vec()),
-        (1, "gzip", gzip.finish().unwrap()),
-        (2, "snappy", snappy.clone()),
-        (2, "xerial", xerial.concat()),
-        (3, "lz4", lz4.finish().unwrap()),
-        (4, "zstd", ruzstd::encoding::compress_to_vec(records, level)),
-    ];
-    for (codec, name, folded) in codecs {
+    let (plain, nothing) = (batch(), vec![0; 1 << 20]);
+    for (codec, name, fold) in CODECS {
         let mut batch = plain[..BATCH_HEADER_BYTES].to_vec();
         batch[22] = codec;
-        batch.extend(&folded);
+        batch.extend(fold(&plain[BATCH_HEADER_BYTES..]));
         write("batch", name, &batch);
-        write("unfold", name, &[&[codec], folded.as_slice()].concat());
+        write("unfold", name, &[&[codec], &batch[BATCH_HEADER_BYTES..]].concat());
+        let bomb = fold(&nothing);
+        if bomb.len() < 8_192 {
+            write("unfold", &format!("{name}-bomb"), &[&[codec], bomb.as_slice()].concat());
+        }
     }
     write("batch", "two", &[&plain[..], &plain[..]].concat());
+}
+
+type Fold = fn(&[u8]) -> Vec<u8>;
+
+const CODECS: [(u8, &str, Fold); 6] = [
+    (0, "none", <[u8]>::to_vec),
+    (1, "gzip", gzip),
+    (2, "snappy", snappy),
+    (2, "xerial", xerial),
+    (3, "lz4", lz4),
+    (4, "zstd", zstd),
+];
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn snappy(bytes: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(bytes).unwrap()
+}
+
+fn xerial(bytes: &[u8]) -> Vec<u8> {
+    let block = snappy(bytes);
+    let head = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".as_slice();
+    [head, &(block.len() as u32).to_be_bytes(), &block].concat()
+}
+
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    lz4.write_all(bytes).unwrap();
+    lz4.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
 }
 
 fn objects() {
