@@ -17,8 +17,18 @@ const MOST_UNFOLDED: usize = 1 << 16;
 const RECORDS: Bound = Bound { fixed: 4_096, per_byte: 96 };
 /// A buffer to read through; Snappy is held whole.
 const TIMESTAMPS: Bound = Bound { fixed: 16_384, per_byte: 64 };
+
 /// Windows and tables of the decompressors, and the result, which grows by doubling.
-const UNFOLD: Bound = Bound { fixed: 4 * MOST_UNFOLDED + (16 << 20), per_byte: 8 };
+fn unfolding(codec: Codec) -> Bound {
+    let window = match codec {
+        Codec::None | Codec::Snappy => 0,
+        Codec::Gzip => 1 << 16,
+        // Blocks of up to 8 MiB, in two buffers.
+        Codec::Lz4 => 17 << 20,
+        Codec::Zstd => 4 << 20,
+    };
+    Bound { fixed: 4 * MOST_UNFOLDED + window, per_byte: 8 }
+}
 
 /// Any bytes as a run of record batches.
 pub fn batch(data: &[u8]) {
@@ -32,7 +42,8 @@ pub fn batch(data: &[u8]) {
 pub fn unfold(data: &[u8]) {
     let Some((codec, bytes)) = data.split_first() else { return };
     let Ok(codec) = Codec::of(i16::from(codec % 5)) else { return };
-    let unfolded = UNFOLD.hold("unfolding", bytes.len(), || codec.unfold_within(bytes, MOST_UNFOLDED));
+    let unfolded = unfolding(codec)
+        .hold(&format!("unfolding {codec:?}"), bytes.len(), || codec.unfold_within(bytes, MOST_UNFOLDED));
     if let Ok(unfolded) = unfolded {
         assert!(codec == Codec::None || unfolded.len() <= MOST_UNFOLDED, "{} bytes", unfolded.len());
     }
@@ -74,7 +85,7 @@ fn read(header: &BatchHeader, bytes: Bytes) {
             Err(_) => return,
         },
     };
-    let fixed = if codec == Codec::None { 0 } else { UNFOLD.fixed };
+    let fixed = if codec == Codec::None { 0 } else { unfolding(codec).fixed };
     let bound = |bound: Bound| Bound { fixed: fixed + bound.fixed, ..bound };
     let timestamps = bound(TIMESTAMPS).hold("timestamps", bytes.len(), || {
         record::timestamps(&bytes).and_then(|all| all.map(|found| found.map(drop)).collect::<Result<(), _>>())

@@ -24,7 +24,8 @@ pub fn fold(data: &[u8]) {
     let mut chooser = Unstructured::new(data);
     let (mut plain, mut restored) = (Manifest::default(), Manifest::default());
     for slot in 1..64 {
-        let Ok(commit) = commit(&mut chooser) else { break };
+        let commit = if slot == 1 { Ok(beginning()) } else { commit(&mut chooser) };
+        let Ok(commit) = commit else { break };
         let object = commit.encode([Bytes::from(vec![0; 4_096])]);
         let (decoded, payload_at) = Commit::decode("journal/x", &object).unwrap();
         assert_eq!(decoded, commit);
@@ -39,18 +40,35 @@ pub fn fold(data: &[u8]) {
     }
 }
 
+/// Two topics, so that what follows has something to lie in.
+fn beginning() -> Commit {
+    let create = |(n, name): (u128, &str)| Change::CreateTopic {
+        id: Uuid::from_u128(n),
+        name: name.to_owned(),
+        partitions: 2,
+        configs: BTreeMap::new(),
+    };
+    let id = CommitId { incarnation: Ulid::from_parts(NOW_MS, 9), counter: 1 };
+    let changes = [(1, "orders"), (2, "payments")].map(create).into();
+    Commit { id, oldest_open: 1, timestamp_ms: NOW_MS as i64, changes }
+}
+
 fn commit(from: &mut Unstructured<'_>) -> Result<Commit> {
-    let counter = from.int_in_range(0..=80)?;
-    let oldest_open = if from.ratio(1, 8)? { from.arbitrary()? } else { counter };
+    let counter: u64 = if from.ratio(1, 4)? { from.int_in_range(0..=80)? } else { from.int_in_range(1..=6)? };
+    let oldest_open = match from.int_in_range(0..=7)? {
+        0 => from.arbitrary()?,
+        ahead @ 1..4 => counter.saturating_sub(ahead),
+        _ => counter,
+    };
     let timestamp_ms = if from.ratio(1, 16)? { from.arbitrary()? } else { time_ms(from)? as i64 };
-    let changes = (0..from.int_in_range(0..=6)?).map(|_| change(from)).collect::<Result<_>>()?;
+    let changes = (0..from.int_in_range(1..=4)?).map(|_| change(from)).collect::<Result<_>>()?;
     let id = CommitId { incarnation: Ulid::from_parts(NOW_MS, from.int_in_range(1..=3)?), counter };
     Ok(Commit { id, oldest_open, timestamp_ms, changes })
 }
 
 fn change(from: &mut Unstructured<'_>) -> Result<Change> {
-    Ok(match from.int_in_range(0..=12)? {
-        0 | 1 => Change::CreateTopic {
+    Ok(match from.int_in_range(0..=20)? {
+        0 => Change::CreateTopic {
             id: topic(from)?,
             name: name(from)?,
             partitions: from.int_in_range(0..=4)?,
@@ -69,7 +87,7 @@ fn append(from: &mut Unstructured<'_>) -> Result<Append> {
         true => Some(Ulid::from_parts(time_ms(from)?, from.int_in_range(0..=2)?)),
         false => None,
     };
-    let batches: Vec<_> = (0..from.int_in_range(0..=4)?).map(|_| batch(from)).collect::<Result<_>>()?;
+    let batches: Vec<_> = (0..from.int_in_range(1..=4)?).map(|_| batch(from)).collect::<Result<_>>()?;
     // What is inline must be there, or the commit does not decode.
     let batches = match segment {
         Some(_) => batches,
@@ -79,7 +97,7 @@ fn append(from: &mut Unstructured<'_>) -> Result<Append> {
         Some(_) if from.ratio(1, 8)? => from.arbitrary()?,
         _ => from.int_in_range(0..=1_024)?,
     };
-    let partition = if from.ratio(1, 16)? { from.arbitrary()? } else { from.int_in_range(0..=2)? };
+    let partition = if from.ratio(1, 16)? { from.arbitrary()? } else { from.int_in_range(0..=1)? };
     Ok(Append { topic: topic(from)?, partition, segment, at, crc: from.arbitrary()?, batches })
 }
 
@@ -98,7 +116,7 @@ fn batch(from: &mut Unstructured<'_>) -> Result<BatchMeta> {
 }
 
 fn topic(from: &mut Unstructured<'_>) -> Result<Uuid> {
-    Ok(Uuid::from_u128(from.int_in_range(0..=3)?))
+    Ok(Uuid::from_u128(if from.ratio(1, 16)? { 0 } else { from.int_in_range(1..=3)? }))
 }
 
 fn name(from: &mut Unstructured<'_>) -> Result<String> {

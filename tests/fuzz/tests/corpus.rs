@@ -33,6 +33,7 @@ fn seeds_are_written_when_asked_for() {
     responses();
     batches();
     objects();
+    dense();
     urls();
     for target in ["fold", "commit", "checkpoint", "segment"] {
         for (name, length) in [("chosen-short", 24), ("chosen-long", 400)] {
@@ -228,6 +229,36 @@ fn objects() {
             write(target, &format!("golden-v1-{name}"), &fs::read(found.path()).unwrap());
         }
     }
+}
+
+/// Headers that are nothing but the smallest thing that they may hold, over and over: the most memory for the bytes.
+fn dense() {
+    let id = [[0x0a, 16].as_slice(), &[1; 16]].concat();
+    let append = [id.as_slice(), &[0x32, 0].repeat(2_000)].concat();
+    let append = field(0x2a, &field(0x0a, &append));
+    let topic = field(0x32, &[id.as_slice(), &[0x22, 0].repeat(2_000)].concat());
+    let dense = [
+        ("commit", "dense-batches", [id.as_slice(), &append].concat()),
+        ("commit", "dense-ticks", [id.as_slice(), &[0x2a, 2, 0x30, 1].repeat(1_000)].concat()),
+        ("commit", "dense-unknown", [id.as_slice(), &[0x2a, 0].repeat(2_000)].concat()),
+        ("checkpoint", "dense-partitions", topic),
+        ("checkpoint", "dense-topics", [0x32, 0].repeat(2_000)),
+        ("segment", "dense-runs", [id.as_slice(), &[0x12, 0].repeat(2_000)].concat()),
+    ];
+    for (target, name, header) in dense {
+        let mut object = b"SL\0\0\0\x01\0\0".to_vec();
+        object.extend((header.len() as u32).to_be_bytes());
+        object.extend([0; 4]);
+        object.extend(header);
+        write(target, name, &object);
+    }
+    let names = [b"\0\x14\0\x05\0\0\0\0\xff\xff\0".as_slice(), &[0x81, 0x20], &[1; 4_096], &[0; 5]];
+    write("frame", "dense-names", &names.concat());
+}
+
+fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = [0x80 | bytes.len() as u8, (bytes.len() >> 7) as u8];
+    [&[tag], length.as_slice(), bytes].concat()
 }
 
 /// Where the secret goes, then scheme, what stands before and after it, and the rest.
