@@ -88,7 +88,7 @@ fn read(header: &BatchHeader, bytes: Bytes) {
     let fixed = if codec == Codec::None { 0 } else { unfolding(codec).fixed };
     let bound = |bound: Bound| Bound { fixed: fixed + bound.fixed, ..bound };
     let timestamps = bound(TIMESTAMPS).hold("timestamps", bytes.len(), || {
-        record::timestamps(&bytes).and_then(|all| all.map(|found| found.map(drop)).collect::<Result<(), _>>())
+        record::timestamps(&bytes).and_then(|mut all| all.try_for_each(|found| found.map(drop)))
     });
     let Ok(found) = bound(RECORDS).hold("records", body, || record::records(&bytes)) else { return };
     assert_eq!(found.len(), header.records as usize);
