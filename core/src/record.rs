@@ -7,7 +7,7 @@ mod codec;
 mod read;
 
 pub use codec::Codec;
-pub use read::{Header, Record, RecordBuilder, records};
+pub use read::{Header, Record, RecordBuilder, records, timestamps};
 
 use bytes::Bytes;
 

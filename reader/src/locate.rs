@@ -246,13 +246,14 @@ impl Found<'_> {
             return Ok(Some(OffsetFound { offset: self.base_offset, timestamp: self.header.base_timestamp }));
         }
         let bytes = self.rope.slice(self.at..self.at + self.header.bytes).unwrap_or_default().to_bytes();
-        match record::records(&bytes) {
-            Ok(records) => {
-                Ok(records.into_iter().find(|record| fits(record.timestamp)).map(|record| OffsetFound {
-                    offset: self.base_offset + i64::from(record.offset_delta),
-                    timestamp: record.timestamp,
-                }))
-            }
+        let found = record::timestamps(&bytes).and_then(|mut all| {
+            all.find(|record| record.as_ref().map_or(true, |(_, at)| fits(*at))).transpose()
+        });
+        match found {
+            Ok(found) => Ok(found.map(|(offset_delta, timestamp)| OffsetFound {
+                offset: self.base_offset + i64::from(offset_delta),
+                timestamp,
+            })),
             // Nobody checks compressed records on their way in. The batch is the best answer that there is.
             Err(error) => {
                 tracing::warn!(offset = self.base_offset, %error, "the records of a batch cannot be read");

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::state::{Extent, Manifest, ObjectId, Partition, Producers, Remembered, Seen, State, Topic};
 use crate::error::{Error, Result};
+use crate::limits::MAX_SLOT;
 use crate::object::{self, Shape};
 
 #[derive(Clone, PartialEq, Message)]
@@ -194,6 +195,9 @@ pub fn decode(key: &str, bytes: &[u8]) -> Result<Manifest> {
 }
 
 fn decode_manifest(wire: ManifestWire) -> Option<Manifest> {
+    if wire.applied > MAX_SLOT || wire.next_producer_id < 0 {
+        return None;
+    }
     let (segments, rest) = wire.segments.as_chunks::<16>();
     let mut manifest = Manifest {
         applied: wire.applied,
@@ -244,6 +248,8 @@ fn decode_partition(wire: PartitionWire, segments: &[[u8; 16]]) -> Option<Partit
             _ => ObjectId::Segment(Ulid::from_bytes(*segments.get(usize::try_from(object >> 1).ok()?)?)),
         };
         max_timestamp = max_timestamp.wrapping_add(*delta);
+        // Readers add the two up.
+        at.checked_add(u64::from(*bytes))?;
         extents.push(Extent {
             base_offset,
             offsets: *offsets,

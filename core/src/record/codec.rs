@@ -2,7 +2,7 @@
 //!
 //! Must not know records. Producers' bytes are never decompressed on the way in.
 
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 use super::BadBatch;
 
@@ -42,31 +42,44 @@ impl Codec {
 
     /// Unfolds `bytes`, to at most 256 MiB.
     pub fn unfold(self, bytes: &[u8]) -> Result<Vec<u8>, BadBatch> {
+        self.unfold_within(bytes, MAX_UNFOLDED_BYTES)
+    }
+
+    /// Unfolds `bytes`; more than `most_bytes` of them is an error.
+    pub fn unfold_within(self, bytes: &[u8], most_bytes: usize) -> Result<Vec<u8>, BadBatch> {
         match self {
             Codec::None => Ok(bytes.to_vec()),
-            Codec::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(bytes)),
-            Codec::Snappy => unfold_snappy(bytes),
-            Codec::Lz4 => read_bounded(lz4_flex::frame::FrameDecoder::new(bytes)),
-            Codec::Zstd => {
-                let decoder = ruzstd::decoding::StreamingDecoder::new(bytes).map_err(|e| bad(&e))?;
-                read_bounded(decoder)
-            }
+            Codec::Snappy => unfold_snappy(bytes, most_bytes),
+            codec => read_bounded(codec.unfolding(bytes)?, most_bytes),
         }
+    }
+
+    /// Unfolds `bytes` as they are read, up to 256 MiB and no further. Keeps no more than the codec's own window of them,
+    /// but for Snappy, which has none: there everything is held, at most 64 times the bytes.
+    pub(super) fn unfolding(self, bytes: &[u8]) -> Result<Box<dyn Read + '_>, BadBatch> {
+        let reader: Box<dyn Read + '_> = match self {
+            Codec::None => Box::new(bytes),
+            Codec::Gzip => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
+            Codec::Snappy => Box::new(Cursor::new(unfold_snappy(bytes, MAX_UNFOLDED_BYTES)?)),
+            Codec::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(bytes)),
+            Codec::Zstd => Box::new(ruzstd::decoding::StreamingDecoder::new(bytes).map_err(|e| bad(&e))?),
+        };
+        Ok(Box::new(reader.take(MAX_UNFOLDED_BYTES as u64)))
     }
 }
 
-fn read_bounded(reader: impl Read) -> Result<Vec<u8>, BadBatch> {
+fn read_bounded(reader: impl Read, most: usize) -> Result<Vec<u8>, BadBatch> {
     let mut out = Vec::new();
-    let read = reader.take(MAX_UNFOLDED_BYTES as u64 + 1).read_to_end(&mut out).map_err(|e| bad(&e))?;
-    if read > MAX_UNFOLDED_BYTES {
+    let read = reader.take(most as u64 + 1).read_to_end(&mut out).map_err(|e| bad(&e))?;
+    if read > most {
         return Err(too_large());
     }
     Ok(out)
 }
 
-fn unfold_snappy(bytes: &[u8]) -> Result<Vec<u8>, BadBatch> {
+fn unfold_snappy(bytes: &[u8], most: usize) -> Result<Vec<u8>, BadBatch> {
     if !bytes.starts_with(XERIAL) {
-        return unfold_raw_snappy(bytes, MAX_UNFOLDED_BYTES);
+        return unfold_raw_snappy(bytes, most);
     }
     let mut rest = bytes.get(XERIAL_HEADER_BYTES..).unwrap_or_default();
     let mut out = Vec::new();
@@ -74,7 +87,7 @@ fn unfold_snappy(bytes: &[u8]) -> Result<Vec<u8>, BadBatch> {
         let block = tail
             .get(..u32::from_be_bytes(*length) as usize)
             .ok_or_else(|| BadBatch::Records("a snappy block is cut off".into()))?;
-        out.extend(unfold_raw_snappy(block, MAX_UNFOLDED_BYTES - out.len())?);
+        out.extend(unfold_raw_snappy(block, most - out.len())?);
         rest = tail.get(block.len()..).unwrap_or_default();
     }
     Ok(out)

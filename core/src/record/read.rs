@@ -3,6 +3,8 @@
 //! Must not know offsets in a partition beyond the batch's own base. Varints and counts are checked against the bytes
 //! that are there; a record that lies ends the reading with an error.
 
+use std::io::{BufRead, BufReader, Read};
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{BATCH_HEADER_BYTES, BadBatch, BatchHeader, Codec};
@@ -48,6 +50,50 @@ pub fn records(batch: &Bytes) -> Result<Vec<Record>, BadBatch> {
         found.push(record);
     }
     Ok(found)
+}
+
+/// Offset deltas and timestamps of the records of one whole batch, one after the other. Nothing else of them is kept, so
+/// that a batch that unfolds to very much takes no memory.
+pub fn timestamps(batch: &[u8]) -> Result<impl Iterator<Item = Result<(i32, i64), BadBatch>> + '_, BadBatch> {
+    let (fixed, folded) =
+        batch.split_first_chunk().ok_or(BadBatch::Length("shorter than the header of a batch"))?;
+    let header = BatchHeader::parse(fixed)?;
+    if header.bytes != batch.len() {
+        return Err(BadBatch::Length("the length of the batch is not the length of its bytes"));
+    }
+    let append_time = (header.attributes & 0x08 != 0).then_some(header.max_timestamp);
+    let mut body = BufReader::new(header.codec()?.unfolding(folded)?);
+    Ok((0..header.records).map(move |_| {
+        let (offset_delta, timestamp) = next_timestamp(&mut body, header.base_timestamp)
+            .filter(|(delta, _)| u32::try_from(*delta).is_ok_and(|delta| delta < header.offsets))
+            .ok_or_else(|| BadBatch::Records("a record is cut off or contradicts itself".into()))?;
+        Ok((offset_delta, append_time.unwrap_or(timestamp)))
+    }))
+}
+
+/// The first fields of a record; the rest of it is skipped.
+fn next_timestamp(body: &mut impl BufRead, base_timestamp: i64) -> Option<(i32, i64)> {
+    let length = u64::try_from(read_varint(body)?).ok()?;
+    let mut record = body.take(length);
+    record.read_exact(&mut [0]).ok()?;
+    let timestamp = base_timestamp.checked_add(read_varint(&mut record)?)?;
+    let offset_delta = i32::try_from(read_varint(&mut record)?).ok()?;
+    std::io::copy(&mut record, &mut std::io::sink()).ok()?;
+    (record.limit() == 0).then_some((offset_delta, timestamp))
+}
+
+/// Zigzag, at most ten bytes.
+fn read_varint(from: &mut impl Read) -> Option<i64> {
+    let mut value: u64 = 0;
+    for shift in (0..64).step_by(7) {
+        let mut byte = [0];
+        from.read_exact(&mut byte).ok()?;
+        value |= u64::from(byte[0] & 0x7f) << shift;
+        if byte[0] & 0x80 == 0 {
+            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+        }
+    }
+    None
 }
 
 struct Cursor(Bytes);

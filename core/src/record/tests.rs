@@ -35,6 +35,29 @@ fn no_flipped_bit_is_taken() {
     }
 }
 
+/// Timestamps alone say the same as whole records, also where these are compressed.
+#[test]
+fn timestamps_are_those_of_the_records() {
+    let plain = batch(&[("a", "one"), ("b", "two"), ("c", "three")]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut gzip, &plain[BATCH_HEADER_BYTES..]).unwrap();
+    let mut folded = [&plain[..BATCH_HEADER_BYTES], &gzip.finish().unwrap()].concat();
+    let length = folded.len() as i32 - LENGTH_FROM as i32;
+    folded[8..12].copy_from_slice(&length.to_be_bytes());
+    folded[22] = 1;
+    for bytes in [plain, folded.into()] {
+        let expected: Vec<_> =
+            records(&bytes).unwrap().iter().map(|record| (record.offset_delta, record.timestamp)).collect();
+        let found: Vec<_> = timestamps(&bytes).unwrap().map(Result::unwrap).collect();
+        assert_eq!((found, expected.len()), (expected, 3));
+        // The batch takes fewer offsets than its records say.
+        let mut lying = bytes.to_vec();
+        lying[23..27].copy_from_slice(&0_i32.to_be_bytes());
+        assert!(timestamps(&lying).unwrap().nth(1).unwrap().is_err());
+        assert!(timestamps(&bytes[..bytes.len() - 1]).is_err());
+    }
+}
+
 /// Lies about counts get an error, whatever the CRC says.
 #[test]
 fn contradictions_are_refused() {

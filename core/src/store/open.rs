@@ -109,7 +109,11 @@ fn loopback_endpoint() -> bool {
 }
 
 fn prefix(url: &str, path: &str) -> Result<Path> {
-    Path::parse(path).map_err(|e| bad(url, &e.to_string()))
+    // The library's own words hold the whole path, and with it what stands where no query is known of.
+    Path::parse(path).map_err(|e| match e {
+        object_store::path::Error::EmptySegment { .. } => bad(url, "it has nothing between two slashes"),
+        _ => bad(url, "it has a character in its path that keys cannot have"),
+    })
 }
 
 fn bad(url: &str, why: &str) -> Error {
@@ -124,8 +128,8 @@ fn bad(url: &str, why: &str) -> Error {
 
 /// The URL with user, password and query left out.
 pub(super) fn without_secrets(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once(':') else { return url.to_owned() };
-    if scheme == "file" {
+    let (scheme, rest) = url.split_once(':').map_or((None, url), |(scheme, rest)| (Some(scheme), rest));
+    if scheme == Some("file") {
         return url.to_owned();
     }
     // A secret may hold any character, also '/', '?' and '#': what lies before an '@' is told to nobody, unless the
@@ -134,8 +138,12 @@ pub(super) fn without_secrets(url: &str) -> String {
     let rest = rest.trim_start_matches('/');
     let bucket = rest.split('/').next().unwrap_or_default();
     let shown = match rest.rsplit_once('@') {
-        Some((_, after)) if bucket.contains(['@', ':', '?', '#']) => after,
+        // What lies after the '@' may be the end of a query.
+        Some((before, _)) if bucket.contains(['@', ':', '?', '#']) && before.contains(['?', '#']) => "",
+        Some((_, after)) if bucket.contains(['@', ':']) => after,
         _ => rest,
     };
-    format!("{scheme}:{slashes}{}", shown.split(['?', '#']).next().unwrap_or_default())
+    let colon = if scheme.is_some() { ":" } else { "" };
+    let scheme = scheme.unwrap_or_default();
+    format!("{scheme}{colon}{slashes}{}", shown.split(['?', '#']).next().unwrap_or_default())
 }

@@ -128,6 +128,10 @@ fn contradictions_are_refused() {
         ("a producer's batch without offsets", |wire| producer(wire).offsets[0] = 0),
         ("a negative sequence number", |wire| producer(wire).sequences[0] = -1),
         ("an epoch out of range", |wire| producer(wire).epoch = 40_000),
+        // What would overflow later (see the fuzz target `checkpoint`).
+        ("an extent whose end is no number", |wire| partition(wire).at[0] = u64::MAX),
+        ("the highest slot that there is", |wire| wire.applied = u64::MAX - 1),
+        ("a negative producer id to come", |wire| wire.next_producer_id = -1),
     ];
     let good = encode(&manifest());
     for (what, break_it) in table {

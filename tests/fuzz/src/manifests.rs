@@ -1,0 +1,38 @@
+//! What must hold of every manifest, and some appends to go on with.
+//!
+//! Must not know how a manifest came to be.
+
+use strandline_core::manifest::{Append, BatchMeta, Change, Manifest, Producer, checkpoint};
+use uuid::Uuid;
+
+/// Offsets without gaps, ranges that can be added up, counts that are right, and a checkpoint that says the same.
+pub(crate) fn check(manifest: &Manifest) {
+    let mut extents = 0;
+    for partition in manifest.topics().flat_map(|topic| &topic.partitions) {
+        extents += partition.extents.len();
+        assert!((0..=partition.high_watermark).contains(&partition.log_start), "{partition:?}");
+        for extent in &partition.extents {
+            assert!(extent.offsets > 0 && extent.bytes > 0 && extent.base_offset >= 0, "{extent:?}");
+            assert!(extent.at.checked_add(extent.bytes.into()).is_some(), "its end overflows: {extent:?}");
+        }
+        for pair in partition.extents.windows(2) {
+            assert_eq!(pair[0].end_offset(), pair[1].base_offset, "a gap or an overlap: {pair:?}");
+        }
+        let end = partition.extents.last().map_or(partition.high_watermark, |last| last.end_offset());
+        assert_eq!(end, partition.high_watermark, "{partition:?}");
+    }
+    assert_eq!(manifest.extents(), extents);
+    let object = checkpoint::encode(manifest);
+    let again = checkpoint::decode("checkpoint/x", &object).unwrap();
+    assert_eq!(again, *manifest);
+    assert_eq!(checkpoint::encode(&again), object, "equal manifests give equal bytes");
+}
+
+/// Appends to the first partition of a topic: plain, and by a few producers.
+pub(crate) fn appends(topic: Uuid) -> impl Iterator<Item = Change> {
+    (0..4).map(move |n| {
+        let producer = (n > 0).then_some(Producer { id: n, epoch: 0, sequence: 0 });
+        let batch = BatchMeta { bytes: 70, offsets: 1, max_timestamp: n, producer };
+        Change::Append(Append { topic, partition: 0, segment: None, at: 0, crc: 0, batches: vec![batch] })
+    })
+}

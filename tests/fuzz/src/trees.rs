@@ -1,0 +1,163 @@
+//! Headers that are whole: protobuf out of bytes that choose fields and values.
+//!
+//! A damaged length deep inside a message seldom leaves a message; here all lengths are right, and what is wrong is what
+//! they hold. Knows the tags and kinds of the fields on disk, which never change; must not know what they mean.
+
+use arbitrary::{Result, Unstructured};
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Varint,
+    Fixed32,
+    Fixed64,
+    /// 16 bytes.
+    Id,
+    Text,
+    /// Packed varints, as many as in the other columns of the message.
+    Column,
+    /// Any number of messages.
+    Messages(&'static [Field]),
+}
+
+/// A tag, and what it stands before.
+pub(crate) type Field = (u8, Kind);
+
+use Kind::{Column, Fixed32, Fixed64, Id, Messages, Text, Varint};
+
+const ENTRY: &[Field] = &[(1, Text), (2, Text)];
+
+/// The header of a commit.
+pub(crate) const COMMIT: &[Field] = &[(1, Id), (2, Varint), (3, Varint), (4, Varint), (5, Messages(CHANGE))];
+/// The last one that is there holds.
+const CHANGE: &[Field] = &[
+    (6, Varint),
+    (5, Varint),
+    (4, Varint),
+    (3, Id),
+    (2, Messages(&[(1, Id), (2, Text), (3, Varint), (4, Messages(ENTRY))])),
+    (1, Messages(&[(1, Id), (2, Varint), (3, Id), (4, Varint), (5, Fixed32), (6, Messages(BATCH))])),
+];
+const BATCH: &[Field] = &[(1, Varint), (2, Varint), (3, Varint), (4, Messages(PRODUCER))];
+const PRODUCER: &[Field] = &[(1, Varint), (2, Varint), (3, Varint)];
+
+/// The header of a checkpoint.
+pub(crate) const CHECKPOINT: &[Field] = &[
+    (1, Varint),
+    (2, Varint),
+    (3, Varint),
+    (4, Varint),
+    (5, Messages(&[(1, Id), (2, Varint), (3, Fixed64), (4, Varint), (5, Fixed64)])),
+    (6, Messages(&[(1, Id), (2, Text), (3, Messages(ENTRY)), (4, Messages(PARTITION))])),
+    (7, Id),
+];
+const PARTITION: &[Field] = &[
+    (1, Varint),
+    (2, Varint),
+    (3, Column),
+    (4, Column),
+    (5, Column),
+    (6, Column),
+    (7, Column),
+    (
+        8,
+        Messages(&[
+            (1, Varint),
+            (2, Varint),
+            (3, Varint),
+            (4, Column),
+            (5, Column),
+            (6, Column),
+            (7, Varint),
+        ]),
+    ),
+];
+
+/// The header of a segment.
+pub(crate) const SEGMENT: &[Field] =
+    &[(1, Id), (2, Messages(&[(1, Id), (2, Varint), (3, Varint), (4, Fixed32)]))];
+
+/// A message of these fields. Where the bytes end, it ends.
+pub(crate) fn message(from: &mut Unstructured<'_>, fields: &[Field]) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let rows = from.int_in_range(0..=3)?;
+    for (tag, kind) in fields {
+        let times = match kind {
+            Messages(_) => from.int_in_range(0..=2)?,
+            _ => u8::from(!from.ratio(1, 12)?),
+        };
+        for _ in 0..times {
+            field(from, &mut out, *tag, *kind, rows)?;
+        }
+    }
+    Ok(out)
+}
+
+fn field(from: &mut Unstructured<'_>, out: &mut Vec<u8>, tag: u8, kind: Kind, rows: u8) -> Result<()> {
+    let bytes = match kind {
+        Varint => {
+            out.push(tag << 3);
+            varint(out, number(from)?);
+            return Ok(());
+        }
+        Fixed32 => {
+            out.push(tag << 3 | 5);
+            out.extend((number(from)? as u32).to_le_bytes());
+            return Ok(());
+        }
+        Fixed64 => {
+            out.push(tag << 3 | 1);
+            out.extend(number(from)?.to_le_bytes());
+            return Ok(());
+        }
+        Id => {
+            let length = if from.ratio(1, 16)? { from.int_in_range(0..=40)? } else { 16 };
+            vec![from.int_in_range(0..=3)?; length]
+        }
+        Text => match from.int_in_range(0..=4)? {
+            0 => from.bytes(from.len().min(9))?.to_vec(),
+            n => vec![b'a' + n; usize::from(n)],
+        },
+        Column => {
+            let mut column = Vec::new();
+            let rows = if from.ratio(1, 40)? { from.int_in_range(0..=4)? } else { rows };
+            for _ in 0..rows {
+                varint(&mut column, number(from)?);
+            }
+            column
+        }
+        Messages(fields) => message(from, fields)?,
+    };
+    out.push(tag << 3 | 2);
+    varint(out, bytes.len() as u64);
+    out.extend(bytes);
+    Ok(())
+}
+
+/// Mostly small, sometimes at an edge.
+fn number(from: &mut Unstructured<'_>) -> Result<u64> {
+    const EDGES: [u64; 9] = [
+        u64::MAX,
+        u64::MAX - 1,
+        i64::MAX as u64,
+        1 << 63,
+        u32::MAX as u64,
+        i32::MAX as u64,
+        1 << 31,
+        1_767_225_600_000,
+        i16::MAX as u64,
+    ];
+    Ok(match from.arbitrary()? {
+        0 => *from.choose(&EDGES)?,
+        1 => from.arbitrary()?,
+        small => u64::from(small & 0x0f_u8),
+    })
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value > 0x7f {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}

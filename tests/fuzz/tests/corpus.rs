@@ -1,0 +1,276 @@
+//! Writes the seeds of the corpus: golden objects, real requests and responses, real batches in every codec.
+//!
+//! Owns what `cargo test` cannot make up by mutation. Does nothing unless `STRANDLINE_WRITE_CORPUS` is set; what a fuzzer
+//! found lies beside the seeds and is left alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use bytes::Bytes;
+use strandline_core::record::{BATCH_HEADER_BYTES, RecordBuilder};
+use strandline_kafka::api::{self, ApiKey};
+use strandline_kafka::codec::{Records, Writer};
+use strandline_kafka::frame::{RequestHeader, encode_request};
+use strandline_kafka::messages::{
+    Request, Response, api_versions, create_topics, delete_topics, describe_cluster, describe_configs, fetch,
+    find_coordinator, init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+};
+
+fn write(target: &str, name: &str, bytes: &[u8]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(name), bytes).unwrap();
+}
+
+#[test]
+fn seeds_are_written_when_asked_for() {
+    if std::env::var_os("STRANDLINE_WRITE_CORPUS").is_none() {
+        return;
+    }
+    requests();
+    responses();
+    batches();
+    objects();
+    dense();
+    urls();
+    for target in ["fold", "commit", "checkpoint", "segment"] {
+        for (name, length) in [("chosen-short", 24), ("chosen-long", 400)] {
+            let bytes: Vec<u8> = (0..length).map(|n: u32| (n * 151 % 251) as u8).collect();
+            write(target, name, &bytes);
+        }
+    }
+}
+
+/// Two records, the second without a key.
+fn batch() -> Bytes {
+    let mut builder = RecordBuilder::default();
+    builder.push(1_767_225_600_000, Some(b"key"), Some(b"value"));
+    builder.push(1_767_225_600_005, None, Some(&[b'v'; 200]));
+    builder.finish_as(1_000, 3, 7)
+}
+
+/// One request of every API, in its oldest and its newest version.
+fn requests() {
+    for range in api::table() {
+        for version in [range.min, range.max] {
+            let request = request(range.key);
+            let header = RequestHeader {
+                api_key: range.key.code(),
+                api_version: version,
+                correlation_id: 7,
+                client_id: Some("client".to_owned()),
+            };
+            let frame = encode_request(&header, &request).unwrap().into_parts().concat();
+            write("frame", &format!("{}-v{version}", range.key.name()), &frame[4..]);
+        }
+    }
+}
+
+fn request(api: ApiKey) -> Request {
+    let name = || "orders".to_owned();
+    match api {
+        ApiKey::Produce => {
+            let partition = produce::PartitionData { index: 1, records: Some(Records::from(batch())) };
+            let (topic_id, partition_data) = ([7; 16], vec![partition]);
+            let topic = produce::TopicData { name: name(), topic_id, partition_data };
+            produce::Request { acks: -1, topic_data: vec![topic], ..Default::default() }.into()
+        }
+        ApiKey::Fetch => {
+            let partition = fetch::FetchPartition { replica_directory_id: [3; 16], ..Default::default() };
+            let (topic_id, partitions) = ([7; 16], vec![partition]);
+            let topic = fetch::FetchTopic { topic: name(), topic_id, partitions };
+            let cluster_id = Some("cluster".to_owned());
+            fetch::Request { cluster_id, topics: vec![topic], ..Default::default() }.into()
+        }
+        ApiKey::ListOffsets => {
+            let partition = list_offsets::RequestPartition { timestamp: -1, ..Default::default() };
+            let topic = list_offsets::RequestTopic { name: name(), partitions: vec![partition] };
+            list_offsets::Request { topics: vec![topic], ..Default::default() }.into()
+        }
+        ApiKey::Metadata => {
+            let topic = metadata::RequestTopic { name: Some(name()), ..Default::default() };
+            metadata::Request { topics: Some(vec![topic]), ..Default::default() }.into()
+        }
+        ApiKey::ApiVersions => {
+            let (client_software_name, client_software_version) = (name(), name());
+            api_versions::Request { client_software_name, client_software_version }.into()
+        }
+        ApiKey::InitProducerId => {
+            let transactional_id = Some(name());
+            init_producer_id::Request { transactional_id, ..Default::default() }.into()
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            let partition = offset_for_leader_epoch::RequestPartition::default();
+            let topic = offset_for_leader_epoch::RequestTopic { topic: name(), partitions: vec![partition] };
+            offset_for_leader_epoch::Request { topics: vec![topic], ..Default::default() }.into()
+        }
+        ApiKey::FindCoordinator => {
+            let (key, coordinator_keys) = (name(), vec![name(), name()]);
+            find_coordinator::Request { key, coordinator_keys, ..Default::default() }.into()
+        }
+        ApiKey::CreateTopics => {
+            let assignment = create_topics::Assignment { partition_index: 0, broker_ids: vec![1, 2] };
+            let config = create_topics::ConfigEntry { name: name(), value: Some("1".to_owned()) };
+            let (assignments, configs) = (vec![assignment], vec![config]);
+            let topic = create_topics::NewTopic { name: name(), assignments, configs, ..Default::default() };
+            create_topics::Request { topics: vec![topic], ..Default::default() }.into()
+        }
+        ApiKey::DeleteTopics => {
+            let topics = vec![delete_topics::TopicState { name: Some(name()), topic_id: [7; 16] }];
+            delete_topics::Request { topics, topic_names: vec![name()], ..Default::default() }.into()
+        }
+        ApiKey::DescribeCluster => describe_cluster::Request::default().into(),
+        ApiKey::DescribeConfigs => {
+            let configuration_keys = Some(vec![name()]);
+            let resource = describe_configs::Resource { configuration_keys, ..Default::default() };
+            describe_configs::Request { resources: vec![resource], ..Default::default() }.into()
+        }
+    }
+}
+
+/// The responses with most in them; requests come by in `frame`.
+fn responses() {
+    let name = || "orders".to_owned();
+    let partition = fetch::PartitionResponse {
+        records: Some(Records::from(batch())),
+        aborted_transactions: Some(vec![Default::default()]),
+        current_leader: fetch::LeaderIdAndEpoch { leader_id: 1, leader_epoch: 0 },
+        ..Default::default()
+    };
+    let topic = fetch::TopicResponse { topic: name(), topic_id: [7; 16], partitions: vec![partition] };
+    let broker = metadata::Broker { host: name(), ..Default::default() };
+    let partition = metadata::Partition { replica_nodes: vec![1], ..Default::default() };
+    let known = metadata::Topic { name: Some(name()), partitions: vec![partition], ..Default::default() };
+    let config = create_topics::ResultConfig { name: name(), ..Default::default() };
+    let created =
+        create_topics::TopicResult { name: name(), configs: Some(vec![config]), ..Default::default() };
+    let (api_keys, zk_migration_ready) = (api_versions::advertised(), true);
+    let responses: [Response; 4] = [
+        fetch::Response { responses: vec![topic], ..Default::default() }.into(),
+        metadata::Response { brokers: vec![broker], topics: vec![known], ..Default::default() }.into(),
+        create_topics::Response { topics: vec![created], ..Default::default() }.into(),
+        api_versions::Response { api_keys, zk_migration_ready, ..Default::default() }.into(),
+    ];
+    for response in responses {
+        let range = response.api_key().range();
+        let index = api::table().iter().position(|other| *other == range).unwrap();
+        for version in [range.min, range.max] {
+            let mut writer = Writer::new(range.is_flexible(version));
+            response.encode(&mut writer, version).unwrap();
+            let mut bytes = vec![index as u8, (version - range.min) as u8, 1];
+            bytes.extend(writer.into_parts().concat());
+            write("message", &format!("{}-v{version}", range.key.name()), &bytes);
+        }
+    }
+}
+
+/// The same records in every codec, as a batch and without its header; and a megabyte of nothing.
+fn batches() {
+    let (plain, nothing) = (batch(), vec![0; 1 << 20]);
+    for (codec, name, fold) in CODECS {
+        let mut batch = plain[..BATCH_HEADER_BYTES].to_vec();
+        batch[22] = codec;
+        batch.extend(fold(&plain[BATCH_HEADER_BYTES..]));
+        write("batch", name, &batch);
+        write("unfold", name, &[&[codec], &batch[BATCH_HEADER_BYTES..]].concat());
+        let bomb = fold(&nothing);
+        if bomb.len() < 8_192 {
+            write("unfold", &format!("{name}-bomb"), &[&[codec], bomb.as_slice()].concat());
+        }
+    }
+    write("batch", "two", &[&plain[..], &plain[..]].concat());
+}
+
+type Fold = fn(&[u8]) -> Vec<u8>;
+
+const CODECS: [(u8, &str, Fold); 6] = [
+    (0, "none", <[u8]>::to_vec),
+    (1, "gzip", gzip),
+    (2, "snappy", snappy),
+    (2, "xerial", xerial),
+    (3, "lz4", lz4),
+    (4, "zstd", zstd),
+];
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn snappy(bytes: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(bytes).unwrap()
+}
+
+fn xerial(bytes: &[u8]) -> Vec<u8> {
+    let block = snappy(bytes);
+    let head = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".as_slice();
+    [head, &(block.len() as u32).to_be_bytes(), &block].concat()
+}
+
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    lz4.write_all(bytes).unwrap();
+    lz4.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+fn objects() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/tests/golden/v1");
+    for (target, folder) in [("commit", "journal"), ("checkpoint", "checkpoint"), ("segment", "segment/07")] {
+        for found in fs::read_dir(golden.join(folder)).unwrap() {
+            let found = found.unwrap();
+            let name = found.file_name().into_string().unwrap();
+            write(target, &format!("golden-v1-{name}"), &fs::read(found.path()).unwrap());
+        }
+    }
+}
+
+/// Headers that are nothing but the smallest thing that they may hold, over and over: the most memory for the bytes.
+fn dense() {
+    let id = [[0x0a, 16].as_slice(), &[1; 16]].concat();
+    let append = [id.as_slice(), &[0x32, 0].repeat(2_000)].concat();
+    let append = field(0x2a, &field(0x0a, &append));
+    let topic = field(0x32, &[id.as_slice(), &[0x22, 0].repeat(2_000)].concat());
+    let dense = [
+        ("commit", "dense-batches", [id.as_slice(), &append].concat()),
+        ("commit", "dense-ticks", [id.as_slice(), &[0x2a, 2, 0x30, 1].repeat(1_000)].concat()),
+        ("commit", "dense-unknown", [id.as_slice(), &[0x2a, 0].repeat(2_000)].concat()),
+        ("checkpoint", "dense-partitions", topic),
+        ("checkpoint", "dense-topics", [0x32, 0].repeat(2_000)),
+        ("segment", "dense-runs", [id.as_slice(), &[0x12, 0].repeat(2_000)].concat()),
+    ];
+    for (target, name, header) in dense {
+        let mut object = b"SL\0\0\0\x01\0\0".to_vec();
+        object.extend((header.len() as u32).to_be_bytes());
+        object.extend([0; 4]);
+        object.extend(header);
+        write(target, name, &object);
+    }
+    let names = [b"\0\x14\0\x05\0\0\0\0\xff\xff\0".as_slice(), &[0x81, 0x20], &[1; 4_096], &[0; 5]];
+    write("frame", "dense-names", &names.concat());
+}
+
+fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = [0x80 | bytes.len() as u8, (bytes.len() >> 7) as u8];
+    [&[tag], length.as_slice(), bytes].concat()
+}
+
+/// Where the secret goes, then scheme, what stands before and after it, and the rest.
+fn urls() {
+    let urls = [
+        ("password", "0s3\nab\ncd\nbucket/prefix"),
+        ("password-slash", "0gs\na/b\n?c#d\nbucket/prefix"),
+        ("query", "1az\ntoken=\n&x=y\ncontainer/prefix"),
+        ("fragment", "2abfss\na\nb\ncontainer@account.dfs.core.windows.net/prefix"),
+        ("memory", "3memory\ntoken=\n\n//prefix"),
+    ];
+    for (name, url) in urls {
+        write("url", name, url.as_bytes());
+    }
+}
