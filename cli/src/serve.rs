@@ -20,6 +20,8 @@ use crate::output::{self, Format};
 
 /// From the signal to the end of the process, at most; orchestrators kill after 10 s.
 const END: Duration = Duration::from_millis(9_500);
+/// How long a node whose journal stopped may go on answering that it cannot.
+const HEALTH_CHECK: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
     let mut signals = Signals::new()?;
@@ -47,15 +49,22 @@ pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
     announce(&bound, &journal, logs);
 
     let (begun, begins) = oneshot::channel();
+    let health = journal.clone();
     let shutdown = async move {
-        signals.first().await;
-        tracing::info!("stopping: answering what is in flight, then flushing");
+        tokio::select! {
+            () = signals.first() => tracing::info!("stopping: answering what is in flight, then flushing"),
+            // Clients go on at another node, and the orchestrator starts this one anew.
+            () = stopped(&health) => {}
+        }
         // The other side waits for the end of serving before it looks.
         let _ = begun.send(Instant::now());
         tokio::spawn(signals.exit_on_second());
     };
+    let mut journal_stopped = Ok(());
     let serve_and_flush = async {
         let served = bound.serve(shutdown).await;
+        // Asked before it is closed: closing is no failure.
+        journal_stopped = journal.health().context("the journal stopped");
         ingest.close().await;
         journal.close().await;
         served
@@ -68,8 +77,16 @@ pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
         served = serve_and_flush => served.context("the node stopped serving")?,
         () = too_late => bail!("the store did not answer within 10 s of the signal: what was acknowledged is safe, what was not may be missing"),
     }
+    journal_stopped?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until the journal cannot go on.
+async fn stopped(journal: &journal::Journal) {
+    while journal.health().is_ok() {
+        tokio::time::sleep(HEALTH_CHECK).await;
+    }
 }
 
 /// One friendly line: the node serves from here on.

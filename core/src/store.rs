@@ -150,22 +150,38 @@ impl Store {
         self.retrying("read", key, || self.read(key, None)).await
     }
 
-    /// What `decode` makes of the whole object. Bits change on the way, too: what cannot be decoded is read again, until
-    /// two reads give the same or [`DAMAGED_ATTEMPTS`] are over.
+    /// What `decode` makes of the whole object; see [`Store::get_whole`].
     pub async fn get_as<T>(&self, key: &str, decode: impl Fn(&Rope) -> Result<T>) -> Result<T> {
-        let mut before: Option<Rope> = None;
+        self.get_whole(key, || self.get(key), decode).await?.1
+    }
+
+    /// The object and what `decode` makes of it. Bits change on the way, too: what cannot be decoded is read again, and is
+    /// believed only when [`DAMAGED_ATTEMPTS`] reads gave the same bytes. Until then it may pass.
+    pub async fn get_whole<T, F: Future<Output = Result<Rope>>>(
+        &self,
+        key: &str,
+        read: impl Fn() -> F,
+        decode: impl Fn(&Rope) -> Result<T>,
+    ) -> Result<(Rope, Result<T>)> {
+        let first = read().await?;
+        let mut decoded = decode(&first);
         for _ in 1..DAMAGED_ATTEMPTS {
-            let object = self.get(key).await?;
-            match decode(&object) {
-                Err(Error::Corrupt { .. } | Error::Unsupported(_)) if before.as_ref() != Some(&object) => {
-                    tracing::warn!(key, "an object cannot be decoded, reading it again");
-                    before = Some(object);
-                }
-                decoded => return decoded,
+            if !matches!(decoded, Err(Error::Corrupt { .. } | Error::Unsupported(_))) {
+                break;
             }
+            tracing::warn!(key, "an object cannot be decoded, reading it again");
             tokio::time::sleep(STORE_RETRY.0).await;
+            let again = read().await?;
+            decoded = decode(&again);
+            if decoded.is_ok() {
+                return Ok((again, decoded));
+            }
+            if again != first {
+                let source = "two reads gave different bytes".into();
+                return Err(unavailable("read", key, object_store::Error::Generic { store: "read", source }));
+            }
         }
-        decode(&self.get(key).await?)
+        Ok((first, decoded))
     }
 
     /// Some bytes of an object; fewer if it ends before the range does.

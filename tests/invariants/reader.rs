@@ -103,6 +103,33 @@ async fn damaged_bytes_are_never_given_out() {
     assert!(matches!(fetch(&cold(&writer).await, writer.topic, 0, MIB).await, Err(ReadError::Corrupt(_))));
 }
 
+/// What was damaged on its way only is whole when it is asked for again: nobody remembers the damage.
+#[tokio::test(start_paused = true)]
+async fn damage_on_the_way_is_not_remembered() {
+    let writer = segments_of(3, 1_000).await;
+    let key = writer.store.keys("segment").await.remove(0);
+    let reader = cold(&writer).await;
+    let flip = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+    writer.store.damage(&key, flip).await;
+    assert!(matches!(fetch(&reader, writer.topic, 0, MIB).await, Err(ReadError::Corrupt(_))));
+    writer.store.damage(&key, flip).await;
+    assert_eq!(fetch(&reader, writer.topic, 0, MIB).await.unwrap().bytes, 3 * batch(1_000).len());
+}
+
+/// How many offsets a batch takes is believed only of one whose checksum holds, also where nobody wants its records.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_batch_does_not_move_those_behind_it() {
+    const LAST_OFFSET_DELTA: usize = 26;
+    let writer = segments_of(3, 1_000).await;
+    let key = writer.store.keys("segment").await.remove(0);
+    let before_end = 3 * batch(1_000).len() - LAST_OFFSET_DELTA;
+    writer.store.damage(&key, |bytes| *bytes.iter_mut().nth_back(before_end - 1).unwrap() ^= 1).await;
+    let reader = cold(&writer).await;
+    assert!(matches!(fetch(&reader, writer.topic, 2, MIB).await, Err(ReadError::Corrupt(_))));
+    let at = reader.offset_at(writer.topic, 0, OffsetSpec::MaxTimestamp).await;
+    assert!(matches!(at, Err(ReadError::Corrupt(_))), "{at:?}");
+}
+
 /// An object that is gone is an error that may pass, never an empty or short answer.
 #[tokio::test(start_paused = true)]
 async fn a_missing_object_is_not_an_empty_partition() {

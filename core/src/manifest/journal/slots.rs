@@ -29,7 +29,7 @@ pub(super) enum Filled {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) object: Rope,
-    /// The commit and where its payload begins; [`Error::Unsupported`] if this program cannot fold it.
+    /// The commit and where its payload begins; an error if what lies there cannot be folded.
     pub(super) commit: Result<(Commit, u64)>,
 }
 
@@ -119,23 +119,15 @@ async fn read_one(store: &Store, slot: u64) -> Result<(Moment, Option<Found>)> {
     }
 }
 
-/// One attempt. Bits change on the way, too: what cannot be used is read a second time, and is believed only if it is the
-/// same again.
+/// One attempt, each read of it at most [`SLOT_ATTEMPT`].
 async fn get(store: &Store, key: &str) -> Result<Found> {
-    let object = store.get_once(key, SLOT_ATTEMPT).await?;
-    let error = match decode(key, &object) {
-        Ok(commit) => return Ok(Found { object, commit: Ok(commit) }),
-        Err(error) if mutation::is(Mutation::DamagedSlotIsFinal) => {
-            return Ok(Found { object, commit: Err(error) });
-        }
-        Err(error) => error,
-    };
-    let again = store.get_once(key, SLOT_ATTEMPT).await?;
-    match decode(key, &again) {
-        Ok(commit) => Ok(Found { object: again, commit: Ok(commit) }),
-        Err(Error::Unsupported(_)) if again == object => Ok(Found { object, commit: Err(error) }),
-        Err(error) => Err(error),
+    let read = || store.get_once(key, SLOT_ATTEMPT);
+    if mutation::is(Mutation::DamagedSlotIsFinal) {
+        let object = read().await?;
+        return Ok(Found { commit: decode(key, &object), object });
     }
+    let (object, commit) = store.get_whole(key, read, |object| decode(key, object)).await?;
+    Ok(Found { object, commit })
 }
 
 fn decode(key: &str, object: &Rope) -> Result<(Commit, u64)> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::Kind;
+use crate::manifest::state::ObjectId;
 
 /// A commit whose only change is of a kind that this program does not know.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -18,18 +19,15 @@ struct UnknownChange {
     kind: u32,
 }
 
+fn good_slot() -> Vec<u8> {
+    let token = Token { writer: 1, sequence: 0, offsets: 1 };
+    let run = Appends::default().add(Uuid::from_u128(1), 0, false, &[token]);
+    foreign_commit(1, 0, run.changes).encode(run.payload).to_bytes().to_vec()
+}
+
 fn bad_slots() -> Vec<(&'static str, Vec<u8>, Kind)> {
-    let good = || {
-        let run = Appends::default().add(
-            Uuid::from_u128(1),
-            0,
-            false,
-            &[Token { writer: 1, sequence: 0, offsets: 1 }],
-        );
-        foreign_commit(1, 0, run.changes).encode(run.payload).to_bytes().to_vec()
-    };
     let changed = |change: fn(&mut Vec<u8>)| {
-        let mut object = good();
+        let mut object = good_slot();
         change(&mut object);
         object
     };
@@ -67,6 +65,35 @@ async fn a_slot_that_cannot_be_folded_stops_the_node() {
             assert_eq!(node.catch_up().await.unwrap_err().kind(), kind, "{what}");
         }
         assert_eq!(open(&Machine::new(&bucket, 3)).await.unwrap_err().kind(), kind, "{what}");
+    }
+}
+
+/// Bytes may be damaged on their way. Only what lies damaged in the bucket stops a node, and readers get nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_came_damaged_is_read_again() {
+    let torn = |object: &[u8]| Commit::decode("", &Rope::from(Bytes::copy_from_slice(object))).is_err();
+    let slots = bad_slots().into_iter().filter(|(_, object, _)| torn(object));
+    let mut damaged: Vec<_> = slots.map(|(what, object, _)| (what, object)).collect();
+    let mut records = good_slot();
+    *records.last_mut().unwrap() ^= 1;
+    damaged.push(("a flipped bit in the records", records));
+    for (what, object) in damaged {
+        let bucket = Bucket::new();
+        let reader = open(&Machine::new(&bucket, 1)).await.unwrap();
+        let writer = open(&Machine::new(&bucket, 2)).await.unwrap();
+        write(&bucket, &paths::slot(1), object).await;
+        let heals = async {
+            tokio::time::sleep(Duration::from_millis(9)).await;
+            write(&bucket, &paths::slot(1), good_slot()).await;
+        };
+        let (read, proposed, ()) = tokio::join!(reader.catch_up(), writer.propose(vec![Change::Tick]), heals);
+        assert!(read.unwrap() >= 1, "{what}");
+        assert_eq!(proposed.unwrap(), [Outcome::Applied], "{what}");
+        for node in [reader, writer] {
+            node.health().unwrap();
+            let kept = node.tail().get(&ObjectId::Slot(1)).map(|object| object.to_bytes().to_vec());
+            assert_eq!(kept, Some(good_slot()), "{what}");
+        }
     }
 }
 
