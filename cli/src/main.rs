@@ -14,6 +14,7 @@ mod consume;
 mod bench;
 mod doctor;
 mod inspect;
+mod scrub;
 mod logs;
 mod args;
 mod connect;
@@ -58,5 +59,6 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Bench(args) => bench::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
+        Command::Scrub(args) => scrub::run(args).await,
     }
 }
