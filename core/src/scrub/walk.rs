@@ -134,6 +134,8 @@ impl<'a> Walk<'a> {
         self.break_off(findings);
         for slot in survey.checkpoints.range(from..below).rev() {
             if self.adopt(findings, *slot).await {
+                // Slots behind it are missing too: this is as far as anybody comes.
+                self.broken = slot + 1 != below;
                 return;
             }
         }
