@@ -106,17 +106,17 @@ pub async fn scrub(store: &Store, options: &Options, watch: &Watch<'_>) -> Resul
     if options.slots.is_some() || options.shards.is_none() {
         let from = options.slots.as_ref().map(|slots| *slots.start());
         let to = options.slots.as_ref().map_or(tail, |slots| *slots.end()).min(tail);
-        let walk = scrub.journal(if options.quick { Some(tail + 1) } else { from }, to).await?;
+        let walk = scrub.journal(from.or(options.quick.then_some(tail + 1)), to).await;
         done.take(walk, tail, &mut manifest);
     }
     if options.shards.is_some() || options.slots.is_none() {
         if manifest.is_none() && !done.through && !ctx.is_stopped() {
             // Whoever checks data alone needs the manifest all the same.
-            let walk = scrub.journal(Some(tail + 1), tail).await?;
+            let walk = scrub.journal(Some(tail + 1), tail).await;
             done.take(walk, tail, &mut manifest);
             done.part = if options.slots.is_some() { done.part } else { JournalPart::default() };
         }
-        scrub.data(&mut done, manifest).await?;
+        scrub.data(&mut done, manifest).await;
     }
     Ok(scrub.report(done, begun))
 }
@@ -192,7 +192,7 @@ impl Scrub<'_> {
     }
 
     /// Walks the slots from `from` on, or all of them, and folds them from the newest good checkpoint before.
-    async fn journal(&mut self, from: Option<u64>, to: u64) -> Result<Walk<'_>> {
+    async fn journal(&mut self, from: Option<u64>, to: u64) -> Walk<'_> {
         let Scrub { ctx, survey, findings, floor, tail, .. } = self;
         let mut walk = Walk::new(ctx, *floor);
         let whole = *floor == 0 || survey.slots.has_all(1, *floor);
@@ -209,7 +209,7 @@ impl Scrub<'_> {
             None => from.unwrap_or(*floor).max(*floor),
         };
         if first <= to {
-            walk.run(survey, findings, first..=to).await?;
+            walk.run(survey, findings, first..=to).await;
             let last = walk.stopped_at.map_or(to, |next| next - 1);
             self.covered.push(first.max(*floor)..=last);
         }
@@ -225,23 +225,26 @@ impl Scrub<'_> {
             let key = paths::checkpoint(*floor);
             findings.fault(Finding::new(Kind::CheckpointMissing, "J7", key, what, advice));
         }
-        Ok(walk)
+        walk
     }
 
-    async fn data(&mut self, done: &mut Done, manifest: Option<Manifest>) -> Result<()> {
+    async fn data(&mut self, done: &mut Done, manifest: Option<Manifest>) {
         let shards = self.options.shards.clone().unwrap_or(0..=255);
         if self.ctx.is_stopped() {
             done.shards_stopped_at = Some(*shards.start());
-            return Ok(());
+            return;
         }
         let is_stale = manifest.is_none();
         let Some(manifest) = manifest.or_else(|| done.stale.take()) else {
             self.findings.not_checked("data and orphans: there is no manifest to go by, see the faults");
-            return Ok(());
+            return;
         };
-        let listed = list_shards(self.ctx).await?;
+        let listed = match list_shards(self.ctx).await {
+            Ok(listed) => listed,
+            Err(error) => return self.ctx.failed(&mut self.findings, "segment", &error),
+        };
         let data = Data::new(self.ctx, &manifest, &self.survey.slots, &self.covered);
-        done.data = data.run(shards.clone(), &listed, &mut self.findings).await?;
+        done.data = data.run(shards.clone(), &listed, &mut self.findings).await;
         done.shards_stopped_at = done.data.stopped_at;
         done.judged_orphans = !is_stale;
         done.data.part.shards = Some((format!("{:02x}", shards.start()), format!("{:02x}", shards.end())));
@@ -251,7 +254,6 @@ impl Scrub<'_> {
                 "orphans, and data of slots after {known}: the journal cannot be folded beyond it"
             ));
         }
-        Ok(())
     }
 
     fn go_on(&self, done: &Done) -> Option<GoOn> {

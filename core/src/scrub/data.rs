@@ -102,7 +102,7 @@ impl<'a> Data<'a> {
         shards: RangeInclusive<u8>,
         listed: &BTreeSet<u8>,
         findings: &mut Findings,
-    ) -> Result<Outcome> {
+    ) -> Outcome {
         let (mut counts, mut total) = ([0_usize; 256], 0);
         for (reference, bytes) in self.references() {
             let shard = shard_of(reference.object);
@@ -121,7 +121,6 @@ impl<'a> Data<'a> {
                 .buffered(SHARDS);
             let mut shard = *group.start();
             while let Some(found) = work.next().await {
-                let found = found?;
                 if !found.finished && outcome.stopped_at.is_none() {
                     outcome.stopped_at = Some(shard);
                 }
@@ -133,7 +132,7 @@ impl<'a> Data<'a> {
             }
         }
         self.confirm(suspects, &mut outcome.part, findings).await;
-        Ok(outcome)
+        outcome
     }
 
     /// Every extent whose object is to be looked at here, and its bytes.
@@ -172,14 +171,18 @@ impl<'a> Data<'a> {
         Some(Use { topic: topic.id, name: &topic.name, partition: reference.partition, extent })
     }
 
-    async fn shard(&self, number: u8, references: &[Reference], is_listed: bool) -> Result<Shard> {
+    async fn shard(&self, number: u8, references: &[Reference], is_listed: bool) -> Shard {
         let mut shard = Shard::default();
         if self.ctx.is_stopped() {
-            return Ok(shard);
+            return shard;
         }
         let mut objects = objects_of(references, self.slots);
-        if is_listed {
-            self.list(number, &mut objects, &mut shard).await?;
+        if is_listed && let Err(error) = self.list(number, &mut objects, &mut shard).await {
+            // Nothing is known of what is there.
+            shard.outcome = Outcome::default();
+            self.ctx.failed(&mut shard.findings, &paths::shard(number), &error);
+            shard.finished = !self.ctx.is_stopped();
+            return shard;
         }
         let mut checks = stream::iter(&objects)
             .map(|object| async move {
@@ -203,7 +206,7 @@ impl<'a> Data<'a> {
             let (done, faults) = (self.done.load(Ordering::Relaxed), self.faults.load(Ordering::Relaxed));
             self.ctx.tell(&Progress { part: Part::Data, done, total: self.total, faults });
         }
-        Ok(shard)
+        shard
     }
 
     /// Lists a shard, and says which of the objects are there and which segments nobody refers to.

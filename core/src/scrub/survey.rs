@@ -83,7 +83,7 @@ impl Survey {
             Err(error) => return Err(error),
         };
         let advice = "restore it from a copy before a node starts: without it a node makes another cluster of this prefix";
-        findings.fault(Finding::new(Kind::Cluster, "J7", paths::CLUSTER, missing, advice));
+        findings.fault(Finding::new(Kind::Cluster, "D1", paths::CLUSTER, missing, advice));
         Ok(())
     }
 

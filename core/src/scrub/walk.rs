@@ -91,7 +91,7 @@ impl<'a> Walk<'a> {
         survey: &mut Survey,
         findings: &mut Findings,
         range: RangeInclusive<u64>,
-    ) -> Result<()> {
+    ) {
         let ctx = self.ctx;
         let (first, last) = range.into_inner();
         self.part.slots = Some((first, last));
@@ -101,7 +101,7 @@ impl<'a> Walk<'a> {
         let mut reads = ctx.read_slots(slots);
         while let Some((slot, read, _entered)) = reads.next().await {
             self.cross_gap(survey, findings, expected, slot).await;
-            self.take(survey, findings, slot, read).await?;
+            self.take(survey, findings, slot, read).await;
             if survey.checkpoints.contains(&slot) {
                 self.meet(findings, slot).await;
             }
@@ -123,7 +123,6 @@ impl<'a> Walk<'a> {
             self.cross_gap(survey, findings, expected, last + 1).await;
         }
         self.settle(findings, None);
-        Ok(())
     }
 
     /// Slots that are not there end the fold; a checkpoint among them begins it anew.
@@ -141,13 +140,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    async fn take(
-        &mut self,
-        survey: &mut Survey,
-        findings: &mut Findings,
-        slot: u64,
-        read: Result<Rope>,
-    ) -> Result<()> {
+    async fn take(&mut self, survey: &mut Survey, findings: &mut Findings, slot: u64, read: Result<Rope>) {
         let key = paths::slot(slot);
         match self.decode_twice(&key, read).await {
             Ok((commit, payload_at, object)) => {
@@ -156,7 +149,7 @@ impl<'a> Walk<'a> {
             }
             Err(Error::NotFound(_)) => {
                 self.break_off(findings);
-                return self.vanished(survey, findings, slot).await;
+                self.vanished(survey, findings, slot).await;
             }
             Err(Error::Corrupt { what, .. }) => {
                 self.break_off(findings);
@@ -168,7 +161,6 @@ impl<'a> Walk<'a> {
                 self.ctx.failed(findings, &key, &error);
             }
         }
-        Ok(())
     }
 
     /// What is damaged is read again: the bytes may have changed on the way.
@@ -224,11 +216,13 @@ impl<'a> Walk<'a> {
     }
 
     /// A slot that was listed is gone: the floor may have passed it meanwhile.
-    async fn vanished(&mut self, survey: &mut Survey, findings: &mut Findings, slot: u64) -> Result<()> {
+    async fn vanished(&mut self, survey: &mut Survey, findings: &mut Findings, slot: u64) {
         if slot < self.floor {
-            return Ok(());
+            return;
         }
-        survey.renew(self.ctx).await?;
+        if let Err(error) = survey.renew(self.ctx).await {
+            return self.ctx.failed(findings, &paths::slot(slot), &error);
+        }
         self.floor = self.floor.max(survey.highest_floor());
         if slot >= self.floor {
             let what = format!(
@@ -238,7 +232,6 @@ impl<'a> Walk<'a> {
             let finding = Finding::new(Kind::SlotMissing, "J3", paths::slot(slot), what, advice);
             findings.fault(finding.slots(slot, slot));
         }
-        Ok(())
     }
 
     fn break_off(&mut self, findings: &mut Findings) {

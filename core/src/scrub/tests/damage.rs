@@ -169,6 +169,22 @@ async fn a_dead_slot_is_no_fault() {
     assert_eq!(report.verdict, Verdict::Clean);
 }
 
+/// Below a floor under which nothing was deleted yet, or was filled anew: the fold from the beginning says so, no more.
+#[tokio::test(start_paused = true)]
+async fn a_dead_slot_that_was_filled_anew_is_no_fault() {
+    let world = World::new(9).await;
+    let floor = world.checkpoints().await[1];
+    world.floor(0, floor).await;
+    let manifest = world.manifest();
+    let used = |slot: &u64| extents(&manifest).any(|(_, _, e)| e.object == ObjectId::Slot(*slot));
+    let dead = (5..floor).find(|slot| !used(slot)).unwrap();
+    world.put(&paths::slot(dead), world.get(&paths::slot(3)).await).await;
+    let report = world.scrub(&Options::default()).await;
+    assert_eq!(short(&report.faults), none());
+    assert!(report.warnings.iter().all(|warning| warning.kind == Kind::HistoryDiffers), "{report:#?}");
+    assert_eq!((report.warnings.is_empty(), report.verdict), (false, Verdict::Clean));
+}
+
 /// Any bit of a checkpoint that the checksum covers, or the checksum itself.
 #[test]
 fn a_damaged_checkpoint() {
