@@ -24,8 +24,8 @@ use crate::manifest::state::apply;
 use crate::manifest::{Commit, Manifest, ObjectId, Topic};
 use crate::paths;
 
-/// Shards that are worked on side by side: a small one should not hold up the next.
-const SHARDS: usize = 8;
+/// Shards that are worked on side by side. In a small bucket each has a segment or none, and it is requests that count.
+const SHARDS: usize = 64;
 
 /// What the data part goes by.
 pub(super) struct Data<'a> {
@@ -214,6 +214,7 @@ impl<'a> Data<'a> {
         let before = self.manifest.now_ms.saturating_sub(DAY.as_millis() as i64);
         let Outcome { orphans, unknown, .. } = &mut shard.outcome;
         let folder = paths::shard(number);
+        let _entered = self.ctx.enter(0).await;
         let listed = self.ctx.list(&folder, |found| {
             let Some(id) = paths::segment_id(&found.key) else {
                 note(unknown, found);

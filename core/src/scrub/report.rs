@@ -271,8 +271,11 @@ pub(super) struct Findings {
     pub(super) warnings: List<Finding>,
     pub(super) unchecked: List<Unchecked>,
     pub(super) not_checked: Vec<String>,
-    said: BTreeSet<(Kind, String, Option<(i64, i64)>)>,
+    said: BTreeSet<Said>,
 }
+
+/// By kind, key and offsets or slots.
+type Said = (Kind, String, Option<(i64, i64)>);
 
 #[derive(Debug)]
 pub(super) struct List<T> {

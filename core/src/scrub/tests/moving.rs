@@ -159,35 +159,64 @@ fn an_interrupted_scrub_goes_on_where_it_stopped() {
     for_seeds_paused(5, |seed| async move {
         let world = World::new(seed).await;
         let slots = world.checkpoints().await;
-        let extent = world.segment_extents()[5];
-        world.flip(&extent.object.key(), extent.at as usize + 80, 3).await;
+        let segments = world.segments().await;
+        for key in &segments {
+            let end = world.get(key).await.len() - 1;
+            world.flip(key, end, 3).await;
+        }
         world.put(&paths::checkpoint(slots[1]), world.get(&paths::checkpoint(slots[0])).await).await;
         let whole: BTreeSet<_> = short(&world.scrub(&Options::default()).await.faults).into_iter().collect();
-        assert_eq!(whole.len(), 2);
-
-        let mut options = Options { concurrency: 2, ..Options::default() };
-        let (mut found, mut rounds) = (BTreeSet::new(), 0);
-        loop {
-            let left = AtomicU64::new(32);
-            let watch = |_: &Progress| match left.fetch_sub(1, Ordering::Relaxed) {
-                1 => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            };
-            let report = scrub(&world.machine().store, &options, &watch).await.unwrap();
-            found.extend(short(&report.faults));
-            rounds += 1;
-            assert!(rounds < 60, "it comes to an end");
-            let Some(go_on) = report.go_on else { break };
-            assert_ne!(report.verdict, Verdict::Clean);
-            options.slots = go_on.from.map(|from| from..=go_on.to.unwrap_or(u64::MAX));
-            options.shards = go_on.shard.map(|shard| {
-                let (first, last) = shard.split_once("..").unwrap();
-                u8::from_str_radix(first, 16).unwrap()..=u8::from_str_radix(last, 16).unwrap()
-            });
+        assert_eq!(whole.len(), segments.len() + 1);
+        // Fewer steps than there are between two checkpoints would never come past a doubt.
+        for steps in [32, 37, 45] {
+            assert_eq!(in_steps(&world, steps).await, whole, "{steps} steps at a time");
         }
-        assert_eq!(found, whole);
-        assert!(rounds > 1, "it was interrupted");
     });
+}
+
+/// Everything that is found by going on after every so many steps.
+async fn in_steps(world: &World, steps: u64) -> BTreeSet<Short> {
+    let mut options = Options { concurrency: 2, ..Options::default() };
+    let mut found = BTreeSet::new();
+    for round in 1.. {
+        let left = AtomicU64::new(steps);
+        let watch = |_: &Progress| match left.fetch_sub(1, Ordering::Relaxed) {
+            1 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let report = scrub(&world.machine().store, &options, &watch).await.unwrap();
+        found.extend(short(&report.faults));
+        assert!(round < 30, "it comes to an end");
+        let Some(go_on) = report.go_on else {
+            assert!(round > 1, "it was interrupted");
+            break;
+        };
+        assert_ne!(report.verdict, Verdict::Clean);
+        options.slots = go_on.from.map(|from| from..=go_on.to.unwrap_or(u64::MAX));
+        options.shards = go_on.shard.map(|shard| {
+            let (first, last) = shard.split_once("..").unwrap();
+            u8::from_str_radix(first, 16).unwrap()..=u8::from_str_radix(last, 16).unwrap()
+        });
+    }
+    found
+}
+
+/// Stopped while it was open whether a checkpoint or the journal is wrong, it does not guess.
+#[tokio::test(start_paused = true)]
+async fn a_scrub_that_stops_in_doubt_goes_on_before_it() {
+    let world = World::new(1).await;
+    let slots = world.checkpoints().await;
+    world.put(&paths::checkpoint(slots[1]), world.get(&paths::checkpoint(slots[0])).await).await;
+    let watch = |progress: &Progress| match progress.done == slots[1] + 1 {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    let options = Options { slots: Some(0..=u64::MAX), ..Options::default() };
+    let report = scrub(&world.machine().store, &options, &watch).await.unwrap();
+    assert_eq!((short(&report.faults), report.verdict), (vec![], Verdict::Incomplete));
+    let from = report.go_on.unwrap().from.unwrap();
+    let report = world.scrub(&Options { slots: Some(from..=u64::MAX), ..Options::default() }).await;
+    assert!(report.faults[0].what.contains("next checkpoint agrees"), "{report:#?}");
 }
 
 /// A store that fails now and then is asked again.
