@@ -27,6 +27,7 @@ Examples:
   strandline produce orders lines.txt   no node is needed for this,
   strandline consume orders --follow    nor for this
   strandline doctor s3://bucket/prefix  is this store safe to keep a log in?
+  strandline scrub s3://bucket/prefix   is everything in it there and whole?
 
 A store is s3://bucket/prefix, gs://bucket/prefix, az://container/prefix,
 file:///folder or memory:. Credentials come from the environment, as for the
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Print any object of a store as JSON
     Inspect(InspectArgs),
+    /// Check that everything in a bucket is there and whole, without writing to it
+    Scrub(ScrubArgs),
 }
 
 /// Which store.
@@ -390,6 +393,70 @@ pub(crate) struct InspectArgs {
     pub(crate) url: String,
     /// The object, by its key below the store's prefix; without one, what is there is counted
     pub(crate) key: Option<String>,
+}
+
+const SCRUB_EXAMPLES: &str = "\
+Examples:
+  strandline scrub s3://bucket/prefix
+  strandline scrub s3://bucket/prefix --quick
+  strandline scrub s3://bucket/prefix --format json > report.json
+  strandline scrub s3://bucket/prefix --shard 00..3f     a quarter of the data
+  strandline scrub s3://bucket/prefix --from 500000      the journal's end alone
+
+Only reads: rights to get and to list are enough, and nodes may be at work. With
+--from or --to only the journal is checked, with --shard only the data, with
+both both. Ctrl-C ends it early and says with which options to go on.
+
+The exit code is 0 if everything that was asked for is whole, 1 if something is
+damaged, 2 if the command line makes no sense, 3 if nothing is known to be
+damaged but not everything could be checked.";
+
+/// `scrub`
+#[derive(Debug, Args)]
+#[command(after_help = SCRUB_EXAMPLES)]
+pub(crate) struct ScrubArgs {
+    /// The store
+    #[arg(env = "STRANDLINE_STORE", value_name = "URL", default_value = DEFAULT_STORE)]
+    pub(crate) url: String,
+    /// Presence and sizes only: no record bytes of segments, no checkpoint but the newest
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// First slot of the journal to check
+    #[arg(long, value_name = "SLOT")]
+    pub(crate) from: Option<u64>,
+    /// Last slot of the journal to check
+    #[arg(long, value_name = "SLOT")]
+    pub(crate) to: Option<u64>,
+    /// Shards of the data to check: the two hex digits in the keys of segments
+    #[arg(long, value_name = "XX..YY", value_parser = shards)]
+    pub(crate) shard: Option<Shards>,
+    /// Requests side by side
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = limits::SCRUB_REQUESTS as u32,
+        value_parser = clap::value_parser!(u32).range(1..=1_024),
+    )]
+    pub(crate) concurrency: u32,
+    /// Form of the report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// First and last shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shards(pub(crate) u8, pub(crate) u8);
+
+fn shards(text: &str) -> Result<Shards, String> {
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let shard = |text: &str| {
+        let hex = text.len() == 2 && text.bytes().all(|c| c.is_ascii_hexdigit());
+        hex.then(|| u8::from_str_radix(text, 16).ok()).flatten()
+    };
+    match (shard(first), shard(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(Shards(first, last)),
+        _ => Err("write a range of two hex digits each, such as 00..7f, or one such as 3c".to_owned()),
+    }
 }
 
 /// Where reading begins.

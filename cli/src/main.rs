@@ -14,6 +14,7 @@ mod consume;
 mod bench;
 mod doctor;
 mod inspect;
+mod scrub;
 mod logs;
 mod args;
 mod connect;
@@ -40,8 +41,14 @@ fn main() -> ExitCode {
 }
 
 fn with_runtime(cli: Cli) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Command::Scrub(args) = &cli.command {
+        // Each thread that reads files keeps some of the memory that its reads were freed from: no more threads than reads.
+        builder.max_blocking_threads(args.concurrency as usize);
+    }
+    let runtime = builder
+        .enable_all()
+        .build()
         .context("cannot start the threads of the program; raise the limit of processes (ulimit -u)")?;
     let result = runtime.block_on(run(cli));
     // A thread that waits for a line of standard input would hold up a slower end.
@@ -58,5 +65,6 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Bench(args) => bench::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
+        Command::Scrub(args) => scrub::run(args).await,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not know commands. Nothing here panics when the other end of a pipe is gone: that ends the program quietly.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -21,6 +22,23 @@ pub(crate) enum Format {
 /// The most that an error sentence is long: an error page of a store can have any length.
 const MAX_SENTENCE_CHARS: usize = 440;
 
+/// A failure that ends the program with an exit code of its own. It stands at the head of its chain of causes.
+#[derive(Debug)]
+pub(crate) struct Coded {
+    /// Not 0; 2 is a command line that makes no sense.
+    pub(crate) code: u8,
+    /// The beginning of the sentence.
+    pub(crate) said: String,
+}
+
+impl fmt::Display for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said)
+    }
+}
+
+impl std::error::Error for Coded {}
+
 /// The exit code; a failure is said first.
 pub(crate) fn finish(result: Result<()>) -> ExitCode {
     match result {
@@ -28,7 +46,7 @@ pub(crate) fn finish(result: Result<()>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             note(&format!("strandline: {}", sentence(&error)));
-            ExitCode::FAILURE
+            error.downcast_ref().map_or(ExitCode::FAILURE, |coded: &Coded| ExitCode::from(coded.code))
         }
     }
 }

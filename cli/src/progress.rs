@@ -31,6 +31,11 @@ impl Progress {
         Progress::new(total, template, shown)
     }
 
+    /// Counts slots of the journal.
+    pub(crate) fn slots(total: u64) -> Progress {
+        Progress::new(Some(total), "{bar:30} {human_pos}/{human_len} slots  {msg}  {eta} left", true)
+    }
+
     /// Counts steps; the message says which one is under way.
     pub(crate) fn steps(total: u64) -> Progress {
         Progress::new(Some(total), "{spinner} {bar:30} {pos}/{len}  {elapsed}  {msg}", true)
@@ -54,6 +59,12 @@ impl Progress {
     /// So much more is done.
     pub(crate) fn add(&self, count: u64) {
         self.0.inc(count);
+    }
+
+    /// So much is done by now, of so much.
+    pub(crate) fn reach(&self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
     }
 
     /// What is under way, or how fast.

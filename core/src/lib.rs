@@ -5,6 +5,7 @@
 //!
 //! Modules stand in the order in which a record meets them, and import only modules that stand after them:
 //!
+//! - [`scrub`]: is everything in the bucket that should be there, and is it whole?
 //! - [`manifest`]: the order of everything: proposing, folding, loading, following
 //! - [`segment`]: one immutable object that holds the batches of many partitions
 //! - [`probe`]: is this store safe to keep a log in?
@@ -18,6 +19,7 @@
 //! - [`metrics`]: the figures of this crate
 //! - [`error`]: what can go wrong, sorted by what the caller must do
 //! - [`limits`]: every bound, in one place
+pub mod scrub;
 pub mod manifest;
 pub mod segment;
 pub mod probe;

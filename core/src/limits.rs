@@ -72,6 +72,19 @@ pub const CHECKPOINT_EVERY_COMMITS: u64 = 512;
 /// A larger manifest is written less often: one commit more for each so many bytes.
 pub const CHECKPOINT_BYTES_PER_COMMIT: u64 = 16 * KIB as u64;
 
+/// Requests that a scrub makes side by side when nobody says how many.
+pub const SCRUB_REQUESTS: usize = 16;
+/// Bytes of objects that a scrub holds at a time; one object that is larger is held alone.
+pub const SCRUB_BYTES: usize = 64 * MIB;
+/// What a scrub reads of a segment at once.
+pub const SCRUB_WINDOW_BYTES: usize = 4 * MIB;
+/// References to objects that a scrub holds at a time, unless one of the 256 shards alone has more.
+pub const SCRUB_REFERENCES: usize = 1_000_000;
+/// Findings of each kind of list in a scrub's report; what lies beyond is only counted.
+pub const SCRUB_FINDINGS: usize = 1_000;
+/// Objects that the store may fail to give before a scrub stops asking.
+pub const SCRUB_FAILURES: usize = 64;
+
 /// How long a node may trust what it knows of the tail (DESIGN section 4).
 pub const LEASE: Duration = Duration::from_secs(3_600);
 /// How long after the floor passed it a slot may be deleted, an append's segment may be old, a commit id is remembered.
@@ -90,6 +103,8 @@ pub const DAMAGED_ATTEMPTS: u32 = 4;
 pub const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// One request to the store, body included.
 pub const STORE_REQUEST: Duration = Duration::from_secs(30);
+/// Objects of one page of a listing, as the clouds give them out.
+pub const LIST_PAGE: u64 = 1_000;
 /// Writers that race for one key in the start-up probe.
 pub const PROBE_RACERS: usize = 32;
 

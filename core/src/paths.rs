@@ -37,6 +37,24 @@ pub fn segment(id: Ulid) -> String {
     format!("segment/{:02x}/{id}", id.0 as u8)
 }
 
+/// The slot, count or number of a key that is `folder` and 20 digits; `None` for anything foreign.
+pub(crate) fn numbered(key: &str, folder: &str) -> Option<u64> {
+    let digits = key.strip_prefix(folder)?.strip_prefix('/')?;
+    let all_digits = digits.len() == 20 && digits.bytes().all(|c| c.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok()).flatten()
+}
+
+/// The shards of the segments, as in their keys.
+pub(crate) fn shard(shard: u8) -> String {
+    format!("segment/{shard:02x}")
+}
+
+/// The segment of a key; `None` if no segment has this key.
+pub(crate) fn segment_id(key: &str) -> Option<Ulid> {
+    let id = Ulid::from_string(key.rsplit('/').next()?).ok()?;
+    (segment(id) == key).then_some(id)
+}
+
 /// A scratch key of the start-up probe.
 pub fn probe(id: Ulid, name: &str) -> String {
     format!("probe/{id}/{name}")

@@ -17,7 +17,7 @@ use crate::rope::Rope;
 /// Bytes of a batch before its records.
 pub const BATCH_HEADER_BYTES: usize = 61;
 /// The CRC covers a batch from here to its end; what lies before may be rewritten freely.
-const CRC_FROM: usize = 21;
+pub(crate) const CRC_FROM: usize = 21;
 /// Bytes of a batch that its length field does not count: base offset and the length itself.
 const LENGTH_FROM: usize = 12;
 
@@ -106,7 +106,8 @@ impl BatchHeader {
         Ok(batch)
     }
 
-    fn parse(header: &[u8; BATCH_HEADER_BYTES]) -> Result<BatchHeader, BadBatch> {
+    /// Reads the fixed fields alone. Neither the end of the batch nor its CRC is looked at.
+    pub(crate) fn parse(header: &[u8; BATCH_HEADER_BYTES]) -> Result<BatchHeader, BadBatch> {
         let mut fields = Fields(header);
         let base_offset = i64::from_be_bytes(fields.take());
         let length = i32::from_be_bytes(fields.take());

@@ -3,6 +3,7 @@
 //! Must not know what the objects mean. Everything is retried here, with jitter and an end, except
 //! [`Store::create_once`] and [`Store::get_once`]: the journal decides for itself what an unclear answer means.
 
+mod list;
 mod open;
 
 use std::fmt;
@@ -223,11 +224,6 @@ impl Store {
         }
     }
 
-    /// Everything whose key starts with `folder/`, at most `most` of it, in the store's order.
-    pub async fn list(&self, folder: &str, most: usize) -> Result<Vec<Listed>> {
-        self.retrying("list", folder, || self.read_list(folder, most)).await
-    }
-
     /// Removes an object; one that is not there is fine.
     pub async fn delete(&self, key: &str) -> Result<()> {
         let delete = || async {
@@ -268,24 +264,6 @@ impl Store {
         let payload: PutPayload = body.pieces().iter().cloned().collect();
         let result = self.0.objects.put_opts(&self.path(key), payload, mode.into()).await;
         self.done(begun, result.map(drop), "write", key)
-    }
-
-    async fn read_list(&self, folder: &str, most: usize) -> Result<Vec<Listed>, Failure> {
-        let begun = self.begin(Request::List, folder);
-        let prefix = self.path(folder);
-        let cut = self.0.prefix.as_ref().len() + usize::from(!self.0.prefix.as_ref().is_empty());
-        let mut listing = self.0.objects.list(Some(&prefix));
-        let mut found = Vec::new();
-        let result = async {
-            while found.len() < most {
-                let Some(meta) = listing.try_next().await? else { break };
-                let key = meta.location.as_ref().get(cut..).unwrap_or_default().to_owned();
-                found.push(Listed { key, size: meta.size });
-            }
-            Ok(())
-        };
-        let result = result.await;
-        self.done(begun, result, "list", folder).map(|()| found)
     }
 
     fn begin(&self, request: Request, key: &str) -> (Request, Instant) {

@@ -71,6 +71,11 @@ fn what_cannot_work_is_refused_with_code_2() {
         "consume t --offset @yesterday",
         "bench --record-bytes 1GiB",
         "inspect",
+        "scrub x: --shard 7f..00",
+        "scrub x: --shard 100",
+        "scrub x: --shard 0..f",
+        "scrub x: --from -1",
+        "scrub x: --concurrency 0",
     ] {
         let code = parse(line).err().map(|e| e.exit_code());
         assert_eq!(code, Some(2), "{line}");
@@ -95,6 +100,13 @@ fn the_store_may_stand_anywhere() {
     for line in ["topic --store memory: list", "topic list --store memory:"] {
         let Ok(Command::Topic(args)) = parse(line) else { panic!("{line}") };
         assert_eq!(args.store.url, "memory:");
+    }
+}
+
+#[test]
+fn shards_are_a_range_or_one() {
+    for (text, expected) in [("00..7f", Shards(0, 127)), ("3C", Shards(60, 60)), ("00..ff", Shards(0, 255))] {
+        assert_eq!(shards(text), Ok(expected));
     }
 }
 

@@ -29,6 +29,8 @@ use crate::limits::{
 use crate::metrics;
 use crate::rope::Rope;
 use crate::store::Store;
+pub(crate) use cluster::read as read_cluster;
+pub(crate) use lease::{decode_floor, load_manifest, unknown_level};
 use sequencer::{Command, Request, Sequencer};
 
 /// What a process decides about its journal.

@@ -1,10 +1,12 @@
 //! Retries, metering, URLs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::ops::ControlFlow;
+
 use super::*;
 use crate::error::Kind;
 use crate::limits::SLOT_ATTEMPT;
-use crate::testing::{Bucket, Machine, PutFault, Rates};
+use crate::testing::{Bucket, Machine, PutFault, Rates, for_seeds_paused};
 
 fn body() -> Rope {
     Rope::from(bytes::Bytes::from_static(b"body"))
@@ -12,6 +14,28 @@ fn body() -> Rope {
 
 fn machine() -> Machine {
     Machine::new(&Bucket::new(), 1)
+}
+
+/// A listing that fails in the middle goes on behind what it has shown; whoever has seen enough ends it.
+#[test]
+fn a_listing_shows_every_object_once() {
+    for_seeds_paused(50, |seed| async move {
+        let machine = Machine::new(&Bucket::new(), seed);
+        let keys: Vec<_> = (10..30).map(|n| format!("folder/{n}")).collect();
+        for key in keys.iter().map(String::as_str).chain(["elsewhere/1", "folder2/1"]) {
+            machine.store.put(key, &body()).await.unwrap();
+        }
+        machine.faults.set_rates(Rates { get_refused: 500, ..Rates::default() });
+        for enough in [7, 20, 99] {
+            let mut shown = Vec::new();
+            let listed = machine.store.list_each("folder", |found| {
+                shown.push(found.key);
+                if shown.len() == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            listed.await.unwrap();
+            assert_eq!(shown, keys[..enough.min(keys.len())]);
+        }
+    });
 }
 
 /// Every attempt is a request that is asked for, counted and priced.

@@ -327,7 +327,10 @@ impl ObjectStore for Faulty {
         self.log.lock().unwrap().push(format!("list {}", prefix.map_or("", |prefix| prefix.as_ref())));
         let refused = self.dice.lock().unwrap().per_mille(self.rates.lock().unwrap().get_refused);
         if refused {
-            return stream::once(async { Err(failed("503 for a listing")) }).boxed();
+            // Perhaps in the middle of a page.
+            let shown = self.dice.lock().unwrap().below(4) as usize;
+            let failure = stream::once(async { Err(failed("503 for a listing")) });
+            return self.bucket.list(prefix).take(shown).chain(failure).boxed();
         }
         match *self.flaw.lock().unwrap() {
             Some(Flaw::ListsNothing) => stream::empty().boxed(),

@@ -39,7 +39,8 @@ pub(super) async fn open(store: &Store) -> Result<String> {
     store.get_as(paths::CLUSTER, read).await
 }
 
-fn read(body: &Rope) -> Result<String> {
+/// The cluster's id.
+pub(crate) fn read(body: &Rope) -> Result<String> {
     let body = body.to_bytes();
     let damaged = |e: serde_json::Error| Error::corrupt(paths::CLUSTER, e.to_string());
     // The format first: what else a newer one holds is not known here.

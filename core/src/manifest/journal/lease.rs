@@ -12,7 +12,6 @@ use crate::manifest::state::{FEATURE_LEVEL, Manifest};
 use crate::mutation::{self, Mutation};
 use crate::object::{self, Shape};
 use crate::paths;
-use crate::rope::Rope;
 use crate::store::Store;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -71,11 +70,10 @@ impl Lease {
     async fn read_on(mut self, store: &Store) -> Result<Lease> {
         loop {
             let key = paths::floor(self.next_floor);
-            let decode = |body: &Rope| object::decode::<FloorWire>(&key, Shape::Floor, &body.to_bytes());
-            match store.get_as(&key, decode).await {
-                Ok((floor, _)) => {
+            match store.get_as(&key, |body| decode_floor(&key, &body.to_bytes())).await {
+                Ok(slot) => {
                     // It never moves back; an object that says so is wrong.
-                    self.floor = self.floor.max(floor.slot);
+                    self.floor = self.floor.max(slot);
                     self.next_floor += 1;
                 }
                 Err(Error::NotFound(_)) => return Ok(self),
@@ -83,6 +81,11 @@ impl Lease {
             }
         }
     }
+}
+
+/// The slot that a floor object names.
+pub(crate) fn decode_floor(key: &str, bytes: &[u8]) -> Result<u64> {
+    object::decode(key, Shape::Floor, bytes).map(|(floor, _): (FloorWire, usize)| floor.slot)
 }
 
 /// Loads the newest manifest that is not below the floor.
@@ -98,6 +101,11 @@ pub(super) async fn load(store: &Store) -> Result<Loaded> {
         tokio::time::sleep(STORE_RETRY.0).await;
         tried += 1;
     }
+}
+
+/// The same for those who fold on for themselves, and only look.
+pub(crate) async fn load_manifest(store: &Store) -> Result<Manifest> {
+    load(store).await.map(|loaded| loaded.manifest)
 }
 
 /// Picks a checkpoint, *then* reads the newest floor: one below it is useless ([`Error::Invalid`]), and the next is tried.
@@ -173,6 +181,6 @@ async fn above_floor(store: &Store, manifest: Manifest) -> Result<Loaded> {
 }
 
 /// The bucket follows rules that this program does not know.
-pub(super) fn unknown_level(level: u32) -> Error {
+pub(crate) fn unknown_level(level: u32) -> Error {
     Error::Unsupported(format!("the journal uses feature level {level}, this program knows up to {FEATURE_LEVEL}: upgrade Strandline on this node").into())
 }

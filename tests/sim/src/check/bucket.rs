@@ -2,10 +2,17 @@
 //!
 //! Must not know the clients.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use object_store::path::Path;
+use strandline_core::env::Env;
 use strandline_core::manifest::{ObjectId, checkpoint};
 use strandline_core::paths;
 use strandline_core::record::BatchHeader;
 use strandline_core::rope::Rope;
+use strandline_core::scrub::{Options, Verdict, scrub};
+use strandline_core::store::{Provider, Store};
 
 use super::truth::Truth;
 use crate::auditor::fingerprint;
@@ -21,6 +28,7 @@ pub(crate) async fn check(bucket: &Bucket, truth: &Truth, audits: &[Audit]) -> F
     references(bucket, truth, &mut faults).await;
     checkpoints(bucket, truth, &mut faults).await;
     contents(bucket, &mut faults).await;
+    scrubbed(bucket, &mut faults).await;
     faults
 }
 
@@ -77,6 +85,19 @@ async fn checkpoints(bucket: &Bucket, truth: &Truth, faults: &mut Faults) {
         if !same {
             faults.push(("J2", format!("{key} is not what the slots fold to")));
         }
+    }
+}
+
+/// `strandline scrub` finds nothing either.
+async fn scrubbed(bucket: &Bucket, faults: &mut Faults) {
+    let objects = Arc::clone(bucket.objects());
+    let store = Store::new(objects, Path::default(), Provider::Memory, "memory:", Env::system());
+    match scrub(&store, &Options::default(), &|_| ControlFlow::Continue(())).await {
+        Ok(report) if report.verdict == Verdict::Clean => {}
+        Ok(report) => {
+            faults.push(("D1", format!("scrub says {:?}: {:?}", report.verdict, report.faults.first())))
+        }
+        Err(error) => faults.push(("D1", format!("scrub says {error}"))),
     }
 }
 

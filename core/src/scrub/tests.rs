@@ -1,0 +1,106 @@
+//! D1, J2, J3 and J7 as a scrub sees them: a whole log is clean, and every kind of damage is named, alone.
+//!
+//! - `world`: a log as ingest writes one, and hands to damage it with
+//! - `damage`: one kind of damage after the other
+//! - `moving`: a bucket that changes meanwhile, ranges, interruptions, a store that does not answer
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod damage;
+mod moving;
+mod world;
+
+use std::ops::ControlFlow;
+
+use super::*;
+use crate::testing::for_seeds_paused;
+use world::World;
+
+fn go(_: &Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// What is found, in short: kind, key, first and last offset.
+type Short = (Kind, String, Option<(i64, i64)>);
+
+fn short(findings: &[Finding]) -> Vec<Short> {
+    let offsets = |finding: &Finding| finding.records.as_ref().and_then(|records| records.offsets);
+    findings.iter().map(|finding| (finding.kind, finding.key.clone(), offsets(finding))).collect()
+}
+
+fn assert_clean(report: &Report) {
+    assert_eq!((short(&report.faults), short(&report.warnings)), (vec![], vec![]), "{report:#?}");
+    assert_eq!((report.verdict, &report.go_on), (Verdict::Clean, &None), "{report:#?}");
+    assert_eq!(report.unchecked, []);
+}
+
+/// Everything is looked at, and nothing is asked of the store but to read.
+#[test]
+fn a_whole_log_is_clean() {
+    for_seeds_paused(10, |seed| async move {
+        let world = World::new(seed).await;
+        let machine = world.machine();
+        let report = scrub(&machine.store, &Options::default(), &go).await.unwrap();
+        assert_clean(&report);
+        let manifest = world.manifest();
+        assert_eq!((report.tail, report.floor), (manifest.applied, 0));
+        assert_eq!(report.journal.slots, Some((1, manifest.applied)));
+        assert_eq!(report.journal.folded_from, Some(0));
+        assert_eq!(report.journal.slots_read, manifest.applied);
+        assert_eq!(report.journal.checkpoints_compared, 3);
+        assert_eq!(report.data.segments, world.segments().await.len() as u64);
+        assert_eq!(report.data.extents, world.segment_extents().len() as u64);
+        assert_eq!((report.orphans, report.unknown.count), (Some(Orphans::default()), Count::default()));
+        assert_eq!(report.not_checked, Vec::<String>::new());
+        let asked = machine.faults.take_log();
+        assert!(
+            asked.iter().all(|asked| asked.starts_with("get ") || asked.starts_with("list ")),
+            "{asked:?}"
+        );
+    });
+}
+
+/// The checkpoints that nodes write by themselves, and more slots than are read side by side.
+#[tokio::test(start_paused = true)]
+async fn a_long_log_is_clean() {
+    let mut world = World::new(1).await;
+    for _ in 0..1_100 {
+        world.append_inline().await;
+    }
+    world.settle().await;
+    let report = world.scrub(&Options { concurrency: 3, ..Options::default() }).await;
+    assert_clean(&report);
+    assert_eq!(report.journal.checkpoints_compared, 3 + 2, "those of the nodes are met too");
+}
+
+/// With a floor, slots below it are gone but for those that extents point into.
+#[test]
+fn a_trimmed_log_is_clean() {
+    for_seeds_paused(10, |seed| async move {
+        let world = World::new(seed).await;
+        let floor = world.checkpoints().await[1];
+        let left = world.trim(floor).await;
+        let report = world.scrub(&Options::default()).await;
+        assert_clean(&report);
+        assert_eq!((report.floor, report.journal.slots), (floor, Some((floor, report.tail))));
+        assert_eq!(report.journal.folded_from, Some(floor));
+        assert_eq!(report.data.slots, left, "old slots with records in them were looked at");
+        assert_eq!(report.not_checked.len(), 1, "the first checkpoint could not be compared: {report:?}");
+    });
+}
+
+/// Nothing is there but the cluster.
+#[tokio::test(start_paused = true)]
+async fn an_empty_cluster_is_clean() {
+    let world = World::empty(1).await;
+    let report = world.scrub(&Options::default()).await;
+    assert_clean(&report);
+    assert_eq!((report.tail, report.journal.slots), (0, None));
+}
+
+/// Nothing at all is there: that is no cluster, and not a clean one.
+#[tokio::test(start_paused = true)]
+async fn no_cluster_is_an_error() {
+    let machine = crate::testing::Machine::new(&crate::testing::Bucket::new(), 1);
+    let error = scrub(&machine.store, &Options::default(), &go).await.unwrap_err();
+    assert_eq!(error.kind(), crate::Kind::NotFound);
+}
