@@ -21,8 +21,13 @@ fn first_seed() -> u64 {
 
 fn must_pass(seed: u64) {
     let report = run(seed, Broken::Nothing, false);
-    let broken: Vec<_> = report.violations.iter().map(|one| format!("{}: {}", one.invariant, one.what)).collect();
-    assert!(broken.is_empty(), "seed {seed} (strandline-sim --seed {seed} shows it):\n  {}", broken.join("\n  "));
+    let broken: Vec<_> =
+        report.violations.iter().map(|one| format!("{}: {}", one.invariant, one.what)).collect();
+    assert!(
+        broken.is_empty(),
+        "seed {seed} (strandline-sim --seed {seed} shows it):\n  {}",
+        broken.join("\n  ")
+    );
 }
 
 #[test]

@@ -96,7 +96,9 @@ fn history() -> Vec<(Commit, Vec<Bytes>)> {
             batches,
         })
     });
-    let overtaken = Append { batches: vec![batch(producer(3, 4)).1], partition: 1, ..inline.clone() };
+    let later = batch(producer(3, 4));
+    let crc = crc32c::crc32c(&later.0);
+    let overtaken = Append { batches: vec![later.1], partition: 1, crc, ..inline.clone() };
     let commit = |node, counter, oldest_open, changes: Vec<Change>| {
         let id = CommitId { incarnation: ulid(node), counter };
         Commit { id, oldest_open, timestamp_ms: EPOCH_MS + counter as i64, changes }

@@ -28,6 +28,8 @@ use crate::trace::Trace;
 
 /// 2026-01-01, when every run begins.
 pub(crate) const EPOCH_MS: i64 = 1_767_225_600_000;
+/// How far a wall clock is off that is not wild: two of them stay less than a day apart.
+const TAME_MS: i64 = 11 * 3_600_000;
 /// What a connection holds between client and node.
 const PIPE_BYTES: usize = 1 << 20;
 
@@ -43,15 +45,18 @@ struct Hands {
     boot_ahead_ms: i64,
     /// The wall clock is the one that lies.
     wall_lies: bool,
+    /// It may be days off.
+    wild: bool,
     stopped_ms: Option<i64>,
     dice: Rng,
 }
 
 impl Clocks {
-    fn new(begun: Instant, dice: &mut Rng) -> Clocks {
+    fn new(begun: Instant, wild: bool, dice: &mut Rng) -> Clocks {
         let wall_lies = dice.bool();
         let skew_ms = match wall_lies && chance(dice, 300) {
-            true => dice.i64(-100_000_000..100_000_000),
+            true if wild => dice.i64(-100_000_000..100_000_000),
+            true => dice.i64(-TAME_MS..TAME_MS),
             false => dice.i64(-500..500),
         };
         let dice = dice.fork();
@@ -60,6 +65,7 @@ impl Clocks {
             wall_ahead_ms: skew_ms,
             boot_ahead_ms: 0,
             wall_lies,
+            wild,
             stopped_ms: None,
             dice,
         })))
@@ -74,10 +80,12 @@ impl Clocks {
     /// The wall clock jumps, if it is one that may lie.
     pub(crate) fn jump(&self, by_ms: i64) -> bool {
         let mut hands = self.0.lock().unwrap();
-        if hands.wall_lies {
-            hands.wall_ahead_ms += by_ms;
+        let ahead_ms = hands.wall_ahead_ms + by_ms;
+        let jumps = hands.wall_lies && (hands.wild || ahead_ms.abs() < TAME_MS);
+        if jumps {
+            hands.wall_ahead_ms = ahead_ms;
         }
-        hands.wall_lies
+        jumps
     }
 
     /// After a sleep in which one of the clocks may have stood still.
@@ -142,12 +150,12 @@ impl Machine {
     pub(crate) fn new(
         number: i32,
         bucket: Bucket,
-        limits: Limits,
+        (limits, wild_clocks): (Limits, bool),
         weather: Arc<Mutex<Weather>>,
         trace: Trace,
         dice: &mut Rng,
     ) -> Arc<Machine> {
-        let clocks = Clocks::new(Instant::now(), dice);
+        let clocks = Clocks::new(Instant::now(), wild_clocks, dice);
         let name = format!("node{number}");
         let process = Mutex::default();
         Arc::new(Machine { name, clocks, weather, bucket, limits, trace, number, process })

@@ -113,8 +113,8 @@ impl Producer {
                     self.add_batch(true);
                 }
             }
-            if let Some(code) = self.round().await {
-                return self.give_up(code);
+            if self.round().await {
+                return self.settle(Ended::Unknown);
             }
             sleep(around(&mut self.dice, Duration::from_millis(150))).await;
         }
@@ -133,8 +133,8 @@ impl Producer {
             for _ in 0..self.dice.usize(1..=IN_FLIGHT) {
                 self.add_batch(false);
             }
-            if let Some(code) = self.round().await {
-                return self.give_up(code);
+            if self.round().await {
+                return self.settle(Ended::Unknown);
             }
             sleep(around(&mut self.dice, Duration::from_millis(200))).await;
         }
@@ -185,16 +185,16 @@ impl Producer {
         self.batches += 1;
     }
 
-    /// Sends everything that is not answered, in order, and takes the answers. Gives a code if the topic is gone.
-    async fn round(&mut self) -> Option<i16> {
+    /// Sends everything that is not answered, in order, and takes the answers. `true`: the topic is gone.
+    async fn round(&mut self) -> bool {
         if self.window.is_empty() {
-            return None;
+            return false;
         }
         if self.client.is_none() || chance(&mut self.dice, 100) {
             self.client = Some(self.world.connect(&mut self.dice).await);
             self.connection += 1;
         }
-        let mut client = self.client.take()?;
+        let Some(mut client) = self.client.take() else { return false };
         let mut answers = Vec::new();
         for batch in &self.window {
             self.world.attempt(batch.sent, self.connection);
@@ -206,7 +206,7 @@ impl Producer {
         }
         let mut done = Vec::new();
         let mut failed = false;
-        let (mut over, mut broken) = (None, answers.len() < self.window.len());
+        let (mut over, mut broken) = (false, answers.len() < self.window.len());
         for (index, answer) in answers.into_iter().enumerate() {
             let answer = match self.patience {
                 Some(patience) => timeout(patience, answer).await.ok().and_then(Result::ok),
@@ -222,7 +222,13 @@ impl Producer {
                     done.push(index);
                 }
                 Answer::Again => failed = true,
-                Answer::Over(code) => over = Some(code),
+                Answer::Over(code) => {
+                    // What was sent only once was refused; the rest may have been there before.
+                    let sent = self.window[index].sent;
+                    let once = self.world.history().sent[sent].attempts == 1;
+                    self.world.end(sent, if once { Ended::Refused(code) } else { Ended::Unknown });
+                    over = true;
+                }
             }
         }
         for index in done.into_iter().rev() {
@@ -288,14 +294,6 @@ impl Producer {
     fn settle(&mut self, ended: Ended) {
         for batch in std::mem::take(&mut self.window) {
             self.world.end(batch.sent, ended);
-        }
-    }
-
-    /// The topic is gone: what was sent only once was refused, the rest may have been there before.
-    fn give_up(mut self, code: i16) {
-        for batch in std::mem::take(&mut self.window) {
-            let once = self.world.history().sent[batch.sent].attempts == 1;
-            self.world.end(batch.sent, if once { Ended::Refused(code) } else { Ended::Unknown });
         }
     }
 }

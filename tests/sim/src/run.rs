@@ -126,9 +126,10 @@ async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
     let bucket = Bucket::new(flaw);
     let machines: Vec<_> = (1..=plan.machines)
         .map(|number| {
+            let limits = (plan.limits, plan.wild_clocks);
             // The first open is in good weather: a bucket that cannot be probed is no cluster.
             let weather = Weather::new(Rates::default(), dice.fork());
-            Machine::new(number as i32, bucket.clone(), plan.limits, weather, trace.clone(), &mut dice)
+            Machine::new(number as i32, bucket.clone(), limits, weather, trace.clone(), &mut dice)
         })
         .collect();
     let world = Arc::new(World::new(plan, bucket, machines, trace));
