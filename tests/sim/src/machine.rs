@@ -96,7 +96,10 @@ impl Clocks {
         }
         let slept_ms = slept.as_millis() as i64;
         match hands.wall_lies {
-            true => hands.wall_ahead_ms -= slept_ms,
+            true if hands.wild || (hands.wall_ahead_ms - slept_ms).abs() < TAME_MS => {
+                hands.wall_ahead_ms -= slept_ms;
+            }
+            true => {}
             false => hands.boot_ahead_ms -= slept_ms,
         }
     }

@@ -153,6 +153,9 @@ async fn load_newest(store: &Store) -> Result<Loaded> {
 async fn load_at(store: &Store, slot: u64) -> Result<Loaded> {
     let key = paths::checkpoint(slot);
     let manifest = store.get_as(&key, |body| checkpoint::decode(&key, &body.to_bytes())).await?;
+    if manifest.applied != slot {
+        return Err(Error::corrupt(&key, format!("it is the manifest at slot {}", manifest.applied)));
+    }
     if manifest.feature_level > FEATURE_LEVEL {
         return Err(unknown_level(manifest.feature_level));
     }
