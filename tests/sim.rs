@@ -10,8 +10,8 @@ use strandline_sim::run::{Broken, run};
 
 /// Seeds of one test run.
 const SEEDS: u64 = 200;
-/// Seeds in which a mutation must be noticed.
-const MUTATION_SEEDS: u64 = 600;
+/// Seeds in which a mutation must be noticed if its known seed does not notice it any more.
+const MUTATION_SEEDS: u64 = 3_000;
 
 fn first_seed() -> u64 {
     let seed = std::env::var("STRANDLINE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
@@ -47,14 +47,24 @@ fn sim_repeats_a_seed_to_the_byte() {
     }
 }
 
+/// Each promise is broken once. Among them are the bugs that the simulation and the model found, put back in: their seeds
+/// pass without them.
 #[test]
 fn sim_notices_every_mutation() {
-    let first = first_seed();
-    let missed: Vec<_> = all()
-        .into_iter()
-        .map(|(name, broken)| hunt(&name, broken, first, MUTATION_SEEDS))
-        .filter(|caught| caught.by.is_none())
-        .map(|caught| caught.name)
-        .collect();
+    let mut missed = Vec::new();
+    for one in all() {
+        must_pass(one.known_seed);
+        let known = hunt(&one, one.known_seed, 1);
+        if known.by.is_some() {
+            continue;
+        }
+        // The runs changed with the code: any other seed will do.
+        match hunt(&one, 0, MUTATION_SEEDS).by {
+            Some((seed, _)) => {
+                eprintln!("{}: noticed at seed {seed} now, no more at {}", one.name, one.known_seed)
+            }
+            None => missed.push(one.name),
+        }
+    }
     assert!(missed.is_empty(), "in {MUTATION_SEEDS} seeds nobody noticed: {missed:?}");
 }

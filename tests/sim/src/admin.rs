@@ -117,8 +117,9 @@ async fn delete(world: &World, name: &str, id: Uuid, dice: &mut Rng) {
 pub(crate) async fn churn(world: Arc<World>, name: String, mut dice: Rng) {
     let mut clients = JoinSet::new();
     let mut number = 1_000;
+    // Always the same: an attempt that was not answered may be the one that made the topic.
+    let partitions = dice.u32(1..=2);
     while !world.at_work().await {
-        let partitions = dice.u32(1..=2);
         let Some(id) = create(&world, &name, partitions, &mut dice).await else { break };
         look_up(&world, &name, &mut dice).await;
         for partition in 0..partitions {

@@ -14,8 +14,8 @@
 //! - `collector`: moves the floor, deletes slots and orphans
 //! - `auditor`: notes what the nodes hold while they run
 //! - `admin`, `producer`, `consumer`: the clients
-//! - `client`: Kafka's protocol over a pipe, from the client's side
 //! - `world`: what all of them share
+//! - `client`: Kafka's protocol over a pipe, from the client's side
 //! - `machine`: one node, its clocks, its starts and ends
 //! - `link`: one node's way to the bucket, with every fault there is
 //! - `bucket`: the objects, and what every slot held first
@@ -33,8 +33,8 @@ mod auditor;
 mod admin;
 mod producer;
 mod consumer;
-mod client;
 mod world;
+mod client;
 mod machine;
 mod link;
 mod bucket;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use strandline_sim::mutations::{self, Caught};
+use strandline_sim::mutations::{self, Break, Caught};
 use strandline_sim::run::{Broken, Report, run};
 use tokio::time::Instant;
 
@@ -53,15 +53,15 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let chosen: Vec<_> = mutations::all()
         .into_iter()
-        .filter(|(name, _)| args.only.as_ref().is_none_or(|only| only.eq_ignore_ascii_case(name)))
+        .filter(|one| args.only.as_ref().is_none_or(|only| only.eq_ignore_ascii_case(&one.name)))
         .collect();
     if chosen.is_empty() {
-        let names: Vec<_> = mutations::all().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = mutations::all().into_iter().map(|one| one.name).collect();
         eprintln!("there is no such mutation; there are: {}", names.join(", "));
         return ExitCode::from(2);
     }
     let broken = match args.only {
-        Some(_) => chosen[0].1,
+        Some(_) => chosen[0].broken,
         None => Broken::Nothing,
     };
     match (args.seed, args.mutations) {
@@ -154,13 +154,12 @@ fn run_all(args: &Args, broken: Broken) -> ExitCode {
     ExitCode::from(u8::from(!failed.is_empty()))
 }
 
-fn hunt_all(args: &Args, chosen: &[(String, Broken)]) -> ExitCode {
-    let most = args.seeds.unwrap_or(1_000);
+fn hunt_all(args: &Args, chosen: &[Break]) -> ExitCode {
+    let most = args.seeds.unwrap_or(2_000);
     let bar = bar(chosen.len() as u64);
     let found: Mutex<Vec<(usize, Caught)>> = Mutex::default();
     side_by_side(args.jobs, chosen.len() as u64, |number| {
-        let (name, broken) = &chosen[number as usize];
-        let caught = mutations::hunt(name, *broken, args.from, most);
+        let caught = mutations::hunt(&chosen[number as usize], args.from, most);
         bar.inc(1);
         found.lock().unwrap().push((number as usize, caught));
         true

@@ -18,51 +18,70 @@ pub struct Caught {
     pub seeds: u64,
 }
 
-/// All of them, with their names.
-pub fn all() -> Vec<(String, Broken)> {
+/// A break that must be noticed.
+#[derive(Debug, Clone)]
+pub struct Break {
+    /// Its name.
+    pub name: String,
+    /// What is broken.
+    pub broken: Broken,
+    /// A seed that noticed it when this was written: the first that is worth a try.
+    pub known_seed: u64,
+}
+
+/// All of them.
+pub fn all() -> Vec<Break> {
     use Mutation as M;
     let rules = [
-        M::AckBeforeFold,
-        M::ExistsIsSuccess,
-        M::ExistsIsLoss,
-        M::NoLeaseForWriter,
-        M::NoLeaseForReader,
-        M::NoFloorOnLoad,
-        M::UnknownCleansUp,
-        M::TimeoutIsRefusal,
-        M::PointerBeforeBytes,
-        M::FourBatchWindow,
-        M::HashOrderInFold,
-        M::LocalClockInFold,
-        M::DuplicateAppended,
-        M::OvertakenIsFinal,
-        M::LoserLosesItsPlace,
-        M::CheckpointTooFar,
-        M::OutOfRangeFromStale,
-        M::UnknownTopicFromStale,
-        M::StaleListOffsets,
-        M::CrcNotChecked,
-        M::OffsetsNotStamped,
-        M::DamagedSlotIsFinal,
-        M::DamagedRecordsKept,
-        M::DamagedBlockKept,
-        M::GapOverlooked,
-        M::CloneTakenForOwn,
+        (M::AckBeforeFold, 0),
+        (M::ExistsIsSuccess, 0),
+        (M::ExistsIsLoss, 1),
+        (M::NoLeaseForWriter, 60),
+        (M::NoLeaseForReader, 10),
+        (M::NoFloorOnLoad, 373),
+        (M::UnknownCleansUp, 6),
+        (M::TimeoutIsRefusal, 1),
+        (M::PointerBeforeBytes, 3),
+        (M::FourBatchWindow, 1),
+        (M::HashOrderInFold, 0),
+        (M::LocalClockInFold, 0),
+        (M::DuplicateAppended, 0),
+        (M::OvertakenIsFinal, 0),
+        (M::LoserLosesItsPlace, 10),
+        (M::CheckpointTooFar, 0),
+        (M::OutOfRangeFromStale, 0),
+        (M::UnknownTopicFromStale, 0),
+        (M::StaleListOffsets, 0),
+        (M::CrcNotChecked, 73),
+        (M::OffsetsNotStamped, 0),
+        (M::DamagedSlotIsFinal, 19),
+        (M::DamagedRecordsKept, 1306),
+        (M::DamagedBlockKept, 550),
+        (M::GapOverlooked, 61),
+        (M::CloneTakenForOwn, 35),
     ];
-    let stores = [Flaw::IgnoresCondition, Flaw::ChecksThenActs, Flaw::ForgetsWrites];
-    let rules = rules.into_iter().map(|rule| (format!("{rule:?}"), Broken::Rule(rule)));
-    let stores = stores.into_iter().map(|flaw| (format!("Store{flaw:?}"), Broken::Store(flaw)));
+    let stores = [(Flaw::IgnoresCondition, 0), (Flaw::ChecksThenActs, 0), (Flaw::ForgetsWrites, 2)];
+    let rules = rules.into_iter().map(|(rule, known_seed)| Break {
+        name: format!("{rule:?}"),
+        broken: Broken::Rule(rule),
+        known_seed,
+    });
+    let stores = stores.into_iter().map(|(flaw, known_seed)| Break {
+        name: format!("Store{flaw:?}"),
+        broken: Broken::Store(flaw),
+        known_seed,
+    });
     rules.chain(stores).collect()
 }
 
 /// Runs seeds from `first` on, at most `most` of them, until one notices the break.
-pub fn hunt(name: &str, broken: Broken, first: u64, most: u64) -> Caught {
+pub fn hunt(one: &Break, first: u64, most: u64) -> Caught {
     for seed in first..first + most {
-        let mut report = run(seed, broken, false);
+        let mut report = run(seed, one.broken, false);
         if !report.violations.is_empty() {
             let by = Some((seed, report.violations.swap_remove(0)));
-            return Caught { name: name.to_owned(), by, seeds: seed - first + 1 };
+            return Caught { name: one.name.clone(), by, seeds: seed - first + 1 };
         }
     }
-    Caught { name: name.to_owned(), by: None, seeds: most }
+    Caught { name: one.name.clone(), by: None, seeds: most }
 }

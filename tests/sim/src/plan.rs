@@ -164,8 +164,8 @@ impl Rates {
             lost: draw(dice, 4),
             slow: draw(dice, 2),
             cut: draw(dice, 3),
-            short: draw(dice, 8),
-            flip: draw(dice, 8),
+            short: draw(dice, 5),
+            flip: draw(dice, 3),
             torn_list: draw(dice, 1) * 4,
         }
     }

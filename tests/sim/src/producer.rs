@@ -23,6 +23,11 @@ use crate::world::World;
 
 /// Batches without an answer at most, as in Kafka's clients.
 const IN_FLIGHT: usize = 5;
+/// How long a batch of an idempotent producer is tried. Much longer than any client does, and shorter than what the log
+/// remembers of a commit: what is tried for over a day may have been forgotten meanwhile.
+const DELIVERY_MS: u64 = 20 * 3_600_000;
+/// Numbers of idempotent producers in the history begin here.
+const IDENTITIES: usize = 1_000_000;
 /// Names topics by id.
 const PRODUCE_VERSION: i16 = 13;
 
@@ -106,6 +111,10 @@ impl Producer {
                 self.identity = self.ask_identity().await;
                 continue;
             }
+            self.expire();
+            if self.identity.is_none() {
+                continue;
+            }
             if !self.world.is_ending() {
                 // No client goes further ahead of a batch that it tries again: the log remembers no more than this.
                 let ahead = self.window.first().map_or(0, |first| self.batches - first.place);
@@ -140,6 +149,16 @@ impl Producer {
         }
     }
 
+    /// Kafka's clients give a batch up after minutes (`delivery.timeout.ms`), and go on under another identity.
+    fn expire(&mut self) {
+        let now_ms = self.world.trace.now_ms();
+        let begun_ms = self.window.first().map(|first| self.world.history().sent[first.sent].begun_ms);
+        if begun_ms.is_some_and(|begun_ms| now_ms - begun_ms > DELIVERY_MS) {
+            self.settle(Ended::Unknown);
+            self.identity = None;
+        }
+    }
+
     async fn ask_identity(&mut self) -> Option<Identity> {
         let request = init_producer_id::Request { transaction_timeout_ms: 60_000, ..Default::default() };
         match self.world.ask(&mut self.dice, 4, Request::InitProducerId(request)).await {
@@ -156,8 +175,10 @@ impl Producer {
         let now_ms = EPOCH_MS + self.world.trace.now_ms() as i64;
         let count = self.dice.u32(1..=4);
         let timestamps: Vec<i64> = (0..count).map(|_| now_ms + self.dice.i64(-3_000..3_000)).collect();
+        // An idempotent producer is who it is by its id.
+        let identity = self.identity.filter(|_| idempotent).map(|identity| IDENTITIES + identity.id as usize);
         let sent = self.world.begin(Sent {
-            producer: self.number,
+            producer: identity.unwrap_or(self.number),
             connection: 0,
             idempotent,
             topic: self.topic,

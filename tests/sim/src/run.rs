@@ -8,6 +8,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use fastrand::Rng;
+use strandline_core::manifest::Change;
 use strandline_core::mutation::{self, Mutation};
 use strandline_core::paths;
 use tokio::task::JoinSet;
@@ -273,6 +274,12 @@ async fn judge(world: &Arc<World>, dice: &mut Rng) {
             world.violated("J10", format!("{} does not serve", machine.name));
             continue;
         };
+        // Fills what a dead proposer left open, as the next one always does.
+        let ticked = timeout(Duration::from_secs(60), journal.propose(vec![Change::Tick])).await;
+        // A clone's commit may have come first under the same id: then nobody can tell this node what became of its own.
+        if !matches!(ticked, Ok(Ok(_))) && !world.plan.clone {
+            world.violated("J10", format!("{} cannot propose", machine.name));
+        }
         match timeout(Duration::from_secs(60), journal.catch_up()).await {
             Ok(Ok(_)) => {
                 let audit = audit(&machine.name, &journal);

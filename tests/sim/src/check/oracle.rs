@@ -10,6 +10,8 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 const DAY_MS: i64 = 86_400_000;
+/// Counters below the highest of a proposer that are remembered one by one.
+const COMMIT_WINDOW: u64 = 64;
 /// Batches of a producer that are remembered (Kafka's `NUM_BATCHES_TO_RETAIN`).
 const WINDOW: usize = 5;
 
@@ -49,11 +51,14 @@ impl Oracle {
         let (incarnation, counter) = (commit.id.incarnation, commit.id.counter);
         self.now_ms = self.now_ms.max(commit.timestamp_ms);
         let known = self.folded.get(&incarnation);
-        if known.is_some_and(|(counters, _)| counters.contains(&counter)) {
+        let highest = known.and_then(|(counters, _)| counters.last().copied()).unwrap_or(0);
+        let forgotten = |counter: u64| highest.saturating_sub(counter) >= COMMIT_WINDOW;
+        if known.is_some_and(|(counters, _)| counters.contains(&counter)) || forgotten(counter) {
             return vec![Outcome::Void(Void::SeenBefore); commit.changes.len()];
         }
         let settled = |ahead: u64| {
             known.is_some_and(|(counters, _)| counters.contains(&ahead))
+                && !forgotten(ahead)
                 && !self.unsettled.contains(&(incarnation, ahead))
         };
         let overtaken = (commit.oldest_open..counter).any(|ahead| !settled(ahead));
