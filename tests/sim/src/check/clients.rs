@@ -79,8 +79,7 @@ fn sending(number: usize, sent: &Sent, places: &Places, faults: &mut Faults) {
     }
 }
 
-/// The order of each producer: of idempotent ones always and without gaps, of plain ones while they sent through one
-/// connection.
+/// The order of each producer: of idempotent ones always, of plain ones while they sent through one connection.
 fn orders(history: &History, log: &[Entry], name: &str, faults: &mut Faults) {
     let mut idempotent: BTreeMap<usize, Record> = BTreeMap::new();
     let mut plain: BTreeMap<(usize, u64), Record> = BTreeMap::new();
@@ -93,21 +92,6 @@ fn orders(history: &History, log: &[Entry], name: &str, faults: &mut Faults) {
         };
         if before.is_some_and(|before| before >= entry.record) {
             faults.push(("K3", format!("{name}: {:?} stands before {:?}", before, entry.record)));
-        }
-    }
-    // What an idempotent producer sent later is there only if everything before it is.
-    for (producer, last) in idempotent {
-        let missing = history.sent.iter().enumerate().take(last.sent).find(|(number, sent)| {
-            sent.producer == producer
-                && sent.idempotent
-                && !log.iter().any(|entry| entry.record.sent == *number)
-                && log.iter().any(|entry| {
-                    history.sent[entry.record.sent].topic == sent.topic
-                        && history.sent[entry.record.sent].partition == sent.partition
-                })
-        });
-        if let Some((number, _)) = missing {
-            faults.push(("K3", format!("{name}: batch {number} is missing, batch {} is there", last.sent)));
         }
     }
 }
