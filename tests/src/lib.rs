@@ -3,6 +3,7 @@
 //! - `conformance/`: what must hold on every store, as library functions called once a store
 //! - `invariants/`: what ingest and the reader promise, seen from the store: order of writes, money, memory
 //! - `tidy.rs`: the rules of the house: layout, sizes, headers
+//! - `sim.rs`: the share of the simulation (`sim/`) in every run; `model/` and `fuzz/` test themselves
 //! - `clients/`, `faults/`: real Kafka clients and kills, in Python, started by `tests/run`
 //! - `bench/`: figures that anyone can measure again
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
