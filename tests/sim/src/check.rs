@@ -3,12 +3,12 @@
 //! The truth is the first content of every slot, folded anew by production code and, beside it, by an oracle of plain maps
 //! that shares nothing with it. Must not know how the run went.
 //!
-//! - [`truth`]: the slots, folded; every record by its offset
 //! - [`clients`]: the clients' histories against the truth
 //! - [`bucket`]: the bucket as it lies there: chain, references, checkpoints
+//! - [`truth`]: the slots, folded; every record by its offset
 //! - [`oracle`]: the fold, written a second time
 
-pub(crate) mod truth;
 pub(crate) mod clients;
 pub(crate) mod bucket;
+pub(crate) mod truth;
 mod oracle;
