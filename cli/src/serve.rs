@@ -20,8 +20,6 @@ use crate::output::{self, Format};
 
 /// From the signal to the end of the process, at most; orchestrators kill after 10 s.
 const END: Duration = Duration::from_millis(9_500);
-/// How long a node whose journal stopped may go on answering that it cannot.
-const HEALTH_CHECK: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
     let mut signals = Signals::new()?;
@@ -54,7 +52,7 @@ pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
         tokio::select! {
             () = signals.first() => tracing::info!("stopping: answering what is in flight, then flushing"),
             // Clients go on at another node, and the orchestrator starts this one anew.
-            () = stopped(&health) => {}
+            () = health.stopped() => {}
         }
         // The other side waits for the end of serving before it looks.
         let _ = begun.send(Instant::now());
@@ -80,13 +78,6 @@ pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
     journal_stopped?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Waits until the journal cannot go on.
-async fn stopped(journal: &journal::Journal) {
-    while journal.health().is_ok() {
-        tokio::time::sleep(HEALTH_CHECK).await;
-    }
 }
 
 /// One friendly line: the node serves from here on.

@@ -91,9 +91,9 @@ impl Locate {
         Ok(stamped)
     }
 
-    /// What was read of these extents is damaged: it is read anew the next time.
-    pub(crate) async fn forget(&self, extents: &[Extent]) {
-        for extent in extents {
+    /// What was read of the object `key` is damaged: where these extents lie in it, it is read anew the next time.
+    pub(crate) async fn forget(&self, extents: &[Extent], key: &str) {
+        for extent in extents.iter().filter(|extent| extent.object.key() == key) {
             let range = extent.at..extent.at + u64::from(extent.bytes);
             self.cache.forget(extent.object, range).await;
         }

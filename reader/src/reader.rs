@@ -128,8 +128,8 @@ impl Reader {
     }
 
     async fn read_share(&self, wanted: &FetchPartition, mut share: Share) -> Result<Fetched, ReadError> {
-        let mut reads_left = DAMAGED_ATTEMPTS;
-        for _ in 0..PLANS + DAMAGED_ATTEMPTS {
+        let mut tries = Tries::default();
+        loop {
             match self.0.locate.batches(wanted, &share).await {
                 Ok(stamped) => {
                     metrics::BYTES.inc_by(stamped.bytes as u64);
@@ -141,20 +141,15 @@ impl Reader {
                         bytes: stamped.bytes,
                     });
                 }
-                // The object was replaced: a newer manifest says by what.
-                Err(error) if error.kind() == Kind::NotFound => {
-                    share = self.plan_again(wanted, share.most_bytes).await?
+                Err(error) => {
+                    tries.spend(&error)?;
+                    match &error {
+                        Error::Corrupt { key, .. } => self.0.locate.forget(&share.extents, key).await,
+                        _ => share = self.plan_again(wanted, share.most_bytes).await?,
+                    }
                 }
-                // Perhaps only on its way here.
-                Err(error) if error.kind() == Kind::Corrupt && reads_left > 0 => {
-                    reads_left -= 1;
-                    tracing::warn!(%error, "reading it again");
-                    self.0.locate.forget(&share.extents).await;
-                }
-                Err(error) => return Err(ReadError::from(&error)),
             }
         }
-        Err(ReadError::Unavailable("the records were moved while they were read".to_owned()))
     }
 
     async fn plan_again(&self, wanted: &FetchPartition, most_bytes: usize) -> Result<Share, ReadError> {
@@ -175,8 +170,8 @@ impl Reader {
         if (at != OffsetSpec::Earliest || !known) && !mutation::is(Mutation::StaleListOffsets) {
             self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?;
         }
-        let mut reads_left = DAMAGED_ATTEMPTS;
-        for _ in 0..PLANS + DAMAGED_ATTEMPTS {
+        let mut tries = Tries::default();
+        loop {
             let look = |extents: bool| {
                 self.journal().view(|manifest| {
                     let topic = manifest.topic(&topic).ok_or(ReadError::UnknownTopic)?;
@@ -196,18 +191,52 @@ impl Reader {
                 OffsetSpec::MaxTimestamp => self.0.locate.max_timestamp(&look(true)?.2).await,
                 OffsetSpec::Timestamp(timestamp) => self.0.locate.first_at(&look(true)?.2, timestamp).await,
             };
-            match found {
-                Err(Error::Corrupt { .. }) if reads_left > 0 => {
-                    reads_left -= 1;
-                    self.0.locate.forget(&look(true)?.2).await;
-                }
-                Err(Error::NotFound(_)) => {
-                    self.journal().catch_up().await.map_err(|error| ReadError::from(&error)).map(drop)?
-                }
-                found => return found.map_err(|error| ReadError::from(&error)),
+            let error = match found {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            tries.spend(&error)?;
+            match &error {
+                Error::Corrupt { key, .. } => self.0.locate.forget(&look(true)?.2, key).await,
+                _ => self.journal().catch_up().await.map_err(|error| ReadError::from(&error)).map(drop)?,
             }
         }
-        Err(ReadError::Unavailable("the records were moved while they were read".to_owned()))
+    }
+}
+
+/// How often a read may still begin anew, by the reason.
+struct Tries {
+    /// Objects were replaced under it: a newer manifest says by what.
+    plans: u32,
+    /// Bytes were damaged, perhaps only on their way here.
+    reads: u32,
+}
+
+impl Default for Tries {
+    fn default() -> Tries {
+        Tries { plans: PLANS - 1, reads: DAMAGED_ATTEMPTS }
+    }
+}
+
+impl Tries {
+    /// Whether a read that failed so may begin anew; if not, what its caller hears.
+    fn spend(&mut self, error: &Error) -> Result<(), ReadError> {
+        let left = match error.kind() {
+            Kind::NotFound => &mut self.plans,
+            Kind::Corrupt => &mut self.reads,
+            _ => return Err(ReadError::from(error)),
+        };
+        if let Some(rest) = left.checked_sub(1) {
+            tracing::warn!(%error, "a read begins anew");
+            *left = rest;
+            return Ok(());
+        }
+        Err(match error.kind() {
+            Kind::NotFound => {
+                ReadError::Unavailable("the records were moved while they were read".to_owned())
+            }
+            _ => ReadError::from(error),
+        })
     }
 }
 

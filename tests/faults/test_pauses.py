@@ -11,7 +11,7 @@ import pytest
 
 import bed
 import proxy as p
-from campaign import Campaign, Cluster
+from campaign import Campaign
 from proxy import READS, WRITES, Fault
 
 NAPS = 3
@@ -23,12 +23,6 @@ ROUGH = [
     Fault(p.CONFLICT, 0.03),
     Fault(p.DELAY, 0.05, WRITES + READS, seconds=(0.01, 1)),
 ]
-
-
-@pytest.fixture
-def cluster(make_store, start_node):
-    with Cluster(make_store("minio"), start_node) as cluster:
-        yield cluster
 
 
 @pytest.mark.timeout(240)

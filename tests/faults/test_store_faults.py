@@ -7,7 +7,7 @@ On MinIO, each node behind a proxy of its own. Every test prints its seed.
 import pytest
 
 import proxy as p
-from campaign import Campaign, Cluster
+from campaign import Campaign
 from proxy import READS, WRITES, Fault
 
 MENU = [
@@ -27,12 +27,6 @@ MENU = [
     Fault(p.SLOW_RESPONSE, 0.01, READS, seconds=(0.05, 2)),
 ]
 KINDS = [fault.kind for fault in MENU]
-
-
-@pytest.fixture
-def cluster(make_store, start_node):
-    with Cluster(make_store("minio"), start_node) as cluster:
-        yield cluster
 
 
 @pytest.mark.timeout(240)

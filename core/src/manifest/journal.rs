@@ -155,6 +155,11 @@ impl Journal {
         }
     }
 
+    /// Waits until the journal is closed or cannot go on; [`Journal::health`] says which.
+    pub async fn stopped(&self) {
+        self.commands.closed().await;
+    }
+
     /// Reads the journal to its end: afterwards, everything acknowledged anywhere before this call is folded here.
     pub async fn catch_up(&self) -> Result<u64> {
         self.ask(|reply| Command::CatchUp(Duration::ZERO, reply)).await
@@ -188,7 +193,7 @@ impl Journal {
     ) -> Result<impl Future<Output = Result<Vec<Outcome>>> + Send + 'static + use<>> {
         check(&changes, &payload)?;
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { changes, payload, reply }).await.map_err(|_| self.stopped())?;
+        self.requests.send(Request { changes, payload, reply }).await.map_err(|_| self.stopped_by())?;
         Ok(async move { answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into()))) })
     }
 
@@ -231,12 +236,12 @@ impl Journal {
 
     async fn ask(&self, command: impl FnOnce(oneshot::Sender<Result<u64>>) -> Command) -> Result<u64> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| self.stopped())?;
-        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+        self.commands.send(command(reply)).await.map_err(|_| self.stopped_by())?;
+        answer.await.unwrap_or_else(|_| Err(self.stopped_by()))
     }
 
     /// Why nothing is taken any more.
-    fn stopped(&self) -> Error {
+    fn stopped_by(&self) -> Error {
         self.health().err().unwrap_or(Error::Closed)
     }
 }

@@ -68,22 +68,20 @@ async fn look_up(world: &World, name: &str, dice: &mut Rng) -> Option<Uuid> {
         Ok(Response::Metadata(answer)) => {
             let topic = answer.topics.first()?;
             if topic.error_code == ErrorCode::UnknownTopicOrPartition.code() {
-                return Some(Uuid::nil());
+                missing(world, name);
+                return None;
             }
             (topic.error_code == 0).then(|| Uuid::from_bytes(topic.topic_id))
         }
         _ => None,
     }
-    .filter(|id| !id.is_nil() || missing_is_wrong(world, name))
 }
 
 /// A node says that there is no topic of this name: a broken promise if its creation was acknowledged.
-fn missing_is_wrong(world: &World, name: &str) -> bool {
-    let alive = world.history().topics.iter().any(|topic| topic.name == name && !topic.delete_begun);
-    if alive {
+fn missing(world: &World, name: &str) {
+    if world.history().topics.iter().any(|topic| topic.name == name && !topic.delete_begun) {
         world.violated("K8", format!("a node does not know the topic {name}"));
     }
-    false
 }
 
 /// Deletes a topic, trying until it is known to be gone.

@@ -22,7 +22,7 @@ pub enum Flaw {
     IgnoresCondition,
     /// Two steps, with room for others in between.
     ChecksThenActs,
-    /// The answer of an earlier write is the truth: a later one is accepted and thrown away.
+    /// Some segments are accepted and thrown away.
     ForgetsWrites,
 }
 

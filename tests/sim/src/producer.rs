@@ -107,12 +107,9 @@ impl Producer {
             if self.world.at_work().await && self.window.is_empty() {
                 return;
             }
-            if self.identity.is_none() {
-                self.identity = self.ask_identity().await;
-                continue;
-            }
             self.expire();
             if self.identity.is_none() {
+                self.identity = self.ask_identity().await;
                 continue;
             }
             if !self.world.is_ending() {
@@ -123,7 +120,7 @@ impl Producer {
                 }
             }
             if self.round().await {
-                return self.settle(Ended::Unknown);
+                return self.settle();
             }
             sleep(around(&mut self.dice, Duration::from_millis(150))).await;
         }
@@ -137,13 +134,13 @@ impl Producer {
             }
             let again = chance(&mut self.dice, 300);
             if !again {
-                self.settle(Ended::Unknown);
+                self.settle();
             }
             for _ in 0..self.dice.usize(1..=IN_FLIGHT) {
                 self.add_batch(false);
             }
             if self.round().await {
-                return self.settle(Ended::Unknown);
+                return self.settle();
             }
             sleep(around(&mut self.dice, Duration::from_millis(200))).await;
         }
@@ -154,7 +151,7 @@ impl Producer {
         let now_ms = self.world.trace.now_ms();
         let begun_ms = self.window.first().map(|first| self.world.history().sent[first.sent].begun_ms);
         if begun_ms.is_some_and(|begun_ms| now_ms - begun_ms > DELIVERY_MS) {
-            self.settle(Ended::Unknown);
+            self.settle();
             self.identity = None;
         }
     }
@@ -312,9 +309,9 @@ impl Producer {
     }
 
     /// Nothing more is known of what was sent.
-    fn settle(&mut self, ended: Ended) {
+    fn settle(&mut self) {
         for batch in std::mem::take(&mut self.window) {
-            self.world.end(batch.sent, ended);
+            self.world.end(batch.sent, Ended::Unknown);
         }
     }
 }
