@@ -26,8 +26,29 @@ pub const MAX_CONFIG_CHARS: usize = 1_024;
 pub const MAX_RECORDS_PER_BATCH: u32 = 10_000_000;
 /// Producers remembered for one partition; the one that was silent longest makes room.
 pub const MAX_PRODUCERS_PER_PARTITION: usize = 10_000;
+/// How long a silent producer is remembered (Kafka's `producer.id.expiration.ms`), in journal time.
+pub const PRODUCER_EXPIRATION: Duration = Duration::from_secs(86_400);
 /// Producer ids that one change hands to a node.
 pub const PRODUCER_ID_BLOCK: u32 = 1_000;
+
+/// Consumer groups of one cluster.
+pub const MAX_GROUPS: usize = 100_000;
+/// Bytes of a group's name, a member's id, client id or instance id.
+pub const MAX_GROUP_NAME_BYTES: usize = 1_024;
+/// Members of one group.
+pub const MAX_GROUP_MEMBERS: usize = 10_000;
+/// Bytes of all members of one group, their subscriptions and assignments included.
+pub const MAX_GROUP_BYTES: usize = 8 * MIB;
+/// Bytes of all members of all groups: they are part of the manifest.
+pub const MAX_GROUPS_BYTES: usize = 512 * MIB;
+/// Committed offsets of all groups.
+pub const MAX_GROUP_OFFSETS: usize = 4_000_000;
+/// Bytes of what a client may leave beside an offset (Kafka's `offset.metadata.max.bytes`).
+pub const MAX_OFFSET_METADATA_BYTES: usize = 4_096;
+/// How long the offsets of a group without members are kept (Kafka's `offsets.retention.minutes`), in journal time.
+pub const OFFSETS_RETENTION: Duration = Duration::from_secs(7 * 86_400);
+/// Journal time between two looks for what has expired.
+pub const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Bytes of records that may ride in a commit itself.
 pub const INLINE_MAX_BYTES_DEFAULT: usize = MIB;

@@ -15,6 +15,9 @@ pub mod tail;
 pub mod state;
 pub mod commit;
 
-pub use commit::{Append, BatchMeta, Change, Commit, CommitId, Outcome, Placed, Producer, Void};
+pub use commit::group::{CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup};
+pub use commit::{
+    Append, BatchMeta, Change, Commit, CommitId, ConfigChange, ConfigOp, Outcome, Placed, Producer, Void,
+};
 pub use journal::Journal;
-pub use state::{Extent, Manifest, ObjectId, Partition, Topic};
+pub use state::{CommittedOffset, Extent, Group, Manifest, ObjectId, Partition, Topic};

@@ -58,6 +58,18 @@ pub enum Mutation {
     GapOverlooked,
     /// A slot is taken for our own by its commit id alone. Found by the model.
     CloneTakenForOwn,
+    /// Offsets are committed whatever generation the member is of.
+    StaleGenerationCommits,
+    /// A group changes although another node changed it in the meantime.
+    GroupVersionIgnored,
+    /// A generation's assignments are given out before they are folded.
+    AssignedBeforeFold,
+    /// Committed offsets are told without reading the journal to its end.
+    StaleOffsetFetch,
+    /// A coordinator goes on from what it remembers of a group, without looking whether another one changed it.
+    CoordinatorNeverReloads,
+    /// Records before an offset are deleted, and the partition's first offset stays.
+    LogStartForgotten,
 }
 
 #[cfg(feature = "simulation")]

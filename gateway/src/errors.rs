@@ -36,7 +36,7 @@ pub(crate) fn journal_text(error: &Error) -> String {
     text.to_owned()
 }
 
-/// For a change of topics that the fold refused.
+/// For a change that the fold refused.
 pub(crate) fn void(void: &Void) -> ErrorCode {
     match void {
         Void::TopicExists => ErrorCode::TopicAlreadyExists,
@@ -49,6 +49,15 @@ pub(crate) fn void(void: &Void) -> ErrorCode {
         Void::DuplicateSequence => ErrorCode::DuplicateSequenceNumber,
         // Nothing was written and the same request may hold the next time.
         Void::Stale | Void::SeenBefore => ErrorCode::RequestTimedOut,
+        Void::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
+        Void::UnknownGroup => ErrorCode::GroupIdNotFound,
+        Void::GroupNotEmpty => ErrorCode::NonEmptyGroup,
+        // Another node looks after the group now: whoever asks again is told which.
+        Void::GroupChanged => ErrorCode::NotCoordinator,
+        Void::UnknownMember => ErrorCode::UnknownMemberId,
+        Void::FencedInstance => ErrorCode::FencedInstanceId,
+        Void::IllegalGeneration => ErrorCode::IllegalGeneration,
+        Void::StaleMemberEpoch => ErrorCode::StaleMemberEpoch,
         Void::Malformed => ErrorCode::InvalidRequest,
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use strandline_core::Error;
-use strandline_core::manifest::{BatchMeta, Outcome, Void};
+use strandline_core::manifest::{BatchMeta, Change, Outcome, Void};
 use strandline_core::record::BadBatch;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -109,6 +109,14 @@ impl From<Void> for AppendError {
             | Void::InvalidTopicName
             | Void::InvalidPartitions
             | Void::LimitReached
+            | Void::OffsetOutOfRange
+            | Void::UnknownGroup
+            | Void::GroupNotEmpty
+            | Void::GroupChanged
+            | Void::UnknownMember
+            | Void::FencedInstance
+            | Void::IllegalGeneration
+            | Void::StaleMemberEpoch
             | Void::Malformed => AppendError::Invalid(void.to_string()),
         }
     }
@@ -140,6 +148,13 @@ pub(crate) struct Entry {
     pub(crate) meta: BatchMeta,
     pub(crate) bytes: Bytes,
     pub(crate) waiter: Waiter,
+}
+
+/// Changes without record bytes, which ride in the commit of the next flush.
+#[derive(Debug)]
+pub(crate) struct Rider {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Outcome>, Error>>,
 }
 
 /// Whoever waits for one batch.
@@ -226,13 +241,31 @@ pub(crate) fn answer(waiters: Vec<Vec<Waiter>>, decided: Result<Vec<Outcome>, Er
                 }
             }
             Some(Outcome::Void(void)) => refuse(waiters.into_iter(), &void.into()),
-            Some(Outcome::Applied | Outcome::ProducerIds(_)) | None => {
+            Some(Outcome::Applied | Outcome::ProducerIds(_) | Outcome::GroupVersion(_)) | None => {
                 refuse(
                     waiters.into_iter(),
                     &AppendError::Unavailable("the fold gave another answer".to_owned()),
                 );
             }
         }
+    }
+}
+
+/// Tells the riders of a flush, whose changes stand behind those of `appends`.
+pub(crate) fn answer_riders(riders: Vec<Rider>, appends: usize, decided: &Result<Vec<Outcome>, Error>) {
+    let mut at = appends;
+    for rider in riders {
+        let end = at + rider.changes.len();
+        let own = match decided {
+            Ok(outcomes) => outcomes
+                .get(at..end)
+                .map(<[Outcome]>::to_vec)
+                .ok_or(Error::Unknown("the fold gave another answer".into())),
+            Err(error) => Err(error.clone()),
+        };
+        at = end;
+        // Whoever asked may be gone.
+        let _ = rider.reply.send(own);
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::ack::Entry;
+use crate::ack::{Entry, Rider};
 
 /// One partition's batches, in order.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) runs: Vec<Run>,
+    pub(crate) riders: Vec<Rider>,
     pub(crate) bytes: usize,
     pub(crate) since: Instant,
 }
@@ -39,6 +40,7 @@ pub(crate) struct Batcher {
 #[derive(Debug, Default)]
 struct Open {
     runs: BTreeMap<(Uuid, u32), Vec<Entry>>,
+    riders: Vec<Rider>,
     bytes: usize,
     since: Option<Instant>,
     closed: bool,
@@ -47,6 +49,8 @@ struct Open {
 /// What waits now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pending {
+    /// Whether anything does.
+    pub(crate) any: bool,
     pub(crate) bytes: usize,
     pub(crate) closed: bool,
 }
@@ -62,13 +66,29 @@ impl Batcher {
         if open.closed {
             return Err(entry);
         }
-        let before = open.bytes;
+        let (first, before) = (open.since.is_none(), open.bytes);
         open.bytes += entry.bytes.len();
         open.since.get_or_insert_with(Instant::now);
         let fills = before < self.full_bytes && open.bytes >= self.full_bytes;
         open.runs.entry((topic, partition)).or_default().push(entry);
         drop(open);
-        if before == 0 || fills {
+        if first || fills {
+            self.news.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Gives the rider back if nothing is taken any more.
+    pub(crate) fn ride(&self, rider: Rider) -> Result<(), Rider> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.closed {
+            return Err(rider);
+        }
+        let first = open.since.is_none();
+        open.since.get_or_insert_with(Instant::now);
+        open.riders.push(rider);
+        drop(open);
+        if first {
             self.news.notify_one();
         }
         Ok(())
@@ -76,7 +96,7 @@ impl Batcher {
 
     pub(crate) fn pending(&self) -> Pending {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        Pending { bytes: open.bytes, closed: open.closed }
+        Pending { any: open.since.is_some(), bytes: open.bytes, closed: open.closed }
     }
 
     /// Waits for something new to look at.
@@ -90,10 +110,11 @@ impl Batcher {
         let since = open.since.take()?;
         let bytes = std::mem::take(&mut open.bytes);
         let runs = std::mem::take(&mut open.runs);
+        let riders = std::mem::take(&mut open.riders);
         drop(open);
         let runs =
             runs.into_iter().map(|((topic, partition), entries)| Run { topic, partition, entries }).collect();
-        Some(Batch { runs, bytes, since })
+        Some(Batch { runs, riders, bytes, since })
     }
 
     /// Takes nothing more in; what waits is still flushed.

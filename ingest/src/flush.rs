@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::ack::{self, Waiter};
+use crate::ack::{self, Rider, Waiter};
 use crate::batcher::{Batch, Batcher, Run};
 use crate::config::Config;
 use crate::metrics;
@@ -45,6 +45,7 @@ struct Prepared {
     changes: Vec<Change>,
     payload: Rope,
     waiters: Vec<Vec<Waiter>>,
+    riders: Vec<Rider>,
     permit: OwnedSemaphorePermit,
 }
 
@@ -88,7 +89,7 @@ impl Flusher {
     async fn wait_until_due(&mut self) -> bool {
         loop {
             let pending = self.batcher.pending();
-            if pending.bytes == 0 {
+            if !pending.any {
                 if pending.closed {
                     return false;
                 }
@@ -115,12 +116,12 @@ impl Flusher {
     fn upload(&self, batch: Batch, permit: OwnedSemaphorePermit) -> Upload {
         let span = tracing::debug_span!("flush", bytes = batch.bytes, runs = batch.runs.len());
         if batch.bytes <= self.inline_max_bytes {
-            let prepared = inline(batch.runs, permit);
+            let prepared = inline(batch.runs, batch.riders, permit);
             return env::spawn(async move { prepared });
         }
         let count = batch.bytes.div_ceil(self.full_bytes);
         let groups = cut(batch.runs, batch.bytes.div_ceil(count));
-        env::spawn(write_segments(self.journal.clone(), groups, permit).instrument(span))
+        env::spawn(write_segments(self.journal.clone(), groups, batch.riders, permit).instrument(span))
     }
 }
 
@@ -135,7 +136,7 @@ fn unzip(run: Run) -> (Vec<BatchMeta>, Vec<Bytes>, Vec<Waiter>) {
     parts
 }
 
-fn inline(runs: Vec<Run>, permit: OwnedSemaphorePermit) -> Prepared {
+fn inline(runs: Vec<Run>, riders: Vec<Rider>, permit: OwnedSemaphorePermit) -> Prepared {
     let (mut changes, mut payload, mut waiters) = (Vec::new(), Vec::new(), Vec::new());
     let mut at = 0;
     for run in runs {
@@ -148,7 +149,7 @@ fn inline(runs: Vec<Run>, permit: OwnedSemaphorePermit) -> Prepared {
         payload.extend(bytes);
         waiters.push(waiting);
     }
-    Prepared { changes, payload: Rope::new(payload), waiters, permit }
+    Prepared { changes, payload: Rope::new(payload), waiters, riders, permit }
 }
 
 fn crc_of(batches: &[Bytes]) -> u32 {
@@ -182,7 +183,12 @@ fn close_run(groups: &mut [Vec<Run>], topic: Uuid, partition: u32, entries: &mut
     }
 }
 
-async fn write_segments(journal: Journal, groups: Vec<Vec<Run>>, permit: OwnedSemaphorePermit) -> Prepared {
+async fn write_segments(
+    journal: Journal,
+    groups: Vec<Vec<Run>>,
+    riders: Vec<Rider>,
+    permit: OwnedSemaphorePermit,
+) -> Prepared {
     let (mut segments, mut metas, mut waiters) = (Vec::new(), Vec::new(), Vec::new());
     for group in groups {
         let mut runs = Vec::new();
@@ -208,7 +214,7 @@ async fn write_segments(journal: Journal, groups: Vec<Vec<Run>>, permit: OwnedSe
             batches,
         })
     });
-    Prepared { changes: changes.collect(), payload: Rope::default(), waiters, permit }
+    Prepared { changes: changes.collect(), payload: Rope::default(), waiters, riders, permit }
 }
 
 /// Writes one segment, under a new name if the first is taken. Only after it returns may a commit name the segment.
@@ -271,19 +277,25 @@ async fn propose(journal: &Journal, prepared: Prepared) {
     if mutation::is(Mutation::UnknownCleansUp) {
         return propose_and_clean_up(journal.clone(), prepared).await;
     }
-    let Prepared { changes, payload, waiters, permit } = prepared;
+    let Prepared { mut changes, payload, waiters, riders, permit } = prepared;
+    changes.extend(riders.iter().flat_map(|rider| rider.changes.iter().cloned()));
     match journal.propose_with(changes, payload).await {
         Ok(decided) => drop(env::spawn(async move {
-            ack::answer(waiters, decided.await);
+            let decided = decided.await;
+            ack::answer_riders(riders, waiters.len(), &decided);
+            ack::answer(waiters, decided);
             drop(permit);
         })),
-        Err(error) => ack::refuse(waiters.into_iter().flatten(), &error.into()),
+        Err(error) => {
+            ack::answer_riders(riders, waiters.len(), &Err(error.clone()));
+            ack::refuse(waiters.into_iter().flatten(), &error.into());
+        }
     }
 }
 
 /// For [`Mutation::UnknownCleansUp`].
 async fn propose_and_clean_up(journal: Journal, prepared: Prepared) {
-    let Prepared { changes, payload, waiters, permit } = prepared;
+    let Prepared { changes, payload, waiters, permit, .. } = prepared;
     let named: Vec<_> = changes
         .iter()
         .filter_map(|change| match change {

@@ -6,13 +6,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use strandline_core::manifest::{BatchMeta, Journal, Producer};
+use strandline_core::manifest::{BatchMeta, Change, Journal, Outcome, Producer};
 use strandline_core::record::BatchHeader;
-use strandline_core::{env, limits};
+use strandline_core::{Error, env, limits};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::ack::{Append, AppendError, Entry};
+use crate::ack::{Append, AppendError, Entry, Rider};
 use crate::admit::{Admission, Gate};
 use crate::batcher::Batcher;
 use crate::config::Config;
@@ -64,6 +65,17 @@ impl Ingest {
             Ok(()) => append,
             Err(_) => Append::refused(AppendError::Closed),
         }
+    }
+
+    /// Proposes changes that carry no records, in the commit of the next flush: however many callers there are, they cost
+    /// no more PUTs than the flush interval allows. One outcome a change.
+    ///
+    /// # Errors
+    /// As [`Journal::propose`]; [`Error::Unknown`] means that they may still take effect.
+    pub async fn propose(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.0.batcher.ride(Rider { changes, reply }).map_err(|_| Error::Closed)?;
+        answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into())))
     }
 
     /// Takes nothing more in, flushes what is there and waits until it is decided.

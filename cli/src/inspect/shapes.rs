@@ -4,12 +4,16 @@
 //! bytes, which no header covers, is seen too.
 
 use serde_json::{Value, json};
-use strandline_core::manifest::{Append, BatchMeta, Change, Commit, Extent, Topic, checkpoint};
+use strandline_core::manifest::{
+    Append, BatchMeta, Change, Commit, CommitOffsets, ConfigChange, ConfigOp, Extent, Group, GroupMember,
+    OffsetCommit, Topic, UpdateGroup, checkpoint,
+};
 use strandline_core::object::{self, Shape};
 use strandline_core::record::{BatchHeader, crc_holds};
 use strandline_core::rope::Rope;
 use strandline_core::{Error, segment};
 use ulid::Ulid;
+use uuid::Uuid;
 
 use super::wire;
 use crate::units::show_moment;
@@ -58,7 +62,107 @@ fn change(change: &Change, body: &Rope, payload_at: u64) -> Value {
         Change::AllocateProducerIds { count } => json!({ "allocate_producer_ids": { "count": count } }),
         Change::FeatureLevel { level } => json!({ "feature_level": { "level": level } }),
         Change::Tick => json!({ "tick": {} }),
+        Change::CreatePartitions { topic, count } => {
+            json!({ "create_partitions": { "topic": topic.to_string(), "count": count } })
+        }
+        Change::AlterConfigs { topic, replace, changes } => {
+            let changes: Vec<_> = changes.iter().map(config).collect();
+            json!({ "alter_configs": { "topic": topic.to_string(), "replace": replace, "changes": changes } })
+        }
+        Change::DeleteRecords { topic, partition, before } => {
+            json!({ "delete_records": { "topic": topic.to_string(), "partition": partition, "before": before } })
+        }
+        Change::UpdateGroup(update) => json!({ "update_group": update_group(update) }),
+        Change::CommitOffsets(commit) => json!({ "commit_offsets": commit_offsets(commit) }),
+        Change::DeleteGroup { group } => json!({ "delete_group": { "group": group } }),
+        Change::DeleteOffsets { group, partitions } => {
+            let partition = |(topic, partition): &(Uuid, u32)| json!({ "topic": topic.to_string(), "partition": partition });
+            let partitions: Vec<_> = partitions.iter().map(partition).collect();
+            json!({ "delete_offsets": { "group": group, "partitions": partitions } })
+        }
     }
+}
+
+fn config(change: &ConfigChange) -> Value {
+    match &change.op {
+        ConfigOp::Set(value) => json!({ "name": change.name, "set": value }),
+        ConfigOp::Delete => json!({ "name": change.name, "delete": true }),
+        ConfigOp::Append { elements, .. } => json!({ "name": change.name, "append": elements }),
+        ConfigOp::Subtract { elements, .. } => json!({ "name": change.name, "subtract": elements }),
+    }
+}
+
+fn update_group(update: &UpdateGroup) -> Value {
+    json!({
+        "group": update.group,
+        "seen_version": update.seen_version,
+        "kind": format!("{:?}", update.kind).to_lowercase(),
+        "protocol_type": update.protocol_type,
+        "protocol": update.protocol,
+        "epoch": update.epoch,
+        "leader": update.leader,
+        "state_bytes": update.state.len(),
+        "replace": update.replace,
+        "put": update.put.iter().map(member).collect::<Vec<_>>(),
+        "remove": update.remove,
+    })
+}
+
+fn member(member: &GroupMember) -> Value {
+    json!({
+        "id": member.id,
+        "epoch": member.epoch,
+        "instance_id": member.instance_id,
+        "client_id": member.client_id,
+        "client_host": member.client_host,
+        "session_timeout_ms": member.session_timeout_ms,
+        "rebalance_timeout_ms": member.rebalance_timeout_ms,
+        "subscription_bytes": member.subscription.len(),
+        "assignment_bytes": member.assignment.len(),
+    })
+}
+
+fn commit_offsets(commit: &CommitOffsets) -> Value {
+    let offset = |of: &OffsetCommit| {
+        json!({
+            "topic": of.topic.to_string(),
+            "partition": of.partition,
+            "offset": of.offset,
+            "leader_epoch": of.leader_epoch,
+            "metadata": of.metadata,
+        })
+    };
+    json!({
+        "group": commit.group,
+        "member": commit.member,
+        "epoch": commit.epoch,
+        "instance_id": commit.instance_id,
+        "offsets": commit.offsets.iter().map(offset).collect::<Vec<_>>(),
+    })
+}
+
+fn group(name: &str, group: &Group) -> Value {
+    let offsets = group.offsets.iter().map(|((topic, partition), committed)| {
+        json!({
+            "topic": topic.to_string(),
+            "partition": partition,
+            "offset": committed.offset,
+            "metadata": committed.metadata,
+            "committed_ms": committed.committed_ms,
+        })
+    });
+    json!({
+        "name": name,
+        "kind": format!("{:?}", group.kind).to_lowercase(),
+        "protocol_type": group.protocol_type,
+        "protocol": group.protocol,
+        "epoch": group.epoch,
+        "leader": group.leader,
+        "version": group.version,
+        "changed_ms": group.changed_ms,
+        "members": group.members.values().map(member).collect::<Vec<_>>(),
+        "offsets": offsets.collect::<Vec<_>>(),
+    })
 }
 
 fn append(append: &Append, body: &Rope, payload_at: u64) -> Value {
@@ -155,6 +259,7 @@ pub(super) fn checkpoint(key: &str, body: &Rope) -> Shown {
         "next_producer_id": more.next_producer_id,
         "proposers": proposers.collect::<Vec<_>>(),
         "topics": topics.collect::<Vec<_>>(),
+        "groups": manifest.groups().map(|(name, found)| group(name, found)).collect::<Vec<_>>(),
     }))
 }
 

@@ -3,6 +3,8 @@
 //! Must not know when it is written. The encoding is canonical: equal manifests give equal bytes, which is how nodes are
 //! compared. Extents are kept in columns, since a checkpoint is mostly extents.
 
+mod groups;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -32,6 +34,8 @@ struct ManifestWire {
     /// 16 bytes each, in the order of their first mention.
     #[prost(bytes = "vec", tag = "7")]
     segments: Vec<u8>,
+    #[prost(message, repeated, tag = "8")]
+    groups: Vec<groups::GroupWire>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -121,6 +125,7 @@ pub fn encode(manifest: &Manifest) -> Bytes {
         seen: seen.collect(),
         topics,
         segments: segments.bytes,
+        groups: groups::encode(&manifest.groups),
     };
     object::encode(Shape::Checkpoint, &wire)
 }
@@ -211,6 +216,7 @@ fn decode_manifest(wire: ManifestWire) -> Option<Manifest> {
         let SeenWire { highest, window, refused, last_ms, .. } = seen;
         manifest.seen.insert(id, Seen { highest, window, refused, last_ms });
     }
+    manifest.groups = groups::decode(wire.groups)?;
     let topics = wire.topics.len();
     for topic in wire.topics {
         let partitions =

@@ -4,10 +4,12 @@
 //! lost a slot puts the same bytes into the next one. Encoding is protobuf behind the frame of [`crate::object`]; fields
 //! are only ever added.
 
+pub(super) mod wire;
+pub mod group;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prost::Message;
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -59,7 +61,48 @@ pub enum Change {
         /// Which.
         id: Uuid,
     },
-    /// A node takes a block of producer ids.
+    /// A topic gets more partitions. Level 2.
+    CreatePartitions {
+        /// Which.
+        topic: Uuid,
+        /// How many it is to have: more than it has.
+        count: u32,
+    },
+    /// Configs of a topic change. Level 2.
+    AlterConfigs {
+        /// Which.
+        topic: Uuid,
+        /// Those that are not named go back to their defaults.
+        replace: bool,
+        /// In order.
+        changes: Vec<ConfigChange>,
+    },
+    /// Records of a partition are gone. Level 2.
+    DeleteRecords {
+        /// Which.
+        topic: Uuid,
+        /// Which.
+        partition: u32,
+        /// The first offset that stays; -1: the high watermark.
+        before: i64,
+    },
+    /// The members of a group change. Level 2.
+    UpdateGroup(group::UpdateGroup),
+    /// A group commits offsets. Level 2.
+    CommitOffsets(group::CommitOffsets),
+    /// A group without members is gone, with its offsets. Level 2.
+    DeleteGroup {
+        /// Which.
+        group: String,
+    },
+    /// Committed offsets are forgotten. Level 2.
+    DeleteOffsets {
+        /// Which.
+        group: String,
+        /// Topic and partition.
+        partitions: Vec<(Uuid, u32)>,
+    },
+    /// A node takes a block of producer ids. From level 2 on, producers expire.
     AllocateProducerIds {
         /// How many.
         count: u32,
@@ -71,6 +114,60 @@ pub enum Change {
     },
     /// Nothing but the commit's timestamp.
     Tick,
+}
+
+impl Change {
+    /// The first feature level whose programs know the change.
+    pub fn level(&self) -> u32 {
+        match self {
+            Change::Append(_)
+            | Change::CreateTopic { .. }
+            | Change::DeleteTopic { .. }
+            | Change::FeatureLevel { .. }
+            | Change::Tick => 1,
+            // Old enough for level 1; but only the rules of level 2 forget the ids again.
+            Change::AllocateProducerIds { .. }
+            | Change::CreatePartitions { .. }
+            | Change::AlterConfigs { .. }
+            | Change::DeleteRecords { .. }
+            | Change::UpdateGroup(_)
+            | Change::CommitOffsets(_)
+            | Change::DeleteGroup { .. }
+            | Change::DeleteOffsets { .. } => 2,
+        }
+    }
+}
+
+/// One config of a topic that changes (KIP-339).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigChange {
+    /// Kafka's name.
+    pub name: String,
+    /// How.
+    pub op: ConfigOp,
+}
+
+/// How a config changes. Lists are texts separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigOp {
+    /// It gets this value.
+    Set(String),
+    /// It goes back to its default.
+    Delete,
+    /// Elements join the list.
+    Append {
+        /// Which.
+        elements: String,
+        /// The list, if nobody has set one.
+        default: String,
+    },
+    /// Elements leave the list.
+    Subtract {
+        /// Which.
+        elements: String,
+        /// The list, if nobody has set one.
+        default: String,
+    },
 }
 
 /// A run of batches for one partition.
@@ -128,6 +225,8 @@ pub enum Outcome {
     Appended(Vec<Result<Placed, Void>>),
     /// The block of producer ids begins here.
     ProducerIds(i64),
+    /// The group is at this version now.
+    GroupVersion(u64),
     /// It holds.
     Applied,
     /// It no longer held.
@@ -183,6 +282,30 @@ pub enum Void {
     /// The segment is older than orphans may get: it may be deleted at any time.
     #[error("the segment was written more than a day ago")]
     Stale,
+    /// Beyond the high watermark.
+    #[error("the offset is out of range")]
+    OffsetOutOfRange,
+    /// The group is not there.
+    #[error("the group does not exist")]
+    UnknownGroup,
+    /// The group has members.
+    #[error("the group is not empty")]
+    GroupNotEmpty,
+    /// Somebody else changed the group in the meantime.
+    #[error("the group was changed by another node")]
+    GroupChanged,
+    /// Not a member of the group.
+    #[error("the member is not known")]
+    UnknownMember,
+    /// Another member has taken the place of this one.
+    #[error("another member has this group.instance.id")]
+    FencedInstance,
+    /// Not the group's generation.
+    #[error("the generation is over")]
+    IllegalGeneration,
+    /// Not the member's epoch (KIP-848).
+    #[error("the member's epoch is over")]
+    StaleMemberEpoch,
     /// This commit was folded before.
     #[error("the commit was folded before")]
     SeenBefore,
@@ -237,239 +360,5 @@ impl Commit {
             }
         }
         Ok(())
-    }
-}
-
-/// The shapes on disk.
-mod wire {
-    use super::*;
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(super) struct Commit {
-        #[prost(bytes = "bytes", tag = "1")]
-        incarnation: Bytes,
-        #[prost(uint64, tag = "2")]
-        counter: u64,
-        #[prost(uint64, tag = "3")]
-        oldest_open: u64,
-        #[prost(int64, tag = "4")]
-        timestamp_ms: i64,
-        #[prost(message, repeated, tag = "5")]
-        changes: Vec<Change>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Change {
-        #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6")]
-        kind: Option<Kind>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Oneof)]
-    enum Kind {
-        #[prost(message, tag = "1")]
-        Append(Append),
-        #[prost(message, tag = "2")]
-        CreateTopic(CreateTopic),
-        #[prost(bytes = "bytes", tag = "3")]
-        DeleteTopic(Bytes),
-        #[prost(uint32, tag = "4")]
-        AllocateProducerIds(u32),
-        #[prost(uint32, tag = "5")]
-        FeatureLevel(u32),
-        #[prost(bool, tag = "6")]
-        Tick(bool),
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Append {
-        #[prost(bytes = "bytes", tag = "1")]
-        topic: Bytes,
-        #[prost(uint32, tag = "2")]
-        partition: u32,
-        #[prost(bytes = "bytes", tag = "3")]
-        segment: Bytes,
-        #[prost(uint64, tag = "4")]
-        at: u64,
-        #[prost(fixed32, tag = "5")]
-        crc: u32,
-        #[prost(message, repeated, tag = "6")]
-        batches: Vec<Batch>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Batch {
-        #[prost(uint32, tag = "1")]
-        bytes: u32,
-        #[prost(uint32, tag = "2")]
-        offsets: u32,
-        #[prost(int64, tag = "3")]
-        max_timestamp: i64,
-        #[prost(message, optional, tag = "4")]
-        producer: Option<Producer>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Producer {
-        #[prost(int64, tag = "1")]
-        id: i64,
-        #[prost(uint32, tag = "2")]
-        epoch: u32,
-        #[prost(uint32, tag = "3")]
-        sequence: u32,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct CreateTopic {
-        #[prost(bytes = "bytes", tag = "1")]
-        id: Bytes,
-        #[prost(string, tag = "2")]
-        name: String,
-        #[prost(uint32, tag = "3")]
-        partitions: u32,
-        #[prost(btree_map = "string, string", tag = "4")]
-        configs: BTreeMap<String, String>,
-    }
-
-    impl Commit {
-        /// Its checksum held, so that whoever wrote it meant something by it.
-        pub(super) fn has_unknown_change(&self) -> bool {
-            self.changes.iter().any(|change| change.kind.is_none())
-        }
-    }
-
-    impl From<&super::Commit> for Commit {
-        fn from(commit: &super::Commit) -> Commit {
-            Commit {
-                incarnation: Bytes::copy_from_slice(&commit.id.incarnation.to_bytes()),
-                counter: commit.id.counter,
-                oldest_open: commit.oldest_open,
-                timestamp_ms: commit.timestamp_ms,
-                changes: commit.changes.iter().map(|change| Change { kind: Some(change.into()) }).collect(),
-            }
-        }
-    }
-
-    impl From<&super::Change> for Kind {
-        fn from(change: &super::Change) -> Kind {
-            let id = |id: &Uuid| Bytes::copy_from_slice(id.as_bytes());
-            match change {
-                super::Change::Append(append) => Kind::Append(Append {
-                    topic: id(&append.topic),
-                    partition: append.partition,
-                    segment: append
-                        .segment
-                        .map(|s| Bytes::copy_from_slice(&s.to_bytes()))
-                        .unwrap_or_default(),
-                    at: append.at,
-                    crc: append.crc,
-                    batches: append.batches.iter().map(Batch::from).collect(),
-                }),
-                super::Change::CreateTopic { id: topic, name, partitions, configs } => {
-                    Kind::CreateTopic(CreateTopic {
-                        id: id(topic),
-                        name: name.clone(),
-                        partitions: *partitions,
-                        configs: configs.clone(),
-                    })
-                }
-                super::Change::DeleteTopic { id: topic } => Kind::DeleteTopic(id(topic)),
-                super::Change::AllocateProducerIds { count } => Kind::AllocateProducerIds(*count),
-                super::Change::FeatureLevel { level } => Kind::FeatureLevel(*level),
-                super::Change::Tick => Kind::Tick(true),
-            }
-        }
-    }
-
-    impl From<&BatchMeta> for Batch {
-        fn from(batch: &BatchMeta) -> Batch {
-            let producer = batch.producer.map(|p| Producer {
-                id: p.id,
-                epoch: p.epoch as u32,
-                sequence: p.sequence as u32,
-            });
-            Batch { bytes: batch.bytes, offsets: batch.offsets, max_timestamp: batch.max_timestamp, producer }
-        }
-    }
-
-    impl TryFrom<Commit> for super::Commit {
-        type Error = &'static str;
-
-        fn try_from(wire: Commit) -> Result<super::Commit, &'static str> {
-            let incarnation = Ulid::from_bytes(array(&wire.incarnation, "its incarnation is not 16 bytes")?);
-            let changes = wire.changes.into_iter().map(super::Change::try_from).collect::<Result<_, _>>()?;
-            Ok(super::Commit {
-                id: CommitId { incarnation, counter: wire.counter },
-                oldest_open: wire.oldest_open,
-                timestamp_ms: wire.timestamp_ms,
-                changes,
-            })
-        }
-    }
-
-    impl TryFrom<Change> for super::Change {
-        type Error = &'static str;
-
-        fn try_from(wire: Change) -> Result<super::Change, &'static str> {
-            let topic = |id: &Bytes| array(id, "a topic id is not 16 bytes").map(Uuid::from_bytes);
-            Ok(match wire.kind.ok_or("a change of a kind that this program does not know")? {
-                Kind::Append(append) => super::Change::Append(append.try_into()?),
-                Kind::CreateTopic(create) => super::Change::CreateTopic {
-                    id: topic(&create.id)?,
-                    name: create.name,
-                    partitions: create.partitions,
-                    configs: create.configs,
-                },
-                Kind::DeleteTopic(id) => super::Change::DeleteTopic { id: topic(&id)? },
-                Kind::AllocateProducerIds(count) => super::Change::AllocateProducerIds { count },
-                Kind::FeatureLevel(level) => super::Change::FeatureLevel { level },
-                Kind::Tick(_) => super::Change::Tick,
-            })
-        }
-    }
-
-    impl TryFrom<Append> for super::Append {
-        type Error = &'static str;
-
-        fn try_from(wire: Append) -> Result<super::Append, &'static str> {
-            let segment = match wire.segment.len() {
-                0 => None,
-                _ => Some(Ulid::from_bytes(array(&wire.segment, "a segment's id is not 16 bytes")?)),
-            };
-            let topic = Uuid::from_bytes(array(&wire.topic, "a topic id is not 16 bytes")?);
-            let batches = wire.batches.into_iter().map(BatchMeta::try_from).collect::<Result<_, _>>()?;
-            Ok(super::Append {
-                topic,
-                partition: wire.partition,
-                segment,
-                at: wire.at,
-                crc: wire.crc,
-                batches,
-            })
-        }
-    }
-
-    impl TryFrom<Batch> for BatchMeta {
-        type Error = &'static str;
-
-        fn try_from(wire: Batch) -> Result<BatchMeta, &'static str> {
-            let producer = match wire.producer {
-                None => None,
-                Some(p) => Some(super::Producer {
-                    id: p.id,
-                    epoch: i16::try_from(p.epoch).map_err(|_| "a producer epoch out of range")?,
-                    sequence: i32::try_from(p.sequence).map_err(|_| "a sequence number out of range")?,
-                }),
-            };
-            Ok(BatchMeta {
-                bytes: wire.bytes,
-                offsets: wire.offsets,
-                max_timestamp: wire.max_timestamp,
-                producer,
-            })
-        }
-    }
-
-    fn array(bytes: &Bytes, otherwise: &'static str) -> Result<[u8; 16], &'static str> {
-        bytes.first_chunk().filter(|_| bytes.len() == 16).copied().ok_or(otherwise)
     }
 }

@@ -188,13 +188,29 @@ impl Journal {
     /// changes may still take effect.
     pub async fn propose_with(
         &self,
-        changes: Vec<Change>,
+        mut changes: Vec<Change>,
         payload: Rope,
     ) -> Result<impl Future<Output = Result<Vec<Outcome>>> + Send + 'static + use<>> {
         check(&changes, &payload)?;
+        let raised = self.raise_level(&mut changes);
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request { changes, payload, reply }).await.map_err(|_| self.stopped_by())?;
-        Ok(async move { answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into()))) })
+        Ok(async move {
+            let answered = answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into())));
+            answered.map(|mut outcomes| outcomes.split_off(usize::from(raised).min(outcomes.len())))
+        })
+    }
+
+    /// Changes that older programs do not know come with the level whose rules they need: those programs stop with a
+    /// clear message. Whether the level was put in front.
+    fn raise_level(&self, changes: &mut Vec<Change>) -> bool {
+        let needed = changes.iter().map(Change::level).max().unwrap_or(0);
+        // A cluster begins at level 0, whose rules are those of level 1.
+        let raise = needed > 1 && self.view(|manifest| manifest.feature_level) < needed;
+        if raise {
+            changes.insert(0, Change::FeatureLevel { level: needed });
+        }
+        raise
     }
 
     /// Creates a topic. The inner result is what the fold decided.

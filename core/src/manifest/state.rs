@@ -4,6 +4,8 @@
 //! a rule changes only from the slot of a [`Change::FeatureLevel`] on, so that old and new programs never disagree.
 //! Offsets of a partition strictly increase with the position of the commits; one offset, one record, for ever.
 
+mod topics;
+mod groups;
 mod producers;
 
 use std::collections::BTreeMap;
@@ -12,16 +14,16 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use super::commit::{Append, BatchMeta, Change, Commit, CommitId, Outcome, Placed, Void};
-use crate::limits::{
-    COMMIT_WINDOW, DAY, MAX_CONFIG_CHARS, MAX_PARTITIONS, MAX_PARTITIONS_PER_TOPIC, MAX_TOPIC_CONFIGS,
-    MAX_TOPICS,
-};
+use crate::limits::{COMMIT_WINDOW, DAY, EXPIRE_EVERY};
 use crate::mutation::{self, Mutation};
-use crate::record::validate_topic_name;
+pub(super) use groups::Groups;
+pub use groups::{CommittedOffset, Group};
 pub(super) use producers::{Producers, Remembered, State};
 
 /// The newest feature level that this program knows.
-pub const FEATURE_LEVEL: u32 = 1;
+pub const FEATURE_LEVEL: u32 = 2;
+/// From this level on, silent producers and the offsets of empty groups expire.
+const EXPIRING: u32 = 2;
 
 /// The latest time that a ULID can carry: journal time beyond it would make every segment look old.
 const LATEST_MS: i64 = (1 << 48) - 1;
@@ -157,6 +159,7 @@ pub struct Manifest {
     pub(super) topics: BTreeMap<Uuid, Topic>,
     pub(super) names: BTreeMap<String, Uuid>,
     pub(super) seen: BTreeMap<Ulid, Seen>,
+    pub(super) groups: Groups,
     pub(super) partitions: usize,
     pub(super) extents: usize,
 }
@@ -182,6 +185,16 @@ impl Manifest {
         self.topics.get(topic)?.partitions.get(partition as usize)
     }
 
+    /// The group with this name.
+    pub fn group(&self, name: &str) -> Option<&Group> {
+        self.groups.by_name.get(name)
+    }
+
+    /// All groups, by name.
+    pub fn groups(&self) -> impl Iterator<Item = (&str, &Group)> {
+        self.groups.by_name.iter().map(|(name, group)| (name.as_str(), group))
+    }
+
     /// Extents of all partitions.
     pub fn extents(&self) -> usize {
         self.extents
@@ -201,68 +214,34 @@ impl Manifest {
         (commit.oldest_open..counter).any(|ahead| !seen.is_settled(ahead))
     }
 
-    pub(super) fn insert_topic(&mut self, topic: Topic) {
-        self.partitions += topic.partitions.len();
-        self.extents += topic.partitions.iter().map(|p| p.extents.len()).sum::<usize>();
-        self.names.insert(topic.name.clone(), topic.id);
-        self.topics.insert(topic.id, topic);
-    }
-
-    fn remove_topic(&mut self, id: &Uuid) -> Option<Topic> {
-        let topic = self.topics.remove(id)?;
-        self.partitions -= topic.partitions.len();
-        self.extents -= topic.partitions.iter().map(|p| p.extents.len()).sum::<usize>();
-        self.names.remove(&topic.name);
-        Some(topic)
-    }
-
-    fn create_topic(
-        &mut self,
-        id: Uuid,
-        name: &str,
-        partitions: u32,
-        configs: &BTreeMap<String, String>,
-    ) -> Result<(), Void> {
-        if !validate_topic_name(name) {
-            return Err(Void::InvalidTopicName);
-        }
-        if partitions == 0 || partitions > MAX_PARTITIONS_PER_TOPIC {
-            return Err(Void::InvalidPartitions);
-        }
-        let too_long =
-            |(key, value): (&String, &String)| key.len() > MAX_CONFIG_CHARS || value.len() > MAX_CONFIG_CHARS;
-        if id.is_nil()
-            || self.topics.contains_key(&id)
-            || configs.len() > MAX_TOPIC_CONFIGS
-            || configs.iter().any(too_long)
-        {
-            return Err(Void::Malformed);
-        }
-        if self.names.contains_key(name) {
-            return Err(Void::TopicExists);
-        }
-        if self.topics.len() >= MAX_TOPICS || self.partitions + partitions as usize > MAX_PARTITIONS {
-            return Err(Void::LimitReached);
-        }
-        let partitions = vec![Partition::default(); partitions as usize];
-        self.insert_topic(Topic { id, name: name.to_owned(), configs: configs.clone(), partitions });
-        Ok(())
-    }
-
     /// Forgets proposers whose last commit is a day of journal time old.
     fn forget_proposers(&mut self) {
         let before = self.now_ms.saturating_sub(DAY.as_millis() as i64);
         self.seen.retain(|_, seen| seen.last_ms >= before);
+    }
+
+    /// Forgets what has expired, once each [`EXPIRE_EVERY`] of journal time.
+    fn expire(&mut self, before_ms: i64) {
+        let period = |ms: i64| ms.div_euclid(EXPIRE_EVERY.as_millis() as i64);
+        if self.feature_level < EXPIRING || period(before_ms) == period(self.now_ms) {
+            return;
+        }
+        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.producers.expire(self.now_ms);
+        }
+        self.groups.expire(self.now_ms);
     }
 }
 
 /// Folds the commit of the next slot; `payload_at` is where its record bytes begin in the object. One outcome per change.
 pub fn apply(manifest: &mut Manifest, slot: u64, commit: &Commit, payload_at: u64) -> Vec<Outcome> {
     manifest.applied = slot;
+    let before_ms = manifest.now_ms;
     manifest.now_ms = manifest.now_ms.max(commit.timestamp_ms.min(LATEST_MS));
     if manifest.has_seen(commit.id) {
         return commit.changes.iter().map(|_| Outcome::Void(Void::SeenBefore)).collect();
     }
+    manifest.expire(before_ms);
     let now_ms = manifest.now_ms;
     let overtaken = manifest.overtaken(commit);
     let seen = manifest.seen.entry(commit.id.incarnation).or_default();
@@ -305,7 +284,28 @@ fn apply_change(manifest: &mut Manifest, place: &Place, change: &Change) -> Outc
         Change::CreateTopic { id, name, partitions, configs } => {
             manifest.create_topic(*id, name, *partitions, configs)
         }
-        Change::DeleteTopic { id } => manifest.remove_topic(id).map(drop).ok_or(Void::UnknownTopic),
+        Change::DeleteTopic { id } => manifest.delete_topic(id),
+        Change::CreatePartitions { topic, count } => manifest.create_partitions(topic, *count),
+        Change::AlterConfigs { topic, replace, changes } => manifest.alter_configs(topic, *replace, changes),
+        Change::DeleteRecords { topic, partition, before } => {
+            manifest.delete_records(topic, *partition, *before)
+        }
+        Change::UpdateGroup(update) => {
+            let now_ms = manifest.now_ms;
+            return match manifest.groups.update(update, place.slot, now_ms) {
+                Ok(version) => Outcome::GroupVersion(version),
+                Err(void) => Outcome::Void(void),
+            };
+        }
+        Change::CommitOffsets(commit) => {
+            let Manifest { groups, topics, now_ms, .. } = manifest;
+            let exists = |topic: &Uuid, partition| {
+                topics.get(topic).is_some_and(|topic| (partition as usize) < topic.partitions.len())
+            };
+            groups.commit(commit, exists, place.slot, *now_ms)
+        }
+        Change::DeleteGroup { group } => manifest.groups.delete(group),
+        Change::DeleteOffsets { group, partitions } => manifest.groups.delete_offsets(group, partitions),
         Change::AllocateProducerIds { count } => {
             let first = manifest.next_producer_id;
             manifest.next_producer_id = first.saturating_add(i64::from(*count));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::commit::{Producer, Void};
-use crate::limits::MAX_PRODUCERS_PER_PARTITION;
+use crate::limits::{MAX_PRODUCERS_PER_PARTITION, PRODUCER_EXPIRATION};
 use crate::mutation::{self, Mutation};
 
 /// Batches remembered for each producer (Kafka's `NUM_BATCHES_TO_RETAIN`).
@@ -68,6 +68,12 @@ impl Producers {
             }
             Some(state) => state.admit(producer.epoch, batch, now_ms),
         }
+    }
+
+    /// Forgets those whose last batch is too long ago.
+    pub(super) fn expire(&mut self, now_ms: i64) {
+        let before = now_ms.saturating_sub(PRODUCER_EXPIRATION.as_millis() as i64);
+        self.0.retain(|_, state| state.last_ms > before);
     }
 
     fn make_room(&mut self) {

@@ -1,0 +1,581 @@
+//! The shapes of a commit on disk.
+//!
+//! Must not know the fold. Invariant: tags keep their meaning for ever; fields and kinds are only added.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message;
+use ulid::Ulid;
+use uuid::Uuid;
+
+use super::group::{CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup};
+use super::{BatchMeta, CommitId, ConfigChange, ConfigOp};
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Commit {
+    #[prost(bytes = "bytes", tag = "1")]
+    incarnation: Bytes,
+    #[prost(uint64, tag = "2")]
+    counter: u64,
+    #[prost(uint64, tag = "3")]
+    oldest_open: u64,
+    #[prost(int64, tag = "4")]
+    timestamp_ms: i64,
+    #[prost(message, repeated, tag = "5")]
+    changes: Vec<Change>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Change {
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    kind: Option<Kind>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Kind {
+    #[prost(message, tag = "1")]
+    Append(Append),
+    #[prost(message, tag = "2")]
+    CreateTopic(CreateTopic),
+    #[prost(bytes = "bytes", tag = "3")]
+    DeleteTopic(Bytes),
+    #[prost(uint32, tag = "4")]
+    AllocateProducerIds(u32),
+    #[prost(uint32, tag = "5")]
+    FeatureLevel(u32),
+    #[prost(bool, tag = "6")]
+    Tick(bool),
+    #[prost(message, tag = "7")]
+    CreatePartitions(CreatePartitions),
+    #[prost(message, tag = "8")]
+    AlterConfigs(AlterConfigs),
+    #[prost(message, tag = "9")]
+    DeleteRecords(DeleteRecords),
+    #[prost(message, tag = "10")]
+    UpdateGroup(Group),
+    #[prost(message, tag = "11")]
+    CommitOffsets(Offsets),
+    #[prost(string, tag = "12")]
+    DeleteGroup(String),
+    #[prost(message, tag = "13")]
+    DeleteOffsets(DeletedOffsets),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CreatePartitions {
+    #[prost(bytes = "bytes", tag = "1")]
+    topic: Bytes,
+    #[prost(uint32, tag = "2")]
+    count: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AlterConfigs {
+    #[prost(bytes = "bytes", tag = "1")]
+    topic: Bytes,
+    #[prost(bool, tag = "2")]
+    replace: bool,
+    #[prost(message, repeated, tag = "3")]
+    changes: Vec<Config>,
+}
+
+/// `op`: Kafka's number, 0 set, 1 delete, 2 append, 3 subtract.
+#[derive(Clone, PartialEq, Message)]
+struct Config {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint32, tag = "2")]
+    op: u32,
+    #[prost(string, tag = "3")]
+    value: String,
+    #[prost(string, tag = "4")]
+    default: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeleteRecords {
+    #[prost(bytes = "bytes", tag = "1")]
+    topic: Bytes,
+    #[prost(uint32, tag = "2")]
+    partition: u32,
+    #[prost(sint64, tag = "3")]
+    before: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Group {
+    #[prost(string, tag = "1")]
+    group: String,
+    #[prost(uint64, tag = "2")]
+    seen_version: u64,
+    #[prost(uint32, tag = "3")]
+    kind: u32,
+    #[prost(string, tag = "4")]
+    protocol_type: String,
+    #[prost(string, tag = "5")]
+    protocol: String,
+    #[prost(int32, tag = "6")]
+    epoch: i32,
+    #[prost(string, tag = "7")]
+    leader: String,
+    #[prost(bytes = "bytes", tag = "8")]
+    state: Bytes,
+    #[prost(bool, tag = "9")]
+    replace: bool,
+    #[prost(message, repeated, tag = "10")]
+    put: Vec<Member>,
+    #[prost(string, repeated, tag = "11")]
+    remove: Vec<String>,
+}
+
+/// Also part of a checkpoint.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::manifest) struct Member {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(sint32, tag = "2")]
+    epoch: i32,
+    #[prost(string, optional, tag = "3")]
+    instance_id: Option<String>,
+    #[prost(string, tag = "4")]
+    client_id: String,
+    #[prost(string, tag = "5")]
+    client_host: String,
+    #[prost(int32, tag = "6")]
+    session_timeout_ms: i32,
+    #[prost(int32, tag = "7")]
+    rebalance_timeout_ms: i32,
+    #[prost(bytes = "bytes", tag = "8")]
+    subscription: Bytes,
+    #[prost(bytes = "bytes", tag = "9")]
+    assignment: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Offsets {
+    #[prost(string, tag = "1")]
+    group: String,
+    #[prost(string, tag = "2")]
+    member: String,
+    #[prost(sint32, tag = "3")]
+    epoch: i32,
+    #[prost(string, optional, tag = "4")]
+    instance_id: Option<String>,
+    #[prost(message, repeated, tag = "5")]
+    offsets: Vec<Offset>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Offset {
+    #[prost(bytes = "bytes", tag = "1")]
+    topic: Bytes,
+    #[prost(uint32, tag = "2")]
+    partition: u32,
+    #[prost(int64, tag = "3")]
+    offset: i64,
+    #[prost(sint32, tag = "4")]
+    leader_epoch: i32,
+    #[prost(string, tag = "5")]
+    metadata: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeletedOffsets {
+    #[prost(string, tag = "1")]
+    group: String,
+    #[prost(message, repeated, tag = "2")]
+    partitions: Vec<PartitionOf>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartitionOf {
+    #[prost(bytes = "bytes", tag = "1")]
+    topic: Bytes,
+    #[prost(uint32, tag = "2")]
+    partition: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Append {
+    #[prost(bytes = "bytes", tag = "1")]
+    topic: Bytes,
+    #[prost(uint32, tag = "2")]
+    partition: u32,
+    #[prost(bytes = "bytes", tag = "3")]
+    segment: Bytes,
+    #[prost(uint64, tag = "4")]
+    at: u64,
+    #[prost(fixed32, tag = "5")]
+    crc: u32,
+    #[prost(message, repeated, tag = "6")]
+    batches: Vec<Batch>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Batch {
+    #[prost(uint32, tag = "1")]
+    bytes: u32,
+    #[prost(uint32, tag = "2")]
+    offsets: u32,
+    #[prost(int64, tag = "3")]
+    max_timestamp: i64,
+    #[prost(message, optional, tag = "4")]
+    producer: Option<Producer>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Producer {
+    #[prost(int64, tag = "1")]
+    id: i64,
+    #[prost(uint32, tag = "2")]
+    epoch: u32,
+    #[prost(uint32, tag = "3")]
+    sequence: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CreateTopic {
+    #[prost(bytes = "bytes", tag = "1")]
+    id: Bytes,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(uint32, tag = "3")]
+    partitions: u32,
+    #[prost(btree_map = "string, string", tag = "4")]
+    configs: BTreeMap<String, String>,
+}
+
+impl Commit {
+    /// Its checksum held, so that whoever wrote it meant something by it.
+    pub(super) fn has_unknown_change(&self) -> bool {
+        self.changes.iter().any(|change| change.kind.is_none())
+    }
+}
+
+impl From<&super::Commit> for Commit {
+    fn from(commit: &super::Commit) -> Commit {
+        Commit {
+            incarnation: Bytes::copy_from_slice(&commit.id.incarnation.to_bytes()),
+            counter: commit.id.counter,
+            oldest_open: commit.oldest_open,
+            timestamp_ms: commit.timestamp_ms,
+            changes: commit.changes.iter().map(|change| Change { kind: Some(change.into()) }).collect(),
+        }
+    }
+}
+
+impl From<&super::Change> for Kind {
+    fn from(change: &super::Change) -> Kind {
+        let id = |id: &Uuid| Bytes::copy_from_slice(id.as_bytes());
+        match change {
+            super::Change::Append(append) => Kind::Append(Append {
+                topic: id(&append.topic),
+                partition: append.partition,
+                segment: append.segment.map(|s| Bytes::copy_from_slice(&s.to_bytes())).unwrap_or_default(),
+                at: append.at,
+                crc: append.crc,
+                batches: append.batches.iter().map(Batch::from).collect(),
+            }),
+            super::Change::CreateTopic { id: topic, name, partitions, configs } => {
+                Kind::CreateTopic(CreateTopic {
+                    id: id(topic),
+                    name: name.clone(),
+                    partitions: *partitions,
+                    configs: configs.clone(),
+                })
+            }
+            super::Change::DeleteTopic { id: topic } => Kind::DeleteTopic(id(topic)),
+            super::Change::AllocateProducerIds { count } => Kind::AllocateProducerIds(*count),
+            super::Change::FeatureLevel { level } => Kind::FeatureLevel(*level),
+            super::Change::Tick => Kind::Tick(true),
+            super::Change::CreatePartitions { topic, count } => {
+                Kind::CreatePartitions(CreatePartitions { topic: id(topic), count: *count })
+            }
+            super::Change::AlterConfigs { topic, replace, changes } => Kind::AlterConfigs(AlterConfigs {
+                topic: id(topic),
+                replace: *replace,
+                changes: changes.iter().map(Config::from).collect(),
+            }),
+            super::Change::DeleteRecords { topic, partition, before } => Kind::DeleteRecords(DeleteRecords {
+                topic: id(topic),
+                partition: *partition,
+                before: *before,
+            }),
+            super::Change::UpdateGroup(update) => Kind::UpdateGroup(update.into()),
+            super::Change::CommitOffsets(commit) => Kind::CommitOffsets(commit.into()),
+            super::Change::DeleteGroup { group } => Kind::DeleteGroup(group.clone()),
+            super::Change::DeleteOffsets { group, partitions } => {
+                let partition = |(topic, partition): &(Uuid, u32)| PartitionOf {
+                    topic: id(topic),
+                    partition: *partition,
+                };
+                let partitions = partitions.iter().map(partition).collect();
+                Kind::DeleteOffsets(DeletedOffsets { group: group.clone(), partitions })
+            }
+        }
+    }
+}
+
+impl From<&ConfigChange> for Config {
+    fn from(change: &ConfigChange) -> Config {
+        let (op, value, default) = match &change.op {
+            ConfigOp::Set(value) => (0, value.as_str(), ""),
+            ConfigOp::Delete => (1, "", ""),
+            ConfigOp::Append { elements, default } => (2, elements.as_str(), default.as_str()),
+            ConfigOp::Subtract { elements, default } => (3, elements.as_str(), default.as_str()),
+        };
+        Config { name: change.name.clone(), op, value: value.to_owned(), default: default.to_owned() }
+    }
+}
+
+impl From<&UpdateGroup> for Group {
+    fn from(update: &UpdateGroup) -> Group {
+        Group {
+            group: update.group.clone(),
+            seen_version: update.seen_version,
+            kind: kind_number(update.kind),
+            protocol_type: update.protocol_type.clone(),
+            protocol: update.protocol.clone(),
+            epoch: update.epoch,
+            leader: update.leader.clone(),
+            state: update.state.clone(),
+            replace: update.replace,
+            put: update.put.iter().map(Member::from).collect(),
+            remove: update.remove.clone(),
+        }
+    }
+}
+
+impl From<&GroupMember> for Member {
+    fn from(member: &GroupMember) -> Member {
+        let GroupMember { id, epoch, instance_id, client_id, client_host, .. } = member.clone();
+        Member {
+            id,
+            epoch,
+            instance_id,
+            client_id,
+            client_host,
+            session_timeout_ms: member.session_timeout_ms,
+            rebalance_timeout_ms: member.rebalance_timeout_ms,
+            subscription: member.subscription.clone(),
+            assignment: member.assignment.clone(),
+        }
+    }
+}
+
+impl From<&CommitOffsets> for Offsets {
+    fn from(commit: &CommitOffsets) -> Offsets {
+        let offset = |offset: &OffsetCommit| Offset {
+            topic: Bytes::copy_from_slice(offset.topic.as_bytes()),
+            partition: offset.partition,
+            offset: offset.offset,
+            leader_epoch: offset.leader_epoch,
+            metadata: offset.metadata.clone(),
+        };
+        Offsets {
+            group: commit.group.clone(),
+            member: commit.member.clone(),
+            epoch: commit.epoch,
+            instance_id: commit.instance_id.clone(),
+            offsets: commit.offsets.iter().map(offset).collect(),
+        }
+    }
+}
+
+/// The number of a kind on disk.
+pub(in crate::manifest) fn kind_number(kind: GroupKind) -> u32 {
+    match kind {
+        GroupKind::Simple => 0,
+        GroupKind::Classic => 1,
+        GroupKind::Consumer => 2,
+    }
+}
+
+/// The kind with this number.
+pub(in crate::manifest) fn numbered_kind(number: u32) -> Result<GroupKind, &'static str> {
+    match number {
+        0 => Ok(GroupKind::Simple),
+        1 => Ok(GroupKind::Classic),
+        2 => Ok(GroupKind::Consumer),
+        _ => Err("a group of a kind that this program does not know"),
+    }
+}
+
+impl From<&BatchMeta> for Batch {
+    fn from(batch: &BatchMeta) -> Batch {
+        let producer =
+            batch.producer.map(|p| Producer { id: p.id, epoch: p.epoch as u32, sequence: p.sequence as u32 });
+        Batch { bytes: batch.bytes, offsets: batch.offsets, max_timestamp: batch.max_timestamp, producer }
+    }
+}
+
+impl TryFrom<Commit> for super::Commit {
+    type Error = &'static str;
+
+    fn try_from(wire: Commit) -> Result<super::Commit, &'static str> {
+        let incarnation = Ulid::from_bytes(array(&wire.incarnation, "its incarnation is not 16 bytes")?);
+        let changes = wire.changes.into_iter().map(super::Change::try_from).collect::<Result<_, _>>()?;
+        Ok(super::Commit {
+            id: CommitId { incarnation, counter: wire.counter },
+            oldest_open: wire.oldest_open,
+            timestamp_ms: wire.timestamp_ms,
+            changes,
+        })
+    }
+}
+
+impl TryFrom<Change> for super::Change {
+    type Error = &'static str;
+
+    fn try_from(wire: Change) -> Result<super::Change, &'static str> {
+        let topic = |id: &Bytes| array(id, "a topic id is not 16 bytes").map(Uuid::from_bytes);
+        Ok(match wire.kind.ok_or("a change of a kind that this program does not know")? {
+            Kind::Append(append) => super::Change::Append(append.try_into()?),
+            Kind::CreateTopic(create) => super::Change::CreateTopic {
+                id: topic(&create.id)?,
+                name: create.name,
+                partitions: create.partitions,
+                configs: create.configs,
+            },
+            Kind::DeleteTopic(id) => super::Change::DeleteTopic { id: topic(&id)? },
+            Kind::AllocateProducerIds(count) => super::Change::AllocateProducerIds { count },
+            Kind::FeatureLevel(level) => super::Change::FeatureLevel { level },
+            Kind::Tick(_) => super::Change::Tick,
+            Kind::CreatePartitions(create) => {
+                super::Change::CreatePartitions { topic: topic(&create.topic)?, count: create.count }
+            }
+            Kind::AlterConfigs(alter) => super::Change::AlterConfigs {
+                topic: topic(&alter.topic)?,
+                replace: alter.replace,
+                changes: alter.changes.into_iter().map(ConfigChange::try_from).collect::<Result<_, _>>()?,
+            },
+            Kind::DeleteRecords(DeleteRecords { topic: id, partition, before }) => {
+                super::Change::DeleteRecords { topic: topic(&id)?, partition, before }
+            }
+            Kind::UpdateGroup(group) => super::Change::UpdateGroup(group.try_into()?),
+            Kind::CommitOffsets(offsets) => super::Change::CommitOffsets(offsets.try_into()?),
+            Kind::DeleteGroup(group) => super::Change::DeleteGroup { group },
+            Kind::DeleteOffsets(DeletedOffsets { group, partitions }) => {
+                let partition = |of: PartitionOf| Ok((topic(&of.topic)?, of.partition));
+                let partitions =
+                    partitions.into_iter().map(partition).collect::<Result<_, &'static str>>()?;
+                super::Change::DeleteOffsets { group, partitions }
+            }
+        })
+    }
+}
+
+impl TryFrom<Append> for super::Append {
+    type Error = &'static str;
+
+    fn try_from(wire: Append) -> Result<super::Append, &'static str> {
+        let segment = match wire.segment.len() {
+            0 => None,
+            _ => Some(Ulid::from_bytes(array(&wire.segment, "a segment's id is not 16 bytes")?)),
+        };
+        let topic = Uuid::from_bytes(array(&wire.topic, "a topic id is not 16 bytes")?);
+        let batches = wire.batches.into_iter().map(BatchMeta::try_from).collect::<Result<_, _>>()?;
+        Ok(super::Append { topic, partition: wire.partition, segment, at: wire.at, crc: wire.crc, batches })
+    }
+}
+
+impl TryFrom<Batch> for BatchMeta {
+    type Error = &'static str;
+
+    fn try_from(wire: Batch) -> Result<BatchMeta, &'static str> {
+        let producer = match wire.producer {
+            None => None,
+            Some(p) => Some(super::Producer {
+                id: p.id,
+                epoch: i16::try_from(p.epoch).map_err(|_| "a producer epoch out of range")?,
+                sequence: i32::try_from(p.sequence).map_err(|_| "a sequence number out of range")?,
+            }),
+        };
+        Ok(BatchMeta {
+            bytes: wire.bytes,
+            offsets: wire.offsets,
+            max_timestamp: wire.max_timestamp,
+            producer,
+        })
+    }
+}
+
+impl TryFrom<Config> for ConfigChange {
+    type Error = &'static str;
+
+    fn try_from(wire: Config) -> Result<ConfigChange, &'static str> {
+        let Config { name, op, value, default } = wire;
+        let op = match op {
+            0 => ConfigOp::Set(value),
+            1 => ConfigOp::Delete,
+            2 => ConfigOp::Append { elements: value, default },
+            3 => ConfigOp::Subtract { elements: value, default },
+            _ => return Err("a config changes in a way that this program does not know"),
+        };
+        Ok(ConfigChange { name, op })
+    }
+}
+
+impl TryFrom<Group> for UpdateGroup {
+    type Error = &'static str;
+
+    fn try_from(wire: Group) -> Result<UpdateGroup, &'static str> {
+        Ok(UpdateGroup {
+            group: wire.group,
+            seen_version: wire.seen_version,
+            kind: numbered_kind(wire.kind)?,
+            protocol_type: wire.protocol_type,
+            protocol: wire.protocol,
+            epoch: wire.epoch,
+            leader: wire.leader,
+            state: wire.state,
+            replace: wire.replace,
+            put: wire.put.into_iter().map(GroupMember::from).collect(),
+            remove: wire.remove,
+        })
+    }
+}
+
+impl From<Member> for GroupMember {
+    fn from(wire: Member) -> GroupMember {
+        GroupMember {
+            id: wire.id,
+            epoch: wire.epoch,
+            instance_id: wire.instance_id,
+            client_id: wire.client_id,
+            client_host: wire.client_host,
+            session_timeout_ms: wire.session_timeout_ms,
+            rebalance_timeout_ms: wire.rebalance_timeout_ms,
+            subscription: wire.subscription,
+            assignment: wire.assignment,
+        }
+    }
+}
+
+impl TryFrom<Offsets> for CommitOffsets {
+    type Error = &'static str;
+
+    fn try_from(wire: Offsets) -> Result<CommitOffsets, &'static str> {
+        let offset = |wire: Offset| {
+            Ok(OffsetCommit {
+                topic: Uuid::from_bytes(array(&wire.topic, "a topic id is not 16 bytes")?),
+                partition: wire.partition,
+                offset: wire.offset,
+                leader_epoch: wire.leader_epoch,
+                metadata: wire.metadata,
+            })
+        };
+        Ok(CommitOffsets {
+            group: wire.group,
+            member: wire.member,
+            epoch: wire.epoch,
+            instance_id: wire.instance_id,
+            offsets: wire.offsets.into_iter().map(offset).collect::<Result<_, &'static str>>()?,
+        })
+    }
+}
+
+fn array(bytes: &Bytes, otherwise: &'static str) -> Result<[u8; 16], &'static str> {
+    bytes.first_chunk().filter(|_| bytes.len() == 16).copied().ok_or(otherwise)
+}
