@@ -62,6 +62,27 @@ async fn respond(session: &Session, version: i16, request: Request) -> Result<Re
         Request::DeleteTopics(request) => delete_topics::answer(session, version, request).await.into(),
         Request::DescribeCluster(request) => describe_cluster::answer(session, &request).into(),
         Request::DescribeConfigs(request) => describe_configs::answer(session, request).await.into(),
+        Request::OffsetCommit(_)
+        | Request::OffsetFetch(_)
+        | Request::JoinGroup(_)
+        | Request::SyncGroup(_)
+        | Request::Heartbeat(_)
+        | Request::LeaveGroup(_)
+        | Request::DescribeGroups(_)
+        | Request::ListGroups(_)
+        | Request::DeleteGroups(_)
+        | Request::OffsetDelete(_)
+        | Request::ConsumerGroupHeartbeat(_)
+        | Request::ConsumerGroupDescribe(_)
+        | Request::CreatePartitions(_)
+        | Request::DeleteRecords(_)
+        | Request::IncrementalAlterConfigs(_)
+        | Request::AlterConfigs(_)
+        | Request::DescribeLogDirs(_)
+        | Request::ListPartitionReassignments(_)
+        | Request::DescribeAcls(_)
+        | Request::CreateAcls(_)
+        | Request::DeleteAcls(_) => return Err(ReplyError::Handler),
         // Begun in `begin`; a Produce frame always comes with an admission, by the same two bytes.
         Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) => return Err(ReplyError::Handler),
     })

@@ -18,6 +18,27 @@ pub mod create_topics;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod offset_commit;
+pub mod offset_fetch;
+pub mod join_group;
+pub mod sync_group;
+pub mod heartbeat;
+pub mod leave_group;
+pub mod describe_groups;
+pub mod list_groups;
+pub mod delete_groups;
+pub mod offset_delete;
+pub mod consumer_group_heartbeat;
+pub mod consumer_group_describe;
+pub mod create_partitions;
+pub mod delete_records;
+pub mod incremental_alter_configs;
+pub mod alter_configs;
+pub mod describe_log_dirs;
+pub mod list_partition_reassignments;
+pub mod describe_acls;
+pub mod create_acls;
+pub mod delete_acls;
 
 #[cfg(test)]
 mod tests;
@@ -108,4 +129,25 @@ all_messages! {
     DeleteTopics delete_topics,
     DescribeCluster describe_cluster,
     DescribeConfigs describe_configs,
+    OffsetCommit offset_commit,
+    OffsetFetch offset_fetch,
+    JoinGroup join_group,
+    SyncGroup sync_group,
+    Heartbeat heartbeat,
+    LeaveGroup leave_group,
+    DescribeGroups describe_groups,
+    ListGroups list_groups,
+    DeleteGroups delete_groups,
+    OffsetDelete offset_delete,
+    ConsumerGroupHeartbeat consumer_group_heartbeat,
+    ConsumerGroupDescribe consumer_group_describe,
+    CreatePartitions create_partitions,
+    DeleteRecords delete_records,
+    IncrementalAlterConfigs incremental_alter_configs,
+    AlterConfigs alter_configs,
+    DescribeLogDirs describe_log_dirs,
+    ListPartitionReassignments list_partition_reassignments,
+    DescribeAcls describe_acls,
+    CreateAcls create_acls,
+    DeleteAcls delete_acls,
 }

@@ -127,6 +127,27 @@ differential! {
     DeleteTopics delete_topics DeleteTopicsRequest DeleteTopicsResponse;
     DescribeCluster describe_cluster DescribeClusterRequest DescribeClusterResponse;
     DescribeConfigs describe_configs DescribeConfigsRequest DescribeConfigsResponse;
+    OffsetCommit offset_commit OffsetCommitRequest OffsetCommitResponse;
+    OffsetFetch offset_fetch OffsetFetchRequest OffsetFetchResponse;
+    JoinGroup join_group JoinGroupRequest JoinGroupResponse;
+    SyncGroup sync_group SyncGroupRequest SyncGroupResponse;
+    Heartbeat heartbeat HeartbeatRequest HeartbeatResponse;
+    LeaveGroup leave_group LeaveGroupRequest LeaveGroupResponse;
+    DescribeGroups describe_groups DescribeGroupsRequest DescribeGroupsResponse;
+    ListGroups list_groups ListGroupsRequest ListGroupsResponse;
+    DeleteGroups delete_groups DeleteGroupsRequest DeleteGroupsResponse;
+    OffsetDelete offset_delete OffsetDeleteRequest OffsetDeleteResponse;
+    ConsumerGroupHeartbeat consumer_group_heartbeat ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse;
+    ConsumerGroupDescribe consumer_group_describe ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse;
+    CreatePartitions create_partitions CreatePartitionsRequest CreatePartitionsResponse;
+    DeleteRecords delete_records DeleteRecordsRequest DeleteRecordsResponse;
+    IncrementalAlterConfigs incremental_alter_configs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse;
+    AlterConfigs alter_configs AlterConfigsRequest AlterConfigsResponse;
+    DescribeLogDirs describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse;
+    ListPartitionReassignments list_partition_reassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse;
+    DescribeAcls describe_acls DescribeAclsRequest DescribeAclsResponse;
+    CreateAcls create_acls CreateAclsRequest CreateAclsResponse;
+    DeleteAcls delete_acls DeleteAclsRequest DeleteAclsResponse;
 }
 
 #[test]

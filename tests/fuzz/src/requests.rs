@@ -13,8 +13,9 @@ use strandline_kafka::messages::{Request, Response};
 
 use crate::memory::Bound;
 
-/// An empty string takes one byte on the wire and 24 in memory; a vector of them that grows holds three times as much.
-const BOUND: Bound = Bound { fixed: 4_096, per_byte: 72 };
+/// An empty string takes one byte on the wire and 24 in memory, an empty group of ListGroups v3 three bytes and 96; a
+/// vector of them that grows holds three times as much.
+const BOUND: Bound = Bound { fixed: 4_096, per_byte: 96 };
 
 /// Any bytes as a request frame without its size prefix.
 pub fn frame(data: &[u8]) {
