@@ -26,6 +26,7 @@ pub(crate) async fn begin(
 ) -> Option<Reply> {
     let api = request.api_key();
     metrics::request(api);
+    session.nodes.activity();
     let request = match (request, held) {
         (Request::Produce(request), Held::Admission(admission)) => {
             return produce::begin(session, header, request, admission).await;
@@ -43,24 +44,29 @@ pub(crate) async fn begin(
             Reply::spawn(api, held, async move { fetch::answer(&session, &header, request).await })
         }
         request => Reply::spawn(api, held, async move {
-            let response = respond(&session, header.api_version, request).await?;
+            let response = respond(&session, &header, request).await?;
             Answer::encode(&header, &response)
         }),
     })
 }
 
-async fn respond(session: &Session, version: i16, request: Request) -> Result<Response, ReplyError> {
+async fn respond(
+    session: &Session,
+    header: &RequestHeader,
+    request: Request,
+) -> Result<Response, ReplyError> {
+    let version = header.api_version;
     Ok(match request {
         Request::ListOffsets(request) => list_offsets::answer(session, version, request).await.into(),
-        Request::Metadata(request) => metadata::answer(session, version, request).await.into(),
+        Request::Metadata(request) => metadata::answer(session, header, request).await.into(),
         Request::InitProducerId(request) => init_producer_id::answer(session, request).await.into(),
         Request::OffsetForLeaderEpoch(request) => {
             offset_for_leader_epoch::answer(session, request).await.into()
         }
-        Request::FindCoordinator(request) => find_coordinator::answer(session, version, request).into(),
+        Request::FindCoordinator(request) => find_coordinator::answer(session, version, request).await.into(),
         Request::CreateTopics(request) => create_topics::answer(session, request).await.into(),
         Request::DeleteTopics(request) => delete_topics::answer(session, version, request).await.into(),
-        Request::DescribeCluster(request) => describe_cluster::answer(session, &request).into(),
+        Request::DescribeCluster(request) => describe_cluster::answer(session, &request).await.into(),
         Request::DescribeConfigs(request) => describe_configs::answer(session, request).await.into(),
         Request::OffsetCommit(_)
         | Request::OffsetFetch(_)

@@ -18,6 +18,7 @@
 //! - `budget`: the memory that Fetch answers may hold
 //! - `configs`: the configs of topics and of this broker
 //! - `errors`: from our errors to Kafka's codes
+//! - `nodes`: the nodes of the cluster that live, and which of them looks after what
 //! - `node`: who we are
 //! - `phase`: where the node stands in its life
 //! - `task`: a spawned task that ends with its owner
@@ -36,6 +37,7 @@ mod services;
 mod budget;
 mod configs;
 mod errors;
+mod nodes;
 mod node;
 mod phase;
 mod task;
@@ -63,6 +65,7 @@ pub use error::Error;
 use budget::FetchBudget;
 use limits::HTTP_DRAIN;
 use node::{MAX_NODE_ID, Node};
+use nodes::{Address, Nodes, Peer};
 use phase::{Phase, Phases};
 use services::Services;
 use task::Task;
@@ -124,8 +127,9 @@ impl Connections {
             advertise: config.advertise,
         };
         let (phase, phases) = Phases::new();
+        let nodes = Nodes::alone(own(&node, config.kafka));
         let fetch_budget = FetchBudget::new();
-        let services = Arc::new(Services { node, journal, ingest, reader, fetch_budget, phases });
+        let services = Arc::new(Services { node, nodes, journal, ingest, reader, fetch_budget, phases });
         Ok(Connections { services, phase })
     }
 
@@ -228,4 +232,12 @@ async fn bind(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+/// This node, as others are told.
+fn own(node: &Node, kafka: SocketAddr) -> Peer {
+    let endpoint = node.endpoint(kafka);
+    let port = u16::try_from(endpoint.port).unwrap_or_default();
+    let address = Address { name: "kafka".to_owned(), host: endpoint.host, port };
+    Peer { id: node.id, rack: node.rack.clone(), listeners: Arc::from([address]) }
 }

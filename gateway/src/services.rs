@@ -12,12 +12,15 @@ use tokio::time::timeout;
 use crate::budget::FetchBudget;
 use crate::limits::CATCH_UP_TIMEOUT;
 use crate::node::Node;
+use crate::nodes::Nodes;
 use crate::phase::Phases;
 
 /// The parts of the node that answer requests.
 pub(crate) struct Services {
     /// Who we are.
     pub(crate) node: Node,
+    /// Who else is there, and who looks after what.
+    pub(crate) nodes: Nodes,
     /// The order of everything, and the folded manifest.
     pub(crate) journal: Journal,
     /// The way in.

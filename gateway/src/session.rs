@@ -13,7 +13,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{CONNECTION_REQUEST_BYTES, FETCHES_PER_CONNECTION, UNADMITTED_FRAME_BYTES};
 use crate::node::Endpoint;
+use crate::nodes::Peer;
 use crate::services::Services;
+
+/// The listener on which clients come in.
+const LISTENER: &str = "kafka";
 
 /// One connection, as its requests see it. Dereferences to what all connections share.
 pub(crate) struct Session {
@@ -51,6 +55,16 @@ impl Session {
             request_bytes: Arc::new(Semaphore::new(CONNECTION_REQUEST_BYTES)),
             over: AtomicBool::new(false),
         })
+    }
+
+    /// Where this client should dial a node of the cluster.
+    pub(crate) fn endpoint_of(&self, peer: &Peer) -> Endpoint {
+        match peer.address(LISTENER) {
+            Some(address) if peer.id != self.node.id => {
+                Endpoint { host: address.host.clone(), port: i32::from(address.port) }
+            }
+            _ => self.endpoint.clone(),
+        }
     }
 
     /// Waits until a frame may be read. `None`: the node is shutting down.

@@ -1,21 +1,22 @@
-//! DescribeCluster: the nodes and the cluster id, for admin clients.
+//! DescribeCluster: the nodes that live and the cluster id, for admin clients.
 //!
-//! Must not know other nodes yet.
+//! Must not know how they find each other.
 
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::describe_cluster::{Broker, Request, Response};
 
 use crate::metrics;
-use crate::node::CLUSTER_OPERATIONS;
+use crate::node::{CLUSTER_OPERATIONS, Endpoint};
+use crate::nodes::Peer;
 use crate::session::Session;
 
 /// Kafka's endpoint types: brokers, and the controllers that we do not have.
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
-/// This node.
-pub(crate) fn answer(session: &Session, request: &Request) -> Response {
+/// The nodes that live.
+pub(crate) async fn answer(session: &Session, request: &Request) -> Response {
     let node = &session.node;
     let code = match request.endpoint_type {
         BROKERS => ErrorCode::None,
@@ -30,16 +31,15 @@ pub(crate) fn answer(session: &Session, request: &Request) -> Response {
             ..Response::default()
         };
     }
+    session.nodes.refresh().await;
+    let broker = |peer: &Peer| {
+        let Endpoint { host, port } = session.endpoint_of(peer);
+        Broker { broker_id: peer.id, host, port, rack: peer.rack.clone(), is_fenced: false }
+    };
     Response {
         cluster_id: node.cluster_id.clone(),
         controller_id: node.id,
-        brokers: vec![Broker {
-            broker_id: node.id,
-            host: session.endpoint.host.clone(),
-            port: session.endpoint.port,
-            rack: node.rack.clone(),
-            is_fenced: false,
-        }],
+        brokers: session.nodes.live().iter().map(broker).collect(),
         cluster_authorized_operations: match request.include_cluster_authorized_operations {
             true => CLUSTER_OPERATIONS,
             false => i32::MIN,

@@ -1,12 +1,14 @@
 //! FindCoordinator: who looks after a group or a transactional id.
 //!
-//! Must not know groups. Until nodes share them out, every node names itself.
+//! Must not know groups. Nodes that know of each other share the keys out among them; for a moment after one came or
+//! went they may disagree, and the fold decides.
 
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::find_coordinator::{Coordinator, Request, Response};
 
 use crate::metrics;
+use crate::node::Endpoint;
 use crate::session::Session;
 
 /// The first version that asks for several keys at once.
@@ -14,12 +16,13 @@ const BATCHED: i16 = 4;
 /// Groups and transactional ids.
 const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=1;
 
-/// This node, for every key.
-pub(crate) fn answer(session: &Session, version: i16, request: Request) -> Response {
+/// The node for each key.
+pub(crate) async fn answer(session: &Session, version: i16, request: Request) -> Response {
     let code = match KEY_TYPES.contains(&request.key_type) {
         true => ErrorCode::None,
         false => ErrorCode::InvalidRequest,
     };
+    session.nodes.refresh().await;
     let find = |key| coordinator(session, key, code);
     if version >= BATCHED {
         let coordinators = request.coordinator_keys.into_iter().map(find).collect();
@@ -49,7 +52,7 @@ fn coordinator(session: &Session, key: String, code: ErrorCode) -> Coordinator {
             ..Coordinator::default()
         };
     }
-    let endpoint = session.endpoint.clone();
-    let (node_id, host, port) = (session.node.id, endpoint.host, endpoint.port);
-    Coordinator { key, node_id, host, port, ..Coordinator::default() }
+    let peer = session.nodes.coordinator(&key);
+    let Endpoint { host, port } = session.endpoint_of(&peer);
+    Coordinator { key, node_id: peer.id, host, port, ..Coordinator::default() }
 }

@@ -1,6 +1,6 @@
 //! Metadata: who the brokers are, which topics there are, who leads what; creates topics on demand.
 //!
-//! Must not know other nodes yet: every partition is led by the node that is asked, since any node serves any of them.
+//! Must not know how nodes find each other. Who leads a partition only spreads the load: any node serves any of them.
 //! Invariant: the leader epoch is the same constant on every node, so that no client takes an answer for outdated.
 
 use futures_util::{StreamExt, stream};
@@ -9,12 +9,14 @@ use strandline_core::manifest::{self, Void};
 use strandline_core::record::validate_topic_name;
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
+use strandline_kafka::frame::RequestHeader;
 use strandline_kafka::messages::metadata::{Broker, Partition, Request, RequestTopic, Response, Topic};
 
 use crate::errors;
 use crate::limits::{AUTO_CREATED_PER_REQUEST, SIDE_BY_SIDE};
 use crate::metrics;
-use crate::node::{CLUSTER_OPERATIONS, LEADER_EPOCH, TOPIC_OPERATIONS};
+use crate::node::{CLUSTER_OPERATIONS, Endpoint, LEADER_EPOCH, TOPIC_OPERATIONS};
+use crate::nodes::{Key, Peer, replicas, zone_of_client};
 use crate::session::Session;
 use crate::topics::{self, Wanted};
 
@@ -23,27 +25,30 @@ const ALWAYS_CREATES: i16 = 3;
 /// The first version that can answer without a name.
 const NULL_NAMES: i16 = 12;
 
-/// Describes this node and the topics asked for.
-pub(crate) async fn answer(session: &Session, version: i16, request: Request) -> Response {
+/// Describes the nodes that live and the topics asked for.
+pub(crate) async fn answer(session: &Session, header: &RequestHeader, request: Request) -> Response {
+    session.nodes.refresh().await;
+    let version = header.api_version;
+    let live = session.nodes.live();
+    let describe = Describe { nodes: &live, zone: header.client_id.as_deref().and_then(zone_of_client) };
     let operations = request.include_topic_authorized_operations.then_some(TOPIC_OPERATIONS);
     let create = version <= ALWAYS_CREATES || request.allow_auto_topic_creation;
     let mut topics = match request.topics {
         // v0 has no null: there an empty list means all.
-        None => all(session),
-        Some(topics) if version == 0 && topics.is_empty() => all(session),
-        Some(topics) => some(session, version, &topics, create).await,
+        None => all(session, describe),
+        Some(topics) if version == 0 && topics.is_empty() => all(session, describe),
+        Some(topics) => some(session, version, &topics, create, describe).await,
     };
     for topic in &mut topics {
         topic.topic_authorized_operations = operations.unwrap_or(i32::MIN);
     }
     let node = &session.node;
+    let broker = |peer: &Peer| {
+        let Endpoint { host, port } = session.endpoint_of(peer);
+        Broker { node_id: peer.id, host, port, rack: peer.rack.clone() }
+    };
     Response {
-        brokers: vec![Broker {
-            node_id: node.id,
-            host: session.endpoint.host.clone(),
-            port: session.endpoint.port,
-            rack: node.rack.clone(),
-        }],
+        brokers: live.iter().map(broker).collect(),
         cluster_id: Some(node.cluster_id.clone()),
         // Any node can change topics, so the one that is asked is as good as another.
         controller_id: node.id,
@@ -56,13 +61,17 @@ pub(crate) async fn answer(session: &Session, version: i16, request: Request) ->
     }
 }
 
-fn all(session: &Session) -> Vec<Topic> {
-    let node = session.node.id;
-    session.journal.view(|manifest| manifest.topics().map(|topic| describe(topic, node)).collect())
+fn all(session: &Session, describe: Describe<'_>) -> Vec<Topic> {
+    session.journal.view(|manifest| manifest.topics().map(|topic| describe.topic(topic)).collect())
 }
 
-async fn some(session: &Session, version: i16, asked: &[RequestTopic], create: bool) -> Vec<Topic> {
-    let node = session.node.id;
+async fn some(
+    session: &Session,
+    version: i16,
+    asked: &[RequestTopic],
+    create: bool,
+    describe: Describe<'_>,
+) -> Vec<Topic> {
     let wanted = asked.iter().map(|topic| match &topic.name {
         Some(name) => Wanted::Name(name),
         None => Wanted::new(true, "", topic.topic_id),
@@ -73,7 +82,7 @@ async fn some(session: &Session, version: i16, asked: &[RequestTopic], create: b
             Wanted::Name(name) => validate_topic_name(name),
             Wanted::Id(_) => true,
         });
-    let found = topics::resolve(session, &valid, |topic| describe(topic, node)).await;
+    let found = topics::resolve(session, &valid, |topic| describe.topic(topic)).await;
     let mut room = AUTO_CREATED_PER_REQUEST;
     let complete = found.into_iter().zip(valid).map(|(found, wanted)| {
         let missing = matches!((&found, wanted), (Err(ErrorCode::UnknownTopicOrPartition), Wanted::Name(_)));
@@ -81,7 +90,7 @@ async fn some(session: &Session, version: i16, asked: &[RequestTopic], create: b
         room -= usize::from(create);
         async move {
             match (found, wanted) {
-                (Err(_), Wanted::Name(name)) if create => match auto_create(session, name).await {
+                (Err(_), Wanted::Name(name)) if create => match auto_create(session, name, describe).await {
                     Ok(topic) => topic,
                     Err(code) => failed(version, wanted, code),
                 },
@@ -97,34 +106,51 @@ async fn some(session: &Session, version: i16, asked: &[RequestTopic], create: b
     topics
 }
 
-async fn auto_create(session: &Session, name: &str) -> Result<Topic, ErrorCode> {
+async fn auto_create(session: &Session, name: &str, describe: Describe<'_>) -> Result<Topic, ErrorCode> {
     match session.journal.create_topic(name, DEFAULT_PARTITIONS, Default::default()).await {
         // Somebody else was faster: just as good.
         Ok(Ok(_) | Err(Void::TopicExists)) => {}
         Ok(Err(void)) => return Err(errors::void(&void)),
         Err(error) => return Err(errors::journal(&error)),
     }
-    let node = session.node.id;
     let created =
-        session.journal.view(|manifest| manifest.topic_named(name).map(|topic| describe(topic, node)));
+        session.journal.view(|manifest| manifest.topic_named(name).map(|topic| describe.topic(topic)));
     // Deleted again in the meantime.
     created.ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
-fn describe(topic: &manifest::Topic, node: i32) -> Topic {
-    let partition = |partition_index| Partition {
-        partition_index,
-        leader_id: node,
-        leader_epoch: LEADER_EPOCH,
-        replica_nodes: vec![node],
-        isr_nodes: vec![node],
-        ..Partition::default()
-    };
-    Topic {
-        name: Some(topic.name.clone()),
-        topic_id: topic.id.into_bytes(),
-        partitions: (0..topic.partitions.len() as i32).map(partition).collect(),
-        ..Topic::default()
+/// How topics are described to one client.
+#[derive(Clone, Copy)]
+struct Describe<'a> {
+    /// The same for the whole answer, so that every leader is among its brokers.
+    nodes: &'a [Peer],
+    /// Of the client, if it says.
+    zone: Option<&'a str>,
+}
+
+impl Describe<'_> {
+    fn topic(self, topic: &manifest::Topic) -> Topic {
+        Topic {
+            name: Some(topic.name.clone()),
+            topic_id: topic.id.into_bytes(),
+            partitions: (0..topic.partitions.len() as u32)
+                .map(|index| self.partition(topic, index))
+                .collect(),
+            ..Topic::default()
+        }
+    }
+
+    /// One node of each zone stands as a replica: consumers are sent only to nodes in that list.
+    fn partition(self, topic: &manifest::Topic, index: u32) -> Partition {
+        let replicas = replicas(self.nodes, &Key::partition(topic.id, index), self.zone);
+        Partition {
+            partition_index: index as i32,
+            leader_id: replicas.first().copied().unwrap_or(-1),
+            leader_epoch: LEADER_EPOCH,
+            isr_nodes: replicas.clone(),
+            replica_nodes: replicas,
+            ..Partition::default()
+        }
     }
 }
 
