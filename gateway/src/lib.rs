@@ -13,6 +13,7 @@
 //! - `handlers`: what each API does, one file an API
 //! - `reply`: an answer on its way to the socket
 //! - `session`: what the handlers know of one connection
+//! - `group_view`: a group as tools are shown it
 //! - `topics`: from names and ids to topics
 //! - `services`: what all connections share
 //! - `budget`: the memory that Fetch answers may hold
@@ -32,6 +33,7 @@ mod dispatch;
 mod handlers;
 mod reply;
 mod session;
+mod group_view;
 mod topics;
 mod services;
 mod budget;
