@@ -15,6 +15,7 @@
 //! - `session`: what the handlers know of one connection
 //! - `topics`: from names and ids to topics
 //! - `services`: what all connections share
+//! - `groups`: the coordinators of consumer groups
 //! - `budget`: the memory that Fetch answers may hold
 //! - `configs`: the configs of topics and of this broker
 //! - `errors`: from our errors to Kafka's codes
@@ -34,6 +35,7 @@ mod reply;
 mod session;
 mod topics;
 mod services;
+mod groups;
 mod budget;
 mod configs;
 mod errors;
@@ -63,6 +65,7 @@ pub use configs::check as check_topic_configs;
 pub use error::Error;
 
 use budget::FetchBudget;
+use groups::Groups;
 use limits::HTTP_DRAIN;
 use node::{MAX_NODE_ID, Node};
 use nodes::{Address, Nodes, Peer};
@@ -127,9 +130,11 @@ impl Connections {
             advertise: config.advertise,
         };
         let (phase, phases) = Phases::new();
-        let nodes = Nodes::alone(own(&node, config.kafka));
+        let nodes = Arc::new(Nodes::alone(own(&node, config.kafka)));
+        let groups = Groups::new(Arc::clone(&nodes));
         let fetch_budget = FetchBudget::new();
-        let services = Arc::new(Services { node, nodes, journal, ingest, reader, fetch_budget, phases });
+        let services =
+            Arc::new(Services { node, nodes, groups, journal, ingest, reader, fetch_budget, phases });
         Ok(Connections { services, phase })
     }
 
