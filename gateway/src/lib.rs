@@ -16,6 +16,7 @@
 //! - `group_view`: a group as tools are shown it
 //! - `topics`: from names and ids to topics
 //! - `services`: what all connections share
+//! - `groups`: the coordinators of consumer groups
 //! - `budget`: the memory that Fetch answers may hold
 //! - `configs`: the configs of topics and of this broker
 //! - `errors`: from our errors to Kafka's codes
@@ -36,6 +37,7 @@ mod session;
 mod group_view;
 mod topics;
 mod services;
+mod groups;
 mod budget;
 mod configs;
 mod errors;
@@ -65,6 +67,7 @@ pub use configs::check as check_topic_configs;
 pub use error::Error;
 
 use budget::FetchBudget;
+use groups::Groups;
 use limits::HTTP_DRAIN;
 use node::{MAX_NODE_ID, Node};
 use nodes::{Address, Nodes, Peer};
@@ -129,9 +132,11 @@ impl Connections {
             advertise: config.advertise,
         };
         let (phase, phases) = Phases::new();
-        let nodes = Nodes::alone(own(&node, config.kafka));
+        let nodes = Arc::new(Nodes::alone(own(&node, config.kafka)));
+        let groups = Groups::new(Arc::clone(&nodes));
         let fetch_budget = FetchBudget::new();
-        let services = Arc::new(Services { node, nodes, journal, ingest, reader, fetch_budget, phases });
+        let services =
+            Arc::new(Services { node, nodes, groups, journal, ingest, reader, fetch_budget, phases });
         Ok(Connections { services, phase })
     }
 
