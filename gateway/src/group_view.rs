@@ -3,12 +3,12 @@
 //! Must not know requests. What the coordinator holds in memory goes before what was folded, which is a generation behind
 //! while members come and go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use strandline_core::manifest::{Group, GroupKind, GroupMember};
 use strandline_kafka::consumer_protocol;
 
+use crate::groups::{Live, LiveMember};
 use crate::services::Services;
 
 /// Kafka's names of states.
@@ -30,48 +30,36 @@ pub(crate) struct GroupView {
     /// What its members agreed on.
     pub(crate) protocol: String,
     /// By id.
-    pub(crate) members: Vec<MemberView>,
-}
-
-/// One member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MemberView {
-    /// Its id.
-    pub(crate) id: String,
-    /// `group.instance.id`.
-    pub(crate) instance_id: Option<String>,
-    /// As the client calls itself.
-    pub(crate) client_id: String,
-    /// Where it connects from.
-    pub(crate) client_host: String,
-    /// Its subscription in the protocol that its group agreed on.
-    pub(crate) metadata: Bytes,
-    /// Its assignment.
-    pub(crate) assignment: Bytes,
-}
-
-impl MemberView {
-    /// Bytes that it takes in an answer, about.
-    pub(crate) fn bytes(&self) -> usize {
-        let texts = self.id.len() + self.client_id.len() + self.client_host.len();
-        let instance = self.instance_id.as_ref().map_or(0, String::len);
-        texts + instance + self.metadata.len() + self.assignment.len() + 24
-    }
-}
-
-/// The groups that are known here, whoever looks after them.
-pub(crate) fn names(services: &Services) -> BTreeSet<String> {
-    services.journal.view(|manifest| manifest.groups().map(|(name, _)| name.to_owned()).collect())
+    pub(crate) members: Vec<LiveMember>,
 }
 
 impl GroupView {
     /// The group, if it is there.
-    pub(crate) fn of(services: &Services, name: &str) -> Option<GroupView> {
-        services.journal.view(|manifest| manifest.group(name).map(GroupView::folded))
+    pub(crate) async fn of(services: &Services, name: &str) -> Option<GroupView> {
+        let folded = services.journal.view(|manifest| manifest.group(name).map(GroupView::folded));
+        let Some(live) = services.groups.describe(name).await else { return folded };
+        if folded.is_none() && live.members.is_empty() {
+            return None;
+        }
+        let Live { state, protocol_type, protocol, members } = live;
+        // Whoever is here and was never folded is about to complete a first generation.
+        let kind = folded.map_or(GroupKind::Classic, |folded| folded.kind);
+        Some(GroupView { kind, state, protocol_type, protocol, members })
+    }
+
+    /// The same as tools list it: without its members.
+    pub(crate) fn listed(services: &Services) -> BTreeMap<String, GroupView> {
+        let listed = |(name, group): (&str, &Group)| (name.to_owned(), GroupView::without_members(group));
+        let mut groups: BTreeMap<_, _> =
+            services.journal.view(|manifest| manifest.groups().map(listed).collect());
+        for (name, group) in &mut groups {
+            group.state = services.groups.state(name).unwrap_or(group.state);
+        }
+        groups
     }
 
     fn folded(group: &Group) -> GroupView {
-        let member = |member: &GroupMember| MemberView {
+        let member = |member: &GroupMember| LiveMember {
             id: member.id.clone(),
             instance_id: member.instance_id.clone(),
             client_id: member.client_id.clone(),
@@ -79,13 +67,28 @@ impl GroupView {
             metadata: member.subscription.clone(),
             assignment: member.assignment.clone(),
         };
+        let members = group.members.values().map(member).collect();
+        GroupView { members, ..GroupView::without_members(group) }
+    }
+
+    fn without_members(group: &Group) -> GroupView {
         GroupView {
             kind: group.kind,
             state: if group.members.is_empty() { EMPTY } else { STABLE },
             protocol_type: group.protocol_type.clone(),
             protocol: group.protocol.clone(),
-            members: group.members.values().map(member).collect(),
+            members: Vec::new(),
         }
+    }
+
+    /// Bytes that its members take in an answer, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let member = |of: &LiveMember| {
+            let texts = of.id.len() + of.client_id.len() + of.client_host.len();
+            let instance = of.instance_id.as_ref().map_or(0, String::len);
+            texts + instance + of.metadata.len() + of.assignment.len() + 24
+        };
+        self.members.iter().map(member).sum()
     }
 
     /// As Kafka names the kind.

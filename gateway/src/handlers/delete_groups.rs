@@ -41,7 +41,7 @@ async fn check(session: &Session, name: &str) -> Result<(), ErrorCode> {
     if !session.coordinates(name).await {
         return Err(ErrorCode::NotCoordinator);
     }
-    match GroupView::of(session, name) {
+    match GroupView::of(session, name).await {
         Some(group) if !group.members.is_empty() => Err(ErrorCode::NonEmptyGroup),
         // Of one that is not known here, the fold knows whether another node saw it.
         _ => Ok(()),

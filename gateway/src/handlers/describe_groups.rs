@@ -9,7 +9,8 @@ use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::describe_groups::{Group, Member, Request, Response};
 
 use crate::errors;
-use crate::group_view::{self, GroupView, MemberView};
+use crate::group_view::{self, GroupView};
+use crate::groups::LiveMember;
 use crate::limits::GROUP_ANSWER_BYTES;
 use crate::metrics;
 use crate::node::GROUP_OPERATIONS;
@@ -51,14 +52,13 @@ async fn look_up(
     if let Err(error) = known {
         return Err((errors::group(error), errors::journal_text(error)));
     }
-    let Some(group) = GroupView::of(session, name) else {
+    let Some(group) = GroupView::of(session, name).await else {
         return Err((ErrorCode::GroupIdNotFound, format!("Group {name} not found.")));
     };
     if group.kind == GroupKind::Consumer {
         return Err((ErrorCode::GroupIdNotFound, format!("Group {name} is not a classic group.")));
     }
-    let bytes = group.members.iter().map(MemberView::bytes).sum();
-    match left.checked_sub(bytes) {
+    match left.checked_sub(group.bytes()) {
         Some(rest) => *left = rest,
         None => return Err((ErrorCode::InvalidRequest, "ask for fewer groups at once".to_owned())),
     }
@@ -81,7 +81,7 @@ fn failed(code: ErrorCode) -> Group {
 fn describe(group: GroupView) -> Group {
     // Only a group whose members have agreed has anything to show of what they agreed on.
     let stable = group.state == group_view::STABLE;
-    let member = |member: MemberView| Member {
+    let member = |member: LiveMember| Member {
         member_id: member.id,
         group_instance_id: member.instance_id,
         client_id: member.client_id,

@@ -8,7 +8,7 @@ use strandline_kafka::messages::list_groups::{Group, Request, Response};
 use tracing::debug;
 
 use crate::errors;
-use crate::group_view::{self, GroupView};
+use crate::group_view::GroupView;
 use crate::metrics;
 use crate::session::Session;
 
@@ -23,16 +23,12 @@ pub(crate) async fn answer(session: &Session, request: Request) -> Response {
     let states = &request.states_filter;
     let wanted =
         |group: &GroupView| passes(states, group.state) && passes(&request.types_filter, group.type_name());
-    let names = group_view::names(session);
-    let own = names.into_iter().filter(|name| session.nodes.is_coordinator(name));
-    let listed = own.filter_map(|group_id| {
-        let group = GroupView::of(session, &group_id).filter(wanted)?;
-        Some(Group {
-            group_id,
-            group_type: group.type_name().to_owned(),
-            group_state: group.state.to_owned(),
-            protocol_type: group.protocol_type,
-        })
+    let own = GroupView::listed(session).into_iter().filter(|(name, _)| session.nodes.is_coordinator(name));
+    let listed = own.filter(|(_, group)| wanted(group)).map(|(group_id, group)| Group {
+        group_id,
+        group_type: group.type_name().to_owned(),
+        group_state: group.state.to_owned(),
+        protocol_type: group.protocol_type,
     });
     Response { groups: listed.collect(), ..Response::default() }
 }

@@ -108,10 +108,15 @@ fn check(
 }
 
 async fn commit(session: &Session, version: i16, request: &Request, offsets: Vec<OffsetCommit>) -> ErrorCode {
+    let (member, instance_id) = (&request.member_id, request.group_instance_id.as_deref());
+    let generation = request.generation_id_or_member_epoch;
+    if let Err(code) = session.groups.admit_commit(&request.group_id, member, generation, instance_id).await {
+        return code;
+    }
     let change = Change::CommitOffsets(CommitOffsets {
         group: request.group_id.clone(),
-        member: request.member_id.clone(),
-        epoch: request.generation_id_or_member_epoch,
+        member: member.clone(),
+        epoch: generation,
         instance_id: request.group_instance_id.clone(),
         offsets,
     });

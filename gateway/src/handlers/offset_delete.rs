@@ -39,7 +39,7 @@ async fn delete(session: &Session, request: &Request) -> Result<Vec<ErrorCode>, 
         return Err(ErrorCode::NotCoordinator);
     }
     session.catch_up().await.map_err(|error| errors::group(&error))?;
-    let group = GroupView::of(session, &request.group_id).ok_or(ErrorCode::GroupIdNotFound)?;
+    let group = GroupView::of(session, &request.group_id).await.ok_or(ErrorCode::GroupIdNotFound)?;
     if !group.members.is_empty() && group.protocol_type != PROTOCOL_TYPE {
         return Err(ErrorCode::NonEmptyGroup);
     }

@@ -29,21 +29,26 @@ pub struct Node {
     pub http: SocketAddr,
     pub stop: Option<oneshot::Sender<()>>,
     pub served: JoinHandle<Result<(), Error>>,
+    pub journal: Journal,
 }
 
 pub async fn node() -> Node {
-    let store = Store::open("memory:", Env::system()).unwrap();
+    node_on(Store::open("memory:", Env::system()).unwrap()).await
+}
+
+/// A node on a store that others may use, too.
+pub async fn node_on(store: Store) -> Node {
     let journal = Journal::open(store, journal::Options::default()).await.unwrap();
     let ingest = Ingest::start(journal.clone(), strandline_ingest::Config::default());
     let reader = Reader::start(journal.clone(), strandline_reader::Config::default());
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let config =
         Config { kafka: local, advertise: None, http: Some(local), node_id: 7, rack: Some("a".into()) };
-    let gateway = Gateway::bind(config, journal, ingest, reader).await.unwrap();
+    let gateway = Gateway::bind(config, journal.clone(), ingest, reader).await.unwrap();
     let (kafka, http) = (gateway.kafka_addr(), gateway.http_addr().unwrap());
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(gateway.serve(async move { drop(stopped.await) }));
-    Node { kafka, http, stop: Some(stop), served }
+    Node { kafka, http, stop: Some(stop), served, journal }
 }
 
 impl Node {
