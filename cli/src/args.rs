@@ -3,6 +3,8 @@
 //! Must not know what commands do. Every setting has one name: `--flush-interval` is `STRANDLINE_FLUSH_INTERVAL`, and
 //! the flag wins. What cannot work is refused here, before anything is opened.
 
+mod group;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::output::Format;
 use crate::units;
+pub(crate) use group::{GroupArgs, GroupCommand, ResetArgs, Target, TopicPartitions};
 
 /// Where the help lists the flags that every command takes.
 const LOGS: &str = "Logging";
@@ -76,6 +79,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Create, list, describe and delete topics, straight on a store
     Topic(TopicArgs),
+    /// List and describe consumer groups, reset their offsets, delete them, straight on a store
+    Group(GroupArgs),
     /// Append lines of a file or of standard input to a topic, straight on a store
     Produce(ProduceArgs),
     /// Print the records of a topic, straight from a store

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use strandline_core::manifest::{Group, GroupKind, GroupMember};
+use strandline_core::manifest::{Group, GroupKind, GroupMember, Manifest};
 use strandline_kafka::consumer_protocol;
+use uuid::Uuid;
 
 use crate::groups::{Live, LiveMember};
 use crate::services::Services;
@@ -31,6 +32,28 @@ pub(crate) struct GroupView {
     pub(crate) protocol: String,
     /// By id.
     pub(crate) members: Vec<LiveMember>,
+}
+
+/// Kafka's name for the state of a group, as far as the manifest tells it; `None`: it is not there.
+pub fn state(name: &str, manifest: &Manifest) -> Option<&'static str> {
+    manifest.group(name).map(|group| GroupView::without_members(group).state)
+}
+
+/// The member that each partition is assigned to, as far as it can be told.
+pub fn readers(name: &str, manifest: &Manifest) -> BTreeMap<(Uuid, u32), String> {
+    let Some(group) = manifest.group(name).filter(|of| of.protocol_type == consumer_protocol::PROTOCOL_TYPE)
+    else {
+        return BTreeMap::new();
+    };
+    let mut readers = BTreeMap::new();
+    for member in group.members.values() {
+        for of in consumer_protocol::assigned_partitions(&member.assignment).unwrap_or_default() {
+            let Some(topic) = manifest.topic_named(&of.topic) else { continue };
+            let numbers = of.partitions.into_iter().filter_map(|number| u32::try_from(number).ok());
+            readers.extend(numbers.map(|number| ((topic.id, number), member.id.clone())));
+        }
+    }
+    readers
 }
 
 impl GroupView {

@@ -65,6 +65,7 @@ use tracing::info;
 
 pub use configs::check as check_topic_configs;
 pub use error::Error;
+pub use group_view::{readers as group_readers, state as group_state};
 
 use budget::FetchBudget;
 use groups::Groups;
