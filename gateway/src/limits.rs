@@ -92,7 +92,7 @@ pub(crate) const NODE_READ_AGAIN: Duration = Duration::from_secs(600);
 pub(crate) const NODE_REQUEST: Duration = Duration::from_secs(5);
 /// How long a request waits for a look at the nodes when the last one is old.
 pub(crate) const NODE_REFRESH: Duration = Duration::from_secs(1);
-/// Two nodes with one id: the one that is younger than this ends.
+/// Of two nodes with one id the younger ends if it is younger than this; else both only complain.
 pub(crate) const NODE_SETTLED: Duration = Duration::from_secs(25);
 /// How long a node that is stopping tries to take its name off the list.
 pub(crate) const NODE_LEAVE: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 //! Must not know requests. Invariant: a client is told an address under which it can reach us: the one from the
 //! configuration, or else the one it has just used.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use tracing::warn;
 
 use crate::error::Error;
 use crate::hash::{fnv1a, mix};
+use crate::limits::NODE_LISTENERS;
 use crate::{Config, Listener};
 
 /// The Kafka leader epoch of every partition, on every node, for ever. Clients ignore metadata whose epoch is older
@@ -92,6 +94,12 @@ impl Node {
         let Some(first) = config.listeners.first() else {
             return Err(Error::Config("there is no address for Kafka clients"));
         };
+        let names: BTreeSet<&str> = config.listeners.iter().map(|listener| &*listener.name).collect();
+        if names.len() < config.listeners.len() || names.len() > NODE_LISTENERS {
+            return Err(Error::Config(
+                "each listener needs a name of its own, and a node has at most 8 of them",
+            ));
+        }
         let id = config.node_id.unwrap_or_else(|| {
             let (host, port) = told(first);
             id_of_address(&host, port)

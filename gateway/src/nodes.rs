@@ -132,7 +132,7 @@ impl Nodes {
 
     /// Whether the others would believe what this node says of itself.
     pub(crate) fn may_say(own: &Peer) -> bool {
-        Said::decode(own.id, &Said::of(own, "incarnation", false).encode()).is_some()
+        Said::decode(own.id, &Said::of(own, ("incarnation", None), false).encode()).is_some()
     }
 
     /// The nodes that live, this one among them, in the order of their ids.

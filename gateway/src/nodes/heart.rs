@@ -33,6 +33,8 @@ pub(super) struct Heart {
     store: Store,
     own: Peer,
     incarnation: String,
+    /// The store's stamp of the first object of this incarnation.
+    since_ms: Option<i64>,
     shared: Arc<Shared>,
     view: watch::Sender<View>,
     born: Instant,
@@ -74,6 +76,7 @@ impl Heart {
             store,
             own,
             incarnation,
+            since_ms: None,
             shared,
             view,
             born: Instant::now(),
@@ -157,7 +160,7 @@ impl Heart {
     }
 
     async fn tell(&mut self) -> Result<()> {
-        let said = Said::of(&self.own, &self.incarnation, self.shared.busy());
+        let said = Said::of(&self.own, (&self.incarnation, self.since_ms), self.shared.busy());
         let body = Rope::from(Bytes::from(said.encode()));
         in_time(self.store.put(&paths::node(self.own.id), &body)).await?;
         self.told = Some(Instant::now());
@@ -231,16 +234,17 @@ impl Heart {
         let Some(Read { said, .. }) = self.read.get(&id) else { return };
         self.quarrel.now = said.incarnation != self.incarnation;
         if self.quarrel.now {
-            let place = said.place();
-            self.quarrel_with(place, own.stamp_ms);
+            let (place, younger) = (said.place(), said.is_younger(&self.incarnation, self.since_ms));
+            self.quarrel_with(place, younger, own.stamp_ms);
         } else if let Some(told) = self.told {
             self.anchor = Some((own.stamp_ms, told));
+            self.since_ms.get_or_insert(own.stamp_ms);
         }
     }
 
     /// Somebody wrote under our id after we did. Once may be a late write of a node that is gone, twice is a node that
-    /// lives; the younger of the two ends.
-    fn quarrel_with(&mut self, place: String, stamp_ms: i64) {
+    /// lives; the younger of the two ends if it is new.
+    fn quarrel_with(&mut self, place: String, younger: bool, stamp_ms: i64) {
         if !self.quarrel.stamps.contains(&stamp_ms) {
             self.quarrel.stamps.truncate(1);
             self.quarrel.stamps.insert(0, stamp_ms);
@@ -249,7 +253,7 @@ impl Heart {
             return;
         }
         let id = self.own.id;
-        if self.born.elapsed() < NODE_SETTLED {
+        if !younger && self.born.elapsed() < NODE_SETTLED {
             self.view.send_modify(|view| view.refused = Some(place));
         } else if self.quarrel.logged.is_none_or(|logged| logged.elapsed() > QUARREL_EVERY) {
             self.quarrel.logged = Some(Instant::now());

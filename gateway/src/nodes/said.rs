@@ -16,6 +16,9 @@ pub(super) struct Said {
     id: i32,
     /// Another one after each start.
     pub(super) incarnation: String,
+    /// The store's stamp of the first object of this incarnation, once it knows it.
+    #[serde(default)]
+    pub(super) since_ms: Option<i64>,
     listeners: Vec<Listener>,
     #[serde(default)]
     rack: Option<String>,
@@ -36,7 +39,7 @@ struct Listener {
 
 impl Said {
     /// What this node says of itself.
-    pub(super) fn of(own: &Peer, incarnation: &str, busy: bool) -> Said {
+    pub(super) fn of(own: &Peer, (incarnation, since_ms): (&str, Option<i64>), busy: bool) -> Said {
         let listener = |address: &Address| {
             let Address { name, host, port } = address.clone();
             Listener { name, host, port }
@@ -44,6 +47,7 @@ impl Said {
         Said {
             id: own.id,
             incarnation: incarnation.to_owned(),
+            since_ms,
             listeners: own.listeners.iter().map(listener).collect(),
             rack: own.rack.clone(),
             busy,
@@ -77,6 +81,12 @@ impl Said {
         let address = |at: &Listener| Address { name: at.name.clone(), host: at.host.clone(), port: at.port };
         let listeners: Arc<[Address]> = self.listeners.iter().map(address).collect();
         Peer { id: self.id, rack: self.rack.clone(), listeners }
+    }
+
+    /// Whether the incarnation that says this began after the other one.
+    pub(super) fn is_younger(&self, incarnation: &str, since_ms: Option<i64>) -> bool {
+        let age = |since_ms: Option<i64>| since_ms.unwrap_or(i64::MAX);
+        (age(self.since_ms), self.incarnation.as_str()) > (age(since_ms), incarnation)
     }
 
     /// Where it is, for people.

@@ -35,10 +35,15 @@ pub struct Node {
 }
 
 pub async fn node() -> Node {
-    node_on(Store::open("memory:", Env::system()).unwrap(), Some(7)).await
+    node_on(memory(), Some(7), "a").await
 }
 
-pub async fn node_on(store: Store, node_id: Option<i32>) -> Node {
+pub fn memory() -> Store {
+    Store::open("memory:", Env::system()).unwrap()
+}
+
+/// One node of the cluster on this store.
+pub async fn node_on(store: Store, node_id: Option<i32>, rack: &str) -> Node {
     let journal = Journal::open(store, journal::Options::default()).await.unwrap();
     let ingest = Ingest::start(journal.clone(), strandline_ingest::Config::default());
     let reader = Reader::start(journal.clone(), strandline_reader::Config::default());
@@ -48,7 +53,7 @@ pub async fn node_on(store: Store, node_id: Option<i32>) -> Node {
         listeners: vec![listener("kafka"), listener("second")],
         http: Some(local),
         node_id,
-        rack: Some("a".into()),
+        rack: Some(rack.into()),
         heartbeats: true,
     };
     let gateway = Gateway::bind(config, journal, ingest, reader).await.unwrap();
@@ -61,7 +66,7 @@ pub async fn node_on(store: Store, node_id: Option<i32>) -> Node {
 
 impl Node {
     pub async fn client(&self) -> Client {
-        Client { stream: TcpStream::connect(self.kafka).await.unwrap(), correlation: 0 }
+        Client::connect(self.kafka).await
     }
 
     /// Status and body of a page.
@@ -77,10 +82,16 @@ impl Node {
 
 pub struct Client {
     pub stream: TcpStream,
+    /// What it calls itself.
+    pub id: String,
     correlation: i32,
 }
 
 impl Client {
+    pub async fn connect(address: SocketAddr) -> Client {
+        Client { stream: TcpStream::connect(address).await.unwrap(), id: "test".into(), correlation: 0 }
+    }
+
     /// Sends a request; gives its correlation id.
     pub async fn send(&mut self, version: i16, request: impl Into<Request>) -> i32 {
         let request = request.into();
@@ -89,7 +100,7 @@ impl Client {
             api_key: request.api_key().code(),
             api_version: version,
             correlation_id: self.correlation,
-            client_id: Some("test".into()),
+            client_id: Some(self.id.clone()),
         };
         for part in encode_request(&header, &request).unwrap().into_parts() {
             self.stream.write_all(&part).await.unwrap();

@@ -64,6 +64,8 @@ async fn a_dead_node_is_dropped_and_not_before() {
 async fn a_beat_costs_two_requests() {
     let bucket = Bucket::new();
     let (_one, _two, _client) = pair(&bucket).await;
+    // Until each has said since when it lives, and the other one has read that.
+    sleep(NODE_BEAT * 2).await;
     bucket.requests();
     sleep(MINUTE * 2).await;
     // Two nodes; what they say is read again once in ten minutes, which is not now.
@@ -76,7 +78,7 @@ async fn an_idle_node_that_is_alone_makes_no_request() {
     let nodes = start(&bucket, 1);
     sleep(MINUTE + NODE_BEAT).await;
     let [puts, gets, lists, deletes] = bucket.requests();
-    assert!((1..=13).contains(&puts) && lists <= 13 && gets <= 1 && deletes == 0, "{puts} {gets} {lists}");
+    assert!((1..=13).contains(&puts) && lists <= 13 && gets <= 3 && deletes == 0, "{puts} {gets} {lists}");
     sleep(HOUR * 100).await;
     assert_eq!(bucket.requests(), [0; 4]);
     assert_eq!(ids(&nodes), [1]);
@@ -161,7 +163,7 @@ async fn an_id_is_not_used_twice() {
     let bucket = Bucket::new();
     let one = start(&bucket, 1);
     let _client = one.connected();
-    sleep(MINUTE * 3).await;
+    sleep(Duration::from_secs(3)).await;
     let again = Nodes::start(peer_at(1, "elsewhere"), bucket.store());
     let other = timeout(NODE_BEAT * 4, again.refused()).await.unwrap();
     assert_eq!(other, "h1:9092");
