@@ -121,7 +121,7 @@ impl Connections {
         ingest: Ingest,
         reader: Reader,
     ) -> Result<Connections, Error> {
-        let connections = Connections::starting(config, journal, ingest, reader)?;
+        let connections = Connections::starting(config, journal, ingest, reader, |nodes| nodes)?;
         connections.phase.send_replace(Phase::Serving);
         Ok(connections)
     }
@@ -131,6 +131,7 @@ impl Connections {
         journal: Journal,
         ingest: Ingest,
         reader: Reader,
+        reached: impl FnOnce(Nodes) -> Nodes,
     ) -> Result<Connections, Error> {
         metrics::register();
         let node = Node::new(&config, journal.cluster_id())?;
@@ -146,7 +147,8 @@ impl Connections {
         };
         let (phase, phases) = Phases::new();
         let fetch_budget = FetchBudget::new();
-        let services = Arc::new(Services { node, nodes, journal, ingest, reader, fetch_budget, phases });
+        let services =
+            Arc::new(Services { node, nodes: reached(nodes), journal, ingest, reader, fetch_budget, phases });
         Ok(Connections { services, phase })
     }
 
@@ -196,7 +198,7 @@ impl Gateway {
             Some(address) => Some(bind(address, "HTTP", "--http").await?),
             None => None,
         };
-        let connections = Connections::starting(config, journal, ingest, reader)?;
+        let connections = Connections::starting(config, journal, ingest, reader, Nodes::probing)?;
         Ok(Gateway { kafka, kafka_addrs, http, connections })
     }
 
