@@ -10,8 +10,9 @@ use strandline_kafka::frame::{self, RequestHeader};
 use strandline_kafka::messages::{Request, Response};
 
 use crate::handlers::{
-    api_versions, create_topics, delete_topics, describe_cluster, describe_configs, fetch, find_coordinator,
-    init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+    api_versions, create_topics, delete_groups, delete_topics, describe_cluster, describe_configs,
+    describe_groups, fetch, find_coordinator, init_producer_id, list_groups, list_offsets, metadata,
+    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce,
 };
 use crate::metrics;
 use crate::reply::{Answer, Reply, ReplyError};
@@ -68,16 +69,16 @@ async fn respond(
         Request::DeleteTopics(request) => delete_topics::answer(session, version, request).await.into(),
         Request::DescribeCluster(request) => describe_cluster::answer(session, &request).await.into(),
         Request::DescribeConfigs(request) => describe_configs::answer(session, request).await.into(),
-        Request::OffsetCommit(_)
-        | Request::OffsetFetch(_)
-        | Request::JoinGroup(_)
+        Request::OffsetCommit(request) => offset_commit::answer(session, version, request).await.into(),
+        Request::OffsetFetch(request) => offset_fetch::answer(session, version, request).await.into(),
+        Request::OffsetDelete(request) => offset_delete::answer(session, request).await.into(),
+        Request::ListGroups(request) => list_groups::answer(session, request).await.into(),
+        Request::DescribeGroups(request) => describe_groups::answer(session, version, request).await.into(),
+        Request::DeleteGroups(request) => delete_groups::answer(session, request).await.into(),
+        Request::JoinGroup(_)
         | Request::SyncGroup(_)
         | Request::Heartbeat(_)
         | Request::LeaveGroup(_)
-        | Request::DescribeGroups(_)
-        | Request::ListGroups(_)
-        | Request::DeleteGroups(_)
-        | Request::OffsetDelete(_)
         | Request::ConsumerGroupHeartbeat(_)
         | Request::ConsumerGroupDescribe(_)
         | Request::CreatePartitions(_)

@@ -13,8 +13,10 @@
 //! - `handlers`: what each API does, one file an API
 //! - `reply`: an answer on its way to the socket
 //! - `session`: what the handlers know of one connection
+//! - `group_view`: a group as tools are shown it
 //! - `topics`: from names and ids to topics
 //! - `services`: what all connections share
+//! - `groups`: the coordinators of consumer groups
 //! - `budget`: the memory that Fetch answers may hold
 //! - `configs`: the configs of topics and of this broker
 //! - `errors`: from our errors to Kafka's codes
@@ -33,8 +35,10 @@ mod dispatch;
 mod handlers;
 mod reply;
 mod session;
+mod group_view;
 mod topics;
 mod services;
+mod groups;
 mod budget;
 mod configs;
 mod errors;
@@ -67,6 +71,7 @@ pub use configs::check as check_topic_configs;
 pub use error::Error;
 
 use budget::FetchBudget;
+use groups::Groups;
 use limits::{HTTP_DRAIN, SHUTDOWN};
 use node::Node;
 use nodes::Nodes;
@@ -146,9 +151,11 @@ impl Connections {
             false => Nodes::alone(own),
         };
         let (phase, phases) = Phases::new();
+        let nodes = Arc::new(reached(nodes));
+        let groups = Groups::new(Arc::clone(&nodes));
         let fetch_budget = FetchBudget::new();
         let services =
-            Arc::new(Services { node, nodes: reached(nodes), journal, ingest, reader, fetch_budget, phases });
+            Arc::new(Services { node, nodes, groups, journal, ingest, reader, fetch_budget, phases });
         Ok(Connections { services, phase })
     }
 

@@ -75,6 +75,10 @@ pub(crate) const CREATED_PER_REQUEST: usize = 1_000;
 pub(crate) const DESCRIBED_PER_REQUEST: usize = 10_000;
 /// Topics that one Metadata request may create.
 pub(crate) const AUTO_CREATED_PER_REQUEST: usize = 100;
+/// Groups that one commit deletes.
+pub(crate) const GROUPS_PER_COMMIT: usize = 1_000;
+/// What one answer holds of members, or of committed offsets with their metadata.
+pub(crate) const GROUP_ANSWER_BYTES: usize = 64 * MIB;
 
 /// A node that is busy, or knows one that is, says so often that it lives, and looks who else does.
 pub(crate) const NODE_BEAT: Duration = Duration::from_secs(5);
