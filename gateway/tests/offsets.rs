@@ -12,7 +12,7 @@ use strandline_kafka::messages::{
     Response, delete_groups, describe_groups, list_groups, offset_commit, offset_delete, offset_fetch,
 };
 
-use support::{Client, Node, node, node_on};
+use support::{Client, Node, node, stranger_on};
 
 /// Unwraps the response of one API.
 macro_rules! answer {
@@ -213,7 +213,7 @@ async fn only_members_of_the_current_generation_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_acknowledged_every_node_tells() {
     let store = Store::open("memory:", Env::system()).unwrap();
-    let (one, two) = (node_on(store.clone()).await, node_on(store).await);
+    let (one, two) = (stranger_on(store.clone()).await, stranger_on(store).await);
     let (mut first, mut second) = (one.client().await, two.client().await);
     first.create("t", 1).await;
     for offset in 1..20 {
