@@ -50,28 +50,29 @@ enum End {
     Drain,
 }
 
-/// Serves one client of a socket.
-pub(crate) async fn accept(stream: TcpStream, services: Arc<Services>) {
+/// Serves one client of a socket that came to the listener of number `which`.
+pub(crate) async fn accept(stream: TcpStream, which: usize, services: Arc<Services>) {
     match prepare(&stream) {
         Ok(local) => {
             let (incoming, outgoing) = stream.into_split();
-            run(incoming, outgoing, local, services).await;
+            run(incoming, outgoing, (which, local), services).await;
         }
         Err(error) => log(&ReadError::Io(error).into()),
     }
 }
 
-/// Serves one client until it leaves, breaks the protocol, or the node stops. `local`: the address that it dialled.
+/// Serves one client until it leaves, breaks the protocol, or the node stops. `dialled`: the number of the listener and
+/// the address.
 pub(crate) async fn run(
     incoming: impl AsyncRead + Unpin,
     outgoing: impl AsyncWrite + Unpin + Send + 'static,
-    local: SocketAddr,
+    dialled: (usize, SocketAddr),
     services: Arc<Services>,
 ) {
     metrics::CONNECTIONS_TOTAL.inc();
     metrics::CONNECTIONS.inc();
     let _open = OpenConnection;
-    match serve(incoming, outgoing, local, services).await {
+    match serve(incoming, outgoing, dialled, services).await {
         Ok(()) => debug!("connection closed"),
         Err(end) => log(&end),
     }
@@ -80,10 +81,10 @@ pub(crate) async fn run(
 async fn serve(
     incoming: impl AsyncRead + Unpin,
     outgoing: impl AsyncWrite + Unpin + Send + 'static,
-    local: SocketAddr,
+    dialled: (usize, SocketAddr),
     services: Arc<Services>,
 ) -> Result<(), End> {
-    let session = Session::new(services, local);
+    let session = Session::new(services, dialled);
     let (replies, queue) = mpsc::channel(MAX_REQUESTS_IN_FLIGHT);
     let mut writer = Task::spawn(write::run(outgoing, queue));
     let read = tokio::select! {

@@ -76,6 +76,53 @@ pub(crate) const DESCRIBED_PER_REQUEST: usize = 10_000;
 /// Topics that one Metadata request may create.
 pub(crate) const AUTO_CREATED_PER_REQUEST: usize = 100;
 
+/// A node that is busy, or knows one that is, says so often that it lives, and looks who else does.
+pub(crate) const NODE_BEAT: Duration = Duration::from_secs(5);
+/// A node that has said nothing for so long, by the store's clock, is taken for dead.
+pub(crate) const NODE_DEAD: Duration = Duration::from_secs(15);
+/// A node counts as busy for so long after its last request or connection, and beats for so long after its start.
+pub(crate) const NODE_BUSY: Duration = Duration::from_secs(60);
+/// An idle node that has met others looks for busy ones this often.
+pub(crate) const NODE_PEEK: Duration = Duration::from_secs(300);
+/// What nobody has written for so long is neither looked for nor kept.
+pub(crate) const NODE_FORGOTTEN: Duration = Duration::from_secs(86_400);
+/// What a node says is read again after this time although it seems not to have changed.
+pub(crate) const NODE_READ_AGAIN: Duration = Duration::from_secs(600);
+/// One look, or one beat, with the retries of the store.
+pub(crate) const NODE_REQUEST: Duration = Duration::from_secs(5);
+/// How long a request waits for a look at the nodes when the last one is old.
+pub(crate) const NODE_REFRESH: Duration = Duration::from_secs(1);
+/// How long a node may take to let another one connect, before clients are told of the others only.
+pub(crate) const NODE_PROBE: Duration = Duration::from_millis(500);
+/// The other nodes are connected to this often at most, and only when clients ask for nodes.
+pub(crate) const NODE_PROBE_EVERY: Duration = Duration::from_secs(1);
+/// Nodes that are connected to side by side.
+pub(crate) const NODES_PROBED_SIDE_BY_SIDE: usize = 64;
+/// Of two nodes with one id the younger ends if it is younger than this; else both only complain.
+pub(crate) const NODE_SETTLED: Duration = Duration::from_secs(25);
+/// How long a node that is stopping tries to take its name off the list.
+pub(crate) const NODE_LEAVE: Duration = Duration::from_secs(1);
+/// How long it goes on serving after that, until the others have looked again.
+pub(crate) const NODE_LINGER: Duration = Duration::from_millis(5_500);
+/// Objects of nodes, dead ones included, that one look sees.
+pub(crate) const NODES_LISTED: usize = 1_000;
+/// Objects of nodes that are read side by side.
+pub(crate) const NODES_READ_SIDE_BY_SIDE: usize = 16;
+/// Forgotten nodes' objects that one look removes.
+pub(crate) const NODES_SWEPT: usize = 16;
+/// What a node says of itself.
+pub(crate) const NODE_BYTES: u64 = 8 * KIB as u64;
+/// Listeners of one node.
+pub(crate) const NODE_LISTENERS: usize = 8;
+/// The name of a listener, host or rack.
+pub(crate) const NODE_NAME_BYTES: usize = 255;
+
+// A node is dead only after it missed a beat, and is looked at more than once until then.
+const _: () = assert!(NODE_BEAT.as_secs() * 3 <= NODE_DEAD.as_secs());
+const _: () =
+    assert!(NODE_DEAD.as_secs() < NODE_BUSY.as_secs() && NODE_BEAT.as_millis() < NODE_LINGER.as_millis());
+// Enough is left for the answers in flight.
+const _: () = assert!(NODE_LEAVE.as_secs() + NODE_LINGER.as_secs() + 2 < SHUTDOWN.as_secs());
 // Whatever a request waits for is over before its connection counts as idle.
 const _: () = assert!(FETCH_WAIT.as_secs() < IDLE.as_secs() && PRODUCE_TIMEOUT.as_secs() < IDLE.as_secs());
 const _: () = assert!(DRAIN.as_secs() < SHUTDOWN.as_secs() && SHUTDOWN.as_secs() < 10);

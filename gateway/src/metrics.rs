@@ -33,6 +33,8 @@ figures! { pub(crate),
     BYTES_IN: IntCounter = IntCounter::new("strandline_kafka_bytes_in_total", "Bytes received from Kafka clients");
     /// Bytes sent to Kafka clients.
     BYTES_OUT: IntCounter = IntCounter::new("strandline_kafka_bytes_out_total", "Bytes sent to Kafka clients");
+    /// Nodes of the cluster that live, as far as this one knows; it is one of them.
+    NODES_LIVE: IntGauge = IntGauge::new("strandline_nodes_live", "Nodes of the cluster that live, as far as this one knows");
     /// Bytes of the Fetch budget that are in use.
     FETCH_BYTES: IntGauge = IntGauge::new("strandline_fetch_inflight_bytes", "Record bytes of Fetch answers between the reader and the sockets");
 }

@@ -12,18 +12,19 @@ use strandline_ingest::Admission;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{CONNECTION_REQUEST_BYTES, FETCHES_PER_CONNECTION, UNADMITTED_FRAME_BYTES};
-use crate::node::Endpoint;
-use crate::nodes::Peer;
+use crate::node::{Endpoint, Peer};
+use crate::nodes::Connected;
 use crate::services::Services;
-
-/// The listener on which clients come in.
-const LISTENER: &str = "kafka";
 
 /// One connection, as its requests see it. Dereferences to what all connections share.
 pub(crate) struct Session {
     services: Arc<Services>,
     /// The address of this node, as this client should dial it.
     pub(crate) endpoint: Endpoint,
+    /// The number of the listener that it came to.
+    listener: usize,
+    /// The node is busy while this is there.
+    _connected: Connected,
     /// Fetches of this connection that may run now.
     pub(crate) fetch_slots: Semaphore,
     /// Fetches so far: where the next one starts among its partitions.
@@ -45,10 +46,12 @@ pub(crate) enum Held {
 }
 
 impl Session {
-    /// A client that connected to our address `local`.
-    pub(crate) fn new(services: Arc<Services>, local: SocketAddr) -> Arc<Session> {
+    /// A client that connected to the listener of number `listener` at our address `local`.
+    pub(crate) fn new(services: Arc<Services>, (listener, local): (usize, SocketAddr)) -> Arc<Session> {
         Arc::new(Session {
-            endpoint: services.node.endpoint(local),
+            endpoint: services.node.endpoint(listener, local),
+            listener,
+            _connected: services.nodes.connected(),
             services,
             fetch_slots: Semaphore::new(FETCHES_PER_CONNECTION),
             fetches: AtomicUsize::new(0),
@@ -59,7 +62,7 @@ impl Session {
 
     /// Where this client should dial a node of the cluster.
     pub(crate) fn endpoint_of(&self, peer: &Peer) -> Endpoint {
-        match peer.address(LISTENER) {
+        match peer.address(self.node.listener(self.listener)) {
             Some(address) if peer.id != self.node.id => {
                 Endpoint { host: address.host.clone(), port: i32::from(address.port) }
             }

@@ -13,10 +13,7 @@ use strandline_core::record::{BATCH_HEADER_BYTES, RecordBuilder};
 use strandline_kafka::api::{self, ApiKey};
 use strandline_kafka::codec::{Records, Writer};
 use strandline_kafka::frame::{RequestHeader, encode_request};
-use strandline_kafka::messages::{
-    Request, Response, api_versions, create_topics, delete_topics, describe_cluster, describe_configs, fetch,
-    find_coordinator, init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
-};
+use strandline_kafka::messages::*;
 
 fn write(target: &str, name: &str, bytes: &[u8]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
@@ -40,6 +37,13 @@ fn seeds_are_written_when_asked_for() {
             let bytes: Vec<u8> = (0..length).map(|n: u32| (n * 151 % 251) as u8).collect();
             write(target, name, &bytes);
         }
+    }
+}
+
+#[test]
+fn every_api_has_a_seed() {
+    for range in api::table() {
+        assert_eq!(request(range.key).api_key(), range.key);
     }
 }
 
@@ -106,10 +110,94 @@ fn request(api: ApiKey) -> Request {
             let topic = offset_for_leader_epoch::RequestTopic { topic: name(), partitions: vec![partition] };
             offset_for_leader_epoch::Request { topics: vec![topic], ..Default::default() }.into()
         }
+        _ => group_request(api),
+    }
+}
+
+fn group_request(api: ApiKey) -> Request {
+    let name = || "orders".to_owned();
+    match api {
+        ApiKey::OffsetCommit => {
+            let committed_metadata = Some(name());
+            let partition = offset_commit::RequestPartition { committed_metadata, ..Default::default() };
+            let topic = offset_commit::RequestTopic { name: name(), partitions: vec![partition] };
+            let (group_id, member_id, group_instance_id) = (name(), name(), Some(name()));
+            let topics = vec![topic];
+            offset_commit::Request { group_id, member_id, group_instance_id, topics, ..Default::default() }
+                .into()
+        }
+        ApiKey::OffsetFetch => {
+            let topic = offset_fetch::RequestTopic { name: name(), partition_indexes: vec![0, 1] };
+            let (member_id, topics) = (Some(name()), Some(vec![topic]));
+            let group = offset_fetch::RequestGroup {
+                group_id: name(),
+                member_id,
+                topics: topics.clone(),
+                ..Default::default()
+            };
+            let (group_id, groups) = (name(), vec![group]);
+            offset_fetch::Request { group_id, topics, groups, ..Default::default() }.into()
+        }
         ApiKey::FindCoordinator => {
             let (key, coordinator_keys) = (name(), vec![name(), name()]);
             find_coordinator::Request { key, coordinator_keys, ..Default::default() }.into()
         }
+        ApiKey::JoinGroup => {
+            let protocols = vec![join_group::Protocol { name: name(), metadata: batch() }];
+            let (group_id, protocol_type, reason) = (name(), name(), Some(name()));
+            join_group::Request { group_id, protocol_type, protocols, reason, ..Default::default() }.into()
+        }
+        ApiKey::SyncGroup => {
+            let assignments = vec![sync_group::Assignment { member_id: name(), assignment: batch() }];
+            let (group_id, member_id, protocol_name) = (name(), name(), Some(name()));
+            sync_group::Request { group_id, member_id, protocol_name, assignments, ..Default::default() }
+                .into()
+        }
+        ApiKey::Heartbeat => {
+            let (group_id, member_id, group_instance_id) = (name(), name(), Some(name()));
+            heartbeat::Request { group_id, member_id, group_instance_id, ..Default::default() }.into()
+        }
+        ApiKey::LeaveGroup => {
+            let (member_id, reason) = (name(), Some(name()));
+            let member = leave_group::Member { member_id: name(), reason, ..Default::default() };
+            leave_group::Request { group_id: name(), member_id, members: vec![member] }.into()
+        }
+        ApiKey::DescribeGroups => {
+            describe_groups::Request { groups: vec![name(), name()], ..Default::default() }.into()
+        }
+        ApiKey::ListGroups => {
+            list_groups::Request { states_filter: vec![name()], types_filter: vec![name()] }.into()
+        }
+        ApiKey::DeleteGroups => delete_groups::Request { groups_names: vec![name(), name()] }.into(),
+        ApiKey::OffsetDelete => {
+            let partitions = vec![Default::default(); 2];
+            let topics = vec![offset_delete::RequestTopic { name: name(), partitions }];
+            offset_delete::Request { group_id: name(), topics }.into()
+        }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let held =
+                consumer_group_heartbeat::TopicPartitions { topic_id: [7; 16], partitions: vec![0, 1] };
+            consumer_group_heartbeat::Request {
+                group_id: name(),
+                member_id: name(),
+                subscribed_topic_names: Some(vec![name()]),
+                subscribed_topic_regex: Some(name()),
+                server_assignor: Some(name()),
+                topic_partitions: Some(vec![held]),
+                ..Default::default()
+            }
+            .into()
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            consumer_group_describe::Request { group_ids: vec![name(), name()], ..Default::default() }.into()
+        }
+        _ => admin_request(api),
+    }
+}
+
+fn admin_request(api: ApiKey) -> Request {
+    let name = || "orders".to_owned();
+    match api {
         ApiKey::CreateTopics => {
             let assignment = create_topics::Assignment { partition_index: 0, broker_ids: vec![1, 2] };
             let config = create_topics::ConfigEntry { name: name(), value: Some("1".to_owned()) };
@@ -127,6 +215,50 @@ fn request(api: ApiKey) -> Request {
             let resource = describe_configs::Resource { configuration_keys, ..Default::default() };
             describe_configs::Request { resources: vec![resource], ..Default::default() }.into()
         }
+        ApiKey::CreatePartitions => {
+            let assignments = Some(vec![create_partitions::Assignment { broker_ids: vec![1, 2] }]);
+            let topic = create_partitions::RequestTopic { name: name(), count: 3, assignments };
+            create_partitions::Request { topics: vec![topic], ..Default::default() }.into()
+        }
+        ApiKey::DeleteRecords => {
+            let partitions = vec![Default::default(); 2];
+            let topics = vec![delete_records::RequestTopic { name: name(), partitions }];
+            delete_records::Request { topics, ..Default::default() }.into()
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            let change = incremental_alter_configs::ConfigChange { name: name(), ..Default::default() };
+            let configs = vec![change];
+            let resource = incremental_alter_configs::Resource { configs, ..Default::default() };
+            incremental_alter_configs::Request { resources: vec![resource], ..Default::default() }.into()
+        }
+        ApiKey::AlterConfigs => {
+            let configs = vec![alter_configs::ConfigEntry { name: name(), value: Some(name()) }];
+            let resource = alter_configs::Resource { configs, ..Default::default() };
+            alter_configs::Request { resources: vec![resource], ..Default::default() }.into()
+        }
+        ApiKey::DescribeLogDirs => {
+            let topic = describe_log_dirs::RequestTopic { topic: name(), partitions: vec![0, 1] };
+            describe_log_dirs::Request { topics: Some(vec![topic]) }.into()
+        }
+        ApiKey::ListPartitionReassignments => {
+            let partition_indexes = vec![0, 1];
+            let topic = list_partition_reassignments::RequestTopic { name: name(), partition_indexes };
+            list_partition_reassignments::Request { topics: Some(vec![topic]), ..Default::default() }.into()
+        }
+        ApiKey::DescribeAcls => {
+            let (resource_name_filter, host_filter) = (Some(name()), Some(name()));
+            describe_acls::Request { resource_name_filter, host_filter, ..Default::default() }.into()
+        }
+        ApiKey::CreateAcls => {
+            let creations = vec![create_acls::Creation { resource_name: name(), ..Default::default() }];
+            create_acls::Request { creations }.into()
+        }
+        ApiKey::DeleteAcls => {
+            let (resource_name_filter, host_filter) = (Some(name()), Some(name()));
+            let filter = delete_acls::Filter { resource_name_filter, host_filter, ..Default::default() };
+            delete_acls::Request { filters: vec![filter] }.into()
+        }
+        other => panic!("{} has no seed", other.name()),
     }
 }
 
@@ -254,6 +386,12 @@ fn dense() {
     }
     let names = [b"\0\x14\0\x05\0\0\0\0\xff\xff\0".as_slice(), &[0x81, 0x20], &[1; 4_096], &[0; 5]];
     write("frame", "dense-names", &names.concat());
+    // The same for empty groups: OffsetFetch v8 asks for 1,365 of them, ListGroups v3 lists as many.
+    let groups = [[0xd6, 0x0a].as_slice(), &[1, 1, 0].repeat(1_365), &[0]].concat();
+    let fetch = [b"\0\x09\0\x08\0\0\0\0\xff\xff\0".as_slice(), &groups, &[0]];
+    write("frame", "dense-groups", &fetch.concat());
+    let index = api::table().iter().position(|range| range.key == ApiKey::ListGroups).unwrap();
+    write("message", "dense-groups", &[[index as u8, 3, 1].as_slice(), &[0; 6], &groups].concat());
 }
 
 fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
