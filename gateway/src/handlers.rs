@@ -15,3 +15,7 @@ pub(crate) mod create_topics;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
+pub(crate) mod join_group;
+pub(crate) mod sync_group;
+pub(crate) mod heartbeat;
+pub(crate) mod leave_group;

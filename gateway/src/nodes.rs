@@ -161,7 +161,6 @@ impl Nodes {
     }
 
     /// Whether this node looks after a group or a transactional id.
-    #[allow(dead_code, reason = "for the coordinators, which stand beside this")]
     pub(crate) fn is_coordinator(&self, key: &str) -> bool {
         self.coordinator(key).id == self.own
     }
