@@ -9,6 +9,7 @@ use strandline_core::manifest::{Group, GroupKind, GroupMember, Manifest};
 use strandline_kafka::consumer_protocol;
 use uuid::Uuid;
 
+use crate::groups::classic::subscription;
 use crate::groups::{Live, LiveMember};
 use crate::services::Services;
 
@@ -87,7 +88,7 @@ impl GroupView {
             instance_id: member.instance_id.clone(),
             client_id: member.client_id.clone(),
             client_host: member.client_host.clone(),
-            metadata: member.subscription.clone(),
+            metadata: subscription::metadata(&member.subscription, &group.protocol),
             assignment: member.assignment.clone(),
         };
         let members = group.members.values().map(member).collect();

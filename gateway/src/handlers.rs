@@ -21,3 +21,7 @@ pub(crate) mod offset_delete;
 pub(crate) mod list_groups;
 pub(crate) mod describe_groups;
 pub(crate) mod delete_groups;
+pub(crate) mod join_group;
+pub(crate) mod sync_group;
+pub(crate) mod heartbeat;
+pub(crate) mod leave_group;

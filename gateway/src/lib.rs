@@ -78,6 +78,7 @@ use node::Node;
 use nodes::Nodes;
 use phase::{Phase, Phases};
 use services::Services;
+use session::Way;
 use task::Task;
 
 /// An address for Kafka clients.
@@ -153,7 +154,7 @@ impl Connections {
         };
         let (phase, phases) = Phases::new();
         let nodes = Arc::new(reached(nodes));
-        let groups = Groups::new(Arc::clone(&nodes));
+        let groups = Groups::new(journal.clone(), ingest.clone(), Arc::clone(&nodes), phases.clone());
         let fetch_budget = FetchBudget::new();
         let services =
             Arc::new(Services { node, nodes, groups, journal, ingest, reader, fetch_budget, phases });
@@ -168,7 +169,8 @@ impl Connections {
         local: SocketAddr,
     ) -> impl Future<Output = ()> + Send + use<S> {
         let (incoming, outgoing) = tokio::io::split(stream);
-        connection::run(incoming, outgoing, (0, local), Arc::clone(&self.services))
+        let way = Way { listener: 0, local, peer: None };
+        connection::run(incoming, outgoing, way, Arc::clone(&self.services))
     }
 }
 

@@ -80,6 +80,30 @@ pub(crate) const GROUPS_PER_COMMIT: usize = 1_000;
 /// What one answer holds of members, or of committed offsets with their metadata.
 pub(crate) const GROUP_ANSWER_BYTES: usize = 64 * MIB;
 
+/// Groups that are active on one node: those that have members, or clients that are about to be.
+pub(crate) const MAX_ACTIVE_GROUPS: usize = 50_000;
+/// Requests that wait for the task of one group.
+pub(crate) const GROUP_INBOX: usize = 4_096;
+/// Bytes of the members of all groups that are active here; beyond it nobody joins until some have left.
+pub(crate) const ACTIVE_GROUP_BYTES: usize = 256 * MIB;
+/// Protocols (assignors) that one member may name.
+pub(crate) const MAX_GROUP_PROTOCOLS: usize = 100;
+/// The shortest and the longest session of a member (Kafka's `group.min.session.timeout.ms` and its `max`).
+pub(crate) const SESSION_TIMEOUT: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(1_800));
+/// How long the first generation of a group waits for more members after each that came, and altogether (Kafka's
+/// `group.initial.rebalance.delay.ms` is 3 s at once): one member alone waits for the first only, and members that start
+/// together get into one generation.
+pub(crate) const INITIAL_REBALANCE_DELAY: (Duration, Duration) =
+    (Duration::from_millis(150), Duration::from_secs(3));
+/// A timer that is later than this tells of a node that stood still, not of members that are silent.
+pub(crate) const GROUP_TIMER_LATE: Duration = Duration::from_secs(1);
+/// How often a group that keeps requests waiting looks whether their clients are still there, and whether it is still ours.
+pub(crate) const GROUP_WATCH: Duration = Duration::from_secs(1);
+/// A coordinator that has not read the journal to its end for so long does so before it answers.
+pub(crate) const GROUP_VERIFY: Duration = Duration::from_secs(5);
+/// How often a node looks for groups with members whose coordinator it has become.
+pub(crate) const GROUP_SWEEP: Duration = Duration::from_secs(10);
+
 /// A node that is busy, or knows one that is, says so often that it lives, and looks who else does.
 pub(crate) const NODE_BEAT: Duration = Duration::from_secs(5);
 /// A node that has said nothing for so long, by the store's clock, is taken for dead.
@@ -130,6 +154,7 @@ const _: () = assert!(NODE_LEAVE.as_secs() + NODE_LINGER.as_secs() + 2 < SHUTDOW
 // Whatever a request waits for is over before its connection counts as idle.
 const _: () = assert!(FETCH_WAIT.as_secs() < IDLE.as_secs() && PRODUCE_TIMEOUT.as_secs() < IDLE.as_secs());
 const _: () = assert!(DRAIN.as_secs() < SHUTDOWN.as_secs() && SHUTDOWN.as_secs() < 10);
+const _: () = assert!(SESSION_TIMEOUT.0.as_secs() < SESSION_TIMEOUT.1.as_secs());
 // A small frame always fits into a fresh read buffer, its length included.
 const _: () = assert!(SMALL_FRAME_BYTES + 4 <= READ_BUFFER_BYTES);
 const _: () =

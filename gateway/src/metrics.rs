@@ -81,6 +81,11 @@ pub(crate) fn failed(api: ApiKey, code: ErrorCode) -> i16 {
     code.code()
 }
 
+/// An error code that is in an answer already.
+pub(crate) fn failed_code(api: ApiKey, code: i16) {
+    failed(api, ErrorCode::try_from(code).unwrap_or(ErrorCode::UnknownServerError));
+}
+
 /// Makes every figure appear, with zero for each API, before anything has happened.
 pub(crate) fn register() {
     appear();

@@ -3,7 +3,7 @@
 //! Must not know the socket's halves or how frames are cut. Invariant: the memory that the requests of one connection
 //! pin is bounded, whatever the client sends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) endpoint: Endpoint,
     /// The number of the listener that it came to.
     listener: usize,
+    /// Where the client connects from, as Kafka writes it: `/127.0.0.1`; empty: nobody knows.
+    pub(crate) client_host: String,
     /// The node is busy while this is there.
     _connected: Connected,
     /// Fetches of this connection that may run now.
@@ -32,6 +34,17 @@ pub(crate) struct Session {
     request_bytes: Arc<Semaphore>,
     /// See [`Session::end_after_this`].
     over: AtomicBool,
+}
+
+/// How a client came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    /// The number of the listener.
+    pub(crate) listener: usize,
+    /// The address of ours that the client dialled.
+    pub(crate) local: SocketAddr,
+    /// The client's own, if it came by a socket.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// What a frame holds before it is read, so that reading it cannot exhaust the memory.
@@ -46,9 +59,10 @@ pub(crate) enum Held {
 }
 
 impl Session {
-    /// A client that connected to the listener of number `listener` at our address `local`.
-    pub(crate) fn new(services: Arc<Services>, (listener, local): (usize, SocketAddr)) -> Arc<Session> {
+    /// A client that came in here.
+    pub(crate) fn new(services: Arc<Services>, Way { listener, local, peer }: Way) -> Arc<Session> {
         Arc::new(Session {
+            client_host: peer.map(|peer| format!("/{}", peer.to_canonical())).unwrap_or_default(),
             endpoint: services.node.endpoint(listener, local),
             listener,
             _connected: services.nodes.connected(),
