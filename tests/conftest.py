@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "clients"))
 
 import bed
+import oracle
 
 ALL_STORES = ["memory", "file", "localstack", "minio"]
 
@@ -36,16 +37,17 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failed test shows the last lines of the log of each node that it used."""
+    """A failed test shows the last lines of the log of each node that it used; a fixture may look at how its test ended."""
     outcome = yield
     report = outcome.get_result()
+    item.report = report if call.when == "call" else getattr(item, "report", None)
     if report.failed:
         for node in {n for f in item.funcargs.values() for n in nodes_of(f)}:
             report.sections.append((f"log of {node.name} on {node.store}", bed.tail(node.log)))
 
 
 def nodes_of(value):
-    if isinstance(value, bed.Node):
+    if isinstance(value, (bed.Node, oracle.Kafka)):
         return [value]
     if isinstance(value, NodeFactory):
         return value.started
@@ -110,6 +112,18 @@ def minio(tmp_path_factory):
 @pytest.fixture(scope="session")
 def localstack(tmp_path_factory):
     yield from _server(bed.LocalStack, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory):
+    """Apache Kafka itself, the oracle of the tests that run against both."""
+    broker = oracle.Kafka(tmp_path_factory.mktemp("kafka"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        if broker.running():
+            broker.kill9()
 
 
 @pytest.fixture(scope="session")
