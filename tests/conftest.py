@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "clients"))
 
 import bed
+import behaviour
 import oracle
 
 ALL_STORES = ["memory", "file", "localstack", "minio"]
@@ -49,6 +50,8 @@ def pytest_runtest_makereport(item, call):
 def nodes_of(value):
     if isinstance(value, (bed.Node, oracle.Kafka)):
         return [value]
+    if isinstance(value, behaviour.Broker):
+        return nodes_of(value.node)
     if isinstance(value, NodeFactory):
         return value.started
     return []
@@ -124,6 +127,13 @@ def kafka(tmp_path_factory):
     finally:
         if broker.running():
             broker.kill9()
+
+
+@pytest.fixture(scope="module", params=["kafka", "strandline"])
+def broker(request, make_store, start_module_node):
+    """Each of the two in turn, for tests that hold both to the same."""
+    node = request.getfixturevalue("kafka") if request.param == "kafka" else start_module_node(make_store("minio"))
+    return behaviour.Broker(request.param, node)
 
 
 @pytest.fixture(scope="session")

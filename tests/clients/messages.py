@@ -30,8 +30,8 @@ TABLE = {
     ),
     "ListOffsets": (
         2, 6,
-        "replica:i32=-1, isolation:i8, topics:[name:str, partitions:[partition:i32, leader_epoch:i32@4+=-1, timestamp:i64]], timeout:i32@10+",
-        "throttle:i32, topics:[name:str, partitions:[partition:i32, error:i16, timestamp:i64, offset:i64, leader_epoch:i32@4+]]",
+        "replica:i32=-1, isolation:i8@2+, topics:[name:str, partitions:[partition:i32, leader_epoch:i32@4+=-1, timestamp:i64]], timeout:i32@10+",
+        "throttle:i32@2+, topics:[name:str, partitions:[partition:i32, error:i16, timestamp:i64, offset:i64, leader_epoch:i32@4+]]",
     ),
     "Metadata": (
         3, 9,
@@ -214,7 +214,8 @@ def _encode(kind, value, version, flexible):
 
 
 def encode(fields, values, version, flexible):
-    unknown = set(values) - {name for name, _, low, high, _ in fields if low <= version <= high}
+    there = {name for name, _, low, high, _ in fields if low <= version <= high}
+    unknown = {name for name, value in values.items() if value is not None} - there
     assert not unknown, f"version {version} has no {unknown}"
     out = b""
     for name, kind, low, high, default in fields:

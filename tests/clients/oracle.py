@@ -53,14 +53,18 @@ class Kafka(bed.Process):
         done = jvm.run(jvm.argv(jvm.kafka_path(), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", config))
         assert done.returncode == 0, f"kafka-storage format: {done.stdout}{done.stderr}"
         self.spawn(jvm.argv(jvm.kafka_path(), "kafka.Kafka", config, options=["-Xmx768m"]), dict(os.environ))
-        bed.wait_until(self.serves_groups, timeout, f"Apache Kafka to serve groups\n{bed.tail(self.log)}", every=0.1)
+        bed.wait_until(self.is_warm, timeout, f"Apache Kafka to serve groups and producers\n{bed.tail(self.log)}", every=0.1)
 
-    def serves_groups(self):
-        """Its first group makes a topic of its own; the tests come after that."""
+    def is_warm(self):
+        """The first group makes a topic, the first producer fetches a block of ids; the tests come after that."""
         if not self.running():
             raise bed.BedError(f"Apache Kafka exited at its start\n{bed.tail(self.log)}")
         try:
-            answer = messages.ask(self, "FindCoordinator", 3, key="warm-up")
-            return answer["error"] == wire.NONE and messages.ask(self, "Heartbeat", 4, group="warm-up")["error"] == UNKNOWN_MEMBER_ID
+            answers = [
+                messages.ask(self, "FindCoordinator", 3, key="warm-up")["error"],
+                messages.ask(self, "Heartbeat", 4, group="warm-up")["error"],
+                messages.ask(self, "InitProducerId", 4)["error"],
+            ]
+            return answers == [wire.NONE, UNKNOWN_MEMBER_ID, wire.NONE]
         except (OSError, wire.Closed):
             return False
