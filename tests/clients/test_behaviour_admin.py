@@ -1,11 +1,20 @@
 """Topics, configs and metadata, by error codes: Apache Kafka and Strandline must answer the same."""
 
+import pathlib
+
 import pytest
 
-from behaviour import error, errors
+from behaviour import DIFFERENCES, error, errors
 
 TOPIC, BROKER = 2, 4
 SET, DELETE, APPEND, SUBTRACT = range(4)
+
+
+def test_every_difference_is_looked_at():
+    sources = "".join(path.read_text() for path in pathlib.Path(__file__).parent.glob("test_behaviour_*.py"))
+    for what in DIFFERENCES:
+        spellings = [what, *(what.partition(border)[2] for border in (": ", " with ", " of "))]
+        assert any(f'"{spelling}"' in sources for spelling in spellings if spelling), f"nothing asks for {what}"
 
 
 # --- creating and deleting ---
