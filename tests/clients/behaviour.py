@@ -83,13 +83,15 @@ class Broker:
         return name
 
     def wait_for_partitions(self, topic, count):
-        """Kafka answers before all of it knows."""
+        """Kafka says that they are there before it serves them."""
+        asked = [{"name": topic, "partitions": [{"partition": p, "timestamp": -1} for p in range(count)]}]
 
-        def known():
+        def served():
             (found,) = self.metadata(topic)["topics"]
-            return found["error"] == 0 and [p["error"] for p in found["partitions"]] == [0] * count
+            known = len(found["partitions"]) == count
+            return known and set(errors(self.ask("ListOffsets", 9, topics=asked), "topics", "partitions")) == {0}
 
-        bed.wait_until(known, 10, f"{count} partitions of {topic}")
+        bed.wait_until(served, 10, f"{count} partitions of {topic}")
 
     def metadata(self, topic):
         return self.ask("Metadata", 12, topics=[{"name": topic}])

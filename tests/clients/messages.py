@@ -24,9 +24,18 @@ _OFFSETS = "partition:i32, offset:i64, leader_epoch:i32@5+, metadata:?str, error
 TABLE = {
     "Produce": (
         0, 9,
-        "transactional_id:?str, acks:i16=-1, timeout:i32=10000, topics:[name:str, partitions:[partition:i32, records:?bytes]]",
-        "topics:[name:str, partitions:[partition:i32, error:i16, base_offset:i64, append_time:i64@2+, log_start:i64@5+,"
+        "transactional_id:?str, acks:i16=-1, timeout:i32=10000, topics:[name:str@0-12, topic_id:uuid@13+, partitions:[partition:i32,"
+        " records:?bytes]]",
+        "topics:[name:str@0-12, topic_id:uuid@13+, partitions:[partition:i32, error:i16, base_offset:i64, append_time:i64@2+, log_start:i64@5+,"
         " record_errors:[index:i32, message:?str]@8+, message:?str@8+]], throttle:i32",
+    ),
+    "Fetch": (
+        1, 12,
+        "replica:i32@0-14=-1, max_wait:i32=100, min_bytes:i32=1, max_bytes:i32=1000000, isolation:i8, session:i32@7+, session_epoch:i32@7+=-1,"
+        " topics:[name:str@0-12, topic_id:uuid@13+, partitions:[partition:i32, leader_epoch:i32@9+=-1, offset:i64, last_epoch:i32@12+=-1,"
+        " log_start:i64@5+=-1, max_bytes:i32=1000000]], forgotten:[name:str@0-12, topic_id:uuid@13+, partitions:[i32]]@7+, rack:str@11+",
+        "throttle:i32, error:i16@7+, session:i32@7+, topics:[name:str@0-12, topic_id:uuid@13+, partitions:[partition:i32, error:i16,"
+        " high_watermark:i64, last_stable:i64, log_start:i64@5+, aborted:?[producer_id:i64, first_offset:i64], preferred:i32@11+, records:?bytes]]",
     ),
     "ListOffsets": (
         2, 6,
@@ -36,9 +45,9 @@ TABLE = {
     "Metadata": (
         3, 9,
         "topics:?[topic_id:uuid@10+, name:?str], auto_create:bool@4+, cluster_operations:bool@8-10, topic_operations:bool@8+",
-        "throttle:i32@3+, brokers:[node:i32, host:str, port:i32, rack:?str], cluster:?str@2+, controller:i32, topics:[error:i16, name:?str,"
-        " topic_id:uuid@10+, internal:bool, partitions:[error:i16, partition:i32, leader:i32, leader_epoch:i32@7+, replicas:[i32],"
-        " in_sync:[i32], offline:[i32]@5+], operations:i32@8+]",
+        "throttle:i32@3+, brokers:[node:i32, host:str, port:i32, rack:?str@1+], cluster:?str@2+, controller:i32@1+, topics:[error:i16, name:?str,"
+        " topic_id:uuid@10+, internal:bool@1+, partitions:[error:i16, partition:i32, leader:i32, leader_epoch:i32@7+, replicas:[i32],"
+        " in_sync:[i32], offline:[i32]@5+], operations:i32@8+], cluster_operations:i32@8-10, error:i16@13+",
     ),
     "OffsetCommit": (
         8, 8,
@@ -105,10 +114,27 @@ TABLE = {
         22, 2, "transactional_id:?str, timeout:i32=60000, producer_id:i64@3+=-1, epoch:i16@3+=-1",
         "throttle:i32, error:i16, producer_id:i64, epoch:i16",
     ),
+    "OffsetForLeaderEpoch": (
+        23, 4, "replica:i32@3+=-1, topics:[name:str, partitions:[partition:i32, current:i32=-1, epoch:i32]]",
+        "throttle:i32, topics:[name:str, partitions:[error:i16, partition:i32, epoch:i32, end:i64]]",
+    ),
+    "DescribeAcls": (
+        29, 2, "resource_type:i8=1, resource:?str, pattern:i8=1, principal:?str, host:?str, operation:i8=1, permission:i8=1",
+        "throttle:i32, error:i16, message:?str, resources:[type:i8, name:str, pattern:i8, acls:[principal:str, host:str, operation:i8, permission:i8]]",
+    ),
     "DescribeConfigs": (
         32, 4, "resources:[type:i8=2, name:str, keys:?[str]], synonyms:bool, documentation:bool@3+",
         "throttle:i32, results:[error:i16, message:?str, type:i8, name:str, configs:[name:str, value:?str, read_only:bool, source:i8,"
         " sensitive:bool, synonyms:[name:str, value:?str, source:i8], type:i8@3+, documentation:?str@3+]]",
+    ),
+    "AlterConfigs": (
+        33, 2, "resources:[type:i8=2, name:str, configs:[name:str, value:?str]], validate_only:bool",
+        "throttle:i32, results:[error:i16, message:?str, type:i8, name:str]",
+    ),
+    "DescribeLogDirs": (
+        35, 2, "topics:?[name:str, partitions:[i32]]",
+        "throttle:i32, error:i16@3+, results:[error:i16, folder:str, topics:[name:str, partitions:[partition:i32, size:i64, lag:i64, future:bool]],"
+        " total:i64@4+, usable:i64@4+]",
     ),
     "CreatePartitions": (
         37, 2, "topics:[name:str, count:i32, assignments:?[brokers:[i32]]], timeout:i32=10000, validate_only:bool",
@@ -119,7 +145,16 @@ TABLE = {
         44, 1, "resources:[type:i8=2, name:str, configs:[name:str, operation:i8, value:?str]], validate_only:bool",
         "throttle:i32, results:[error:i16, message:?str, type:i8, name:str]",
     ),
+    "ListPartitionReassignments": (
+        46, 0, "timeout:i32=10000, topics:?[name:str, partitions:[i32]]",
+        "throttle:i32, error:i16, message:?str, topics:[name:str, partitions:[partition:i32, replicas:[i32], adding:[i32], removing:[i32]]]",
+    ),
     "OffsetDelete": (47, 99, "group:str, topics:[name:str, partitions:[partition:i32]]", "error:i16, throttle:i32, " + _PARTITION_ERRORS),
+    "DescribeCluster": (
+        60, 0, "operations:bool, endpoint:i8@1+=1, fenced:bool@2+",
+        "throttle:i32, error:i16, message:?str, endpoint:i8@1+, cluster:str, controller:i32, brokers:[node:i32, host:str, port:i32, rack:?str,"
+        " fenced:bool@2+], operations:i32",
+    ),
     "ConsumerGroupHeartbeat": (
         68, 0,
         "group:str, member:str, epoch:i32, instance:?str, rack:?str, rebalance:i32=-1, names:?[str], regex:?str@1+, assignor:?str, " + _TOPIC_IDS,

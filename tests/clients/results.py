@@ -48,10 +48,19 @@ def record(client, version, scenario, ok, detail=""):
         out.write((json.dumps(line, sort_keys=True) + "\n").encode())
 
 
+# Ports, UUIDs, and the eight digits that keep names of topics and groups apart.
+VARYING = [
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
+    (r"-[0-9a-f]{8}\b", "-ID"),
+]
+
+
 def one_line(detail, limit=300):
     """A detail that fits into a list: one line, and nothing in it that differs from run to run."""
     text = " ".join(str(detail).split())
-    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
+    for pattern, instead in VARYING:
+        text = re.sub(pattern, instead, text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
