@@ -90,6 +90,8 @@ def mark(results, scenario):
 def page(found):
     lines = [HEAD, "| client | version | " + " | ".join(COLUMNS) + " |", "|" + " --- |" * (len(COLUMNS) + 2)]
     for (client, version), results in in_order(found):
+        if not set(results) & set(COLUMNS):
+            continue
         lines.append(f"| {client} | {version} | " + " | ".join(mark(results, column) for column in COLUMNS) + " |")
     lines += ["", "## What failed, and why", ""]
     failed = [(who, scenario, detail) for who, results in in_order(found) for scenario, (ok, detail) in sorted(results.items()) if ok is False]
@@ -98,7 +100,7 @@ def page(found):
     for (client, version), results in in_order(found):
         others = [f"{scenario} ({mark(results, scenario).strip('*')})" for scenario in sorted(results, key=natural) if scenario not in COLUMNS]
         if others:
-            lines.append(f"- {client} {version}: {', '.join(others)}")
+            lines.append(f"- {client} {version}: {'; '.join(others)}")
     lines += ["", "## What a client does not have", ""]
     absent = [(who, scenario, detail) for who, results in in_order(found) for scenario, (ok, detail) in sorted(results.items()) if ok is None]
     lines += [f"- {client} {version}, {scenario}: {detail}" for (client, version), scenario, detail in absent] or ["Nothing."]

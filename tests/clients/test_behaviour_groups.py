@@ -119,6 +119,75 @@ def test_a_second_member(broker):
     broker.same("Heartbeat after somebody left", first.heartbeat(), 27)
 
 
+def test_the_protocol_that_all_members_know(broker):
+    first = Member(broker, broker.fresh("group"), protocols=("mine", "ours"))
+    first.join()
+    broker.same("protocol of one member: its first", first.answer["protocol"], "mine")
+    first.sync()
+    second = Member(broker, first.group, protocols=("yours", "ours"))
+
+    def rejoin():
+        bed.wait_until(lambda: first.heartbeat() == 27, 10, "the heartbeat to tell of the rebalance")
+        return first.join()
+
+    both = together(rejoin, second.join)
+    broker.same("protocol of two members: the one that both have", [answer["protocol"] for answer in both], ["ours", "ours"])
+
+
+def test_who_does_not_join_again_in_time(broker):
+    """Heartbeats keep a session, not a place in the next generation."""
+    first = Member(broker, broker.fresh("group"))
+    first.join(rebalance=1_000)
+    first.sync()
+    second = Member(broker, first.group)
+    began = time.monotonic()
+    answer = second.join(rebalance=1_000)
+    broker.same("the join of the second", (answer["error"], answer["generation"], answer["leader"]), (0, 2, second.id))
+    broker.same("it waited for the rebalance time-out", 0.5 < time.monotonic() - began < 5, True)
+    broker.same("Heartbeat of who was left out", first.heartbeat(), 25)
+
+
+def test_somebody_leaves_while_others_wait(broker):
+    first = alone(broker)
+    second = Member(broker, first.group)
+
+    def leave():
+        bed.wait_until(lambda: first.heartbeat() == 27, 10, "the heartbeat to tell of the rebalance")
+        return first.leave()["error"]
+
+    began = time.monotonic()
+    answer, left = together(second.join, leave)
+    broker.same("the join that waited for nobody any more", (answer["error"], answer["leader"], left), (0, second.id, 0))
+    broker.same("it did not wait for a time-out", time.monotonic() - began < 5, True)
+
+
+def test_a_leader_that_never_assigns(broker):
+    """Who does not sync in time is removed, and the others are told to join again."""
+    leader, follower = Member(broker, broker.fresh("group")), None
+    leader.join(rebalance=1_500)
+    follower = Member(broker, leader.group)
+    leader.sync()
+
+    def rejoin():
+        bed.wait_until(lambda: leader.heartbeat() == 27, 10, "the heartbeat to tell of the rebalance")
+        return leader.join(rebalance=1_500)
+
+    together(rejoin, lambda: follower.join(rebalance=1_500))
+    began = time.monotonic()
+    broker.same("SyncGroup when the leader never comes", follower.sync()["error"], 27)
+    broker.same("it waited for the rebalance time-out", 1 < time.monotonic() - began < 6, True)
+    broker.same("Heartbeat of the leader that never came", leader.heartbeat(), 25)
+
+
+def test_generations_go_on(broker):
+    """Over the time without members too, so that nothing of before is taken for something of now."""
+    first = alone(broker)
+    first.leave()
+    second = alone(broker, first.group)
+    broker.same("generation after all have left", second.generation, 3)
+    broker.same("commit of who left", first.commit(broker.topic()), 25)
+
+
 def test_a_member_that_the_leader_forgot(broker):
     """Whom the leader assigns nothing gets nothing, but no error."""
     member = Member(broker, broker.fresh("group"))

@@ -122,7 +122,7 @@ final class Administration {
         Member member = new Member(bed, "m", values, (consumer, listener) -> consumer.subscribe(List.of(topic), listener),
             "group.id", group, "client.id", "the member", "group.instance.id", "one");
         bed.doing = "reading as a member";
-        bed.until(() -> values.size() == 30 && member.count() == 3, () -> values.size() + " of 30 records came");
+        bed.until(() -> member.count() == 3 && values.size() == 30, () -> values.size() + " of 30 records came");
         bed.doing = "describing a group";
         ConsumerGroupDescription stable = admin.describeConsumerGroups(List.of(group)).all().get().get(group);
         Bed.same("Stable", stable.state().toString(), "the state of the group");
