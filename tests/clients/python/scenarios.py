@@ -27,8 +27,8 @@ class Client:
     # False: nothing may be on its way to a member of it that is told to leave, or it is lost.
     leaves_cleanly = True
 
-    def __init__(self, bootstrap):
-        self.bootstrap = bootstrap
+    def __init__(self, bootstrap, filled):
+        self.bootstrap, self.filled = bootstrap, filled
 
     def producer(self, codec="none", idempotent=False):
         """An object with `send_all(topic, [(key, value)])`, which waits for every acknowledgement, and `close()`."""
@@ -137,7 +137,7 @@ def idempotence(client, prefix):
 
 def consume(client, prefix):
     """All topics of the codecs that this client can read, which the test has filled; it compares what was read."""
-    topics = ["consume-%s" % codec for codec in client.codecs]
+    topics = ["%s-%s" % (client.filled, codec) for codec in client.codecs]
     member = Member(client, "%s-consume" % prefix, topics)
     wait(lambda: len(member.seen) >= 40 * len(topics), "the records of %s" % topics, [member])
     member.close()
@@ -362,9 +362,10 @@ def main(kind):
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--prefix", required=True)
+    parser.add_argument("--filled", required=True)
     parser.add_argument("--scenarios", required=True)
     arguments = parser.parse_args()
-    client = kind(arguments.bootstrap)
+    client = kind(arguments.bootstrap, arguments.filled)
     print(json.dumps({"client": client.name, "version": client.version}), flush=True)
     for name in arguments.scenarios.split(","):
         run(client, arguments.prefix, name)

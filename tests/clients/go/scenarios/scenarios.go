@@ -80,8 +80,8 @@ type Client interface {
 type facts map[string]any
 
 type run struct {
-	client Client
-	prefix string
+	client         Client
+	prefix, filled string
 }
 
 var all = map[string]func(*run) (string, facts, error){
@@ -93,6 +93,7 @@ var all = map[string]func(*run) (string, facts, error){
 func Main(open func(bootstrap string) (Client, error)) {
 	bootstrap := flag.String("bootstrap", "", "host:port of a broker")
 	prefix := flag.String("prefix", "", "begins the names of topics and groups")
+	filled := flag.String("filled", "", "begins the names of the topics that have records, one a codec")
 	names := flag.String("scenarios", "", "which to run, with commas between them")
 	flag.Parse()
 	client, err := open(*bootstrap)
@@ -103,7 +104,7 @@ func Main(open func(bootstrap string) (Client, error)) {
 	out := json.NewEncoder(os.Stdout)
 	_ = out.Encode(facts{"client": client.Name(), "version": client.Version()})
 	for _, name := range strings.Split(*names, ",") {
-		_ = out.Encode((&run{client, *prefix}).scenario(name))
+		_ = out.Encode((&run{client, *prefix, *filled}).scenario(name))
 	}
 }
 
@@ -182,7 +183,7 @@ func idempotence(r *run) (string, facts, error) {
 func consume(r *run) (string, facts, error) {
 	var topics []string
 	for _, codec := range r.client.Codecs() {
-		topics = append(topics, "consume-"+codec)
+		topics = append(topics, r.filled+"-"+codec)
 	}
 	member := r.join(r.prefix+"-consume", topics, 0, Options{})
 	err := wait("the records of "+strings.Join(topics, ", "), []*Member{member}, func() bool { return member.count() >= 40*len(topics) })
