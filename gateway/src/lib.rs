@@ -128,7 +128,7 @@ impl Connections {
         ingest: Ingest,
         reader: Reader,
     ) -> Result<Connections, Error> {
-        let connections = Connections::starting(config, journal, ingest, reader, |nodes| nodes)?;
+        let connections = Connections::starting(config, journal, ingest, reader)?;
         connections.phase.send_replace(Phase::Serving);
         Ok(connections)
     }
@@ -138,7 +138,6 @@ impl Connections {
         journal: Journal,
         ingest: Ingest,
         reader: Reader,
-        reached: impl FnOnce(Nodes) -> Nodes,
     ) -> Result<Connections, Error> {
         metrics::register();
         let node = Node::new(&config, journal.cluster_id())?;
@@ -153,7 +152,7 @@ impl Connections {
             false => Nodes::alone(own),
         };
         let (phase, phases) = Phases::new();
-        let nodes = Arc::new(reached(nodes));
+        let nodes = Arc::new(nodes);
         let groups = Groups::new(journal.clone(), ingest.clone(), Arc::clone(&nodes), phases.clone());
         let fetch_budget = FetchBudget::new();
         let services =
@@ -208,7 +207,7 @@ impl Gateway {
             Some(address) => Some(bind(address, "HTTP", "--http").await?),
             None => None,
         };
-        let connections = Connections::starting(config, journal, ingest, reader, Nodes::probing)?;
+        let connections = Connections::starting(config, journal, ingest, reader)?;
         Ok(Gateway { kafka, kafka_addrs, http, connections })
     }
 

@@ -120,12 +120,6 @@ pub(crate) const NODE_READ_AGAIN: Duration = Duration::from_secs(600);
 pub(crate) const NODE_REQUEST: Duration = Duration::from_secs(5);
 /// How long a request waits for a look at the nodes when the last one is old.
 pub(crate) const NODE_REFRESH: Duration = Duration::from_secs(1);
-/// How long a node may take to let another one connect, before clients are told of the others only.
-pub(crate) const NODE_PROBE: Duration = Duration::from_millis(500);
-/// The other nodes are connected to this often at most, and only when clients ask for nodes.
-pub(crate) const NODE_PROBE_EVERY: Duration = Duration::from_secs(1);
-/// Nodes that are connected to side by side.
-pub(crate) const NODES_PROBED_SIDE_BY_SIDE: usize = 64;
 /// Of two nodes with one id the younger ends if it is younger than this; else both only complain.
 pub(crate) const NODE_SETTLED: Duration = Duration::from_secs(25);
 /// How long a node that is stopping tries to take its name off the list.

@@ -4,7 +4,6 @@
 //! nothing that is decided here is relied on for correctness: two nodes that disagree are still a correct cluster.
 
 mod heart;
-mod probe;
 mod placement;
 mod said;
 mod zone;
@@ -24,7 +23,6 @@ use crate::metrics;
 use crate::node::Peer;
 use crate::task::Task;
 use heart::Heart;
-use probe::Probe;
 use said::Said;
 
 pub(crate) use placement::{Key, replicas};
@@ -36,8 +34,6 @@ pub(crate) struct Nodes {
     own: i32,
     view: watch::Receiver<View>,
     shared: Arc<Shared>,
-    /// `None`: nodes that are listed are not connected to.
-    probe: Option<Probe>,
     /// `None`: alone by choice.
     heart: Option<Task<()>>,
 }
@@ -122,7 +118,7 @@ impl Nodes {
     pub(crate) fn alone(own: Peer) -> Nodes {
         metrics::NODES_LIVE.set(1);
         let (id, (_, view)) = (own.id, watch::channel(View::of(own)));
-        Nodes { own: id, view, shared: Shared::new(), probe: None, heart: None }
+        Nodes { own: id, view, shared: Shared::new(), heart: None }
     }
 
     /// Tells the others under this store's prefix of this node from now on, and looks for them. Ends when dropped.
@@ -131,12 +127,7 @@ impl Nodes {
         let shared = Shared::new();
         let (id, (publish, view)) = (own.id, watch::channel(View::of(own.clone())));
         let heart = Heart::new(store, own, Arc::clone(&shared), publish);
-        Nodes { own: id, view, shared, probe: None, heart: Some(Task::spawn(heart.run())) }
-    }
-
-    /// Connects to the others, from time to time, before clients are told of them.
-    pub(crate) fn probing(self) -> Nodes {
-        Nodes { probe: Some(Probe::default()), ..self }
+        Nodes { own: id, view, shared, heart: Some(Task::spawn(heart.run())) }
     }
 
     /// Whether the others would believe what this node says of itself.
@@ -146,11 +137,7 @@ impl Nodes {
 
     /// The nodes that live, this one among them, in the order of their ids.
     pub(crate) fn live(&self) -> Arc<[Peer]> {
-        let listed = Arc::clone(&self.view.borrow().live);
-        match &self.probe {
-            Some(probe) => probe.reachable(listed),
-            None => listed,
-        }
+        Arc::clone(&self.view.borrow().live)
     }
 
     /// The node that looks after a group or a transactional id.
@@ -177,7 +164,7 @@ impl Nodes {
         self.shared.active();
     }
 
-    /// Looks for other nodes if what is known of them is old, and whether they can be reached. Waits for a moment at most; a store that does not answer
+    /// Looks for other nodes if what is known of them is old. Waits for a moment at most; a store that does not answer
     /// leaves what was known.
     pub(crate) async fn refresh(&self) {
         if self.heart.is_none() {
@@ -189,10 +176,6 @@ impl Nodes {
         let waits = !view.borrow().failed;
         if waits {
             let _ = timeout(NODE_REFRESH, view.wait_for(recent)).await;
-        }
-        if let Some(probe) = &self.probe {
-            let listed = Arc::clone(&self.view.borrow().live);
-            probe.round(self.own, listed).await;
         }
     }
 

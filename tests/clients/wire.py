@@ -200,3 +200,15 @@ def api_versions_v0(answer):
     error, count = struct.unpack_from(">hi", answer)
     assert len(answer) == 6 + 6 * count, "not a v0 body"
     return error, {k: (lo, hi) for k, lo, hi in struct.iter_unpack(">hhh", answer[6:])}
+
+
+def batch_producers(stored):
+    """(producer id, epoch, first sequence number) of the whole batches in the answer to a fetch."""
+    found, at = [], 0
+    while at + 61 <= len(stored):
+        (length,) = struct.unpack_from(">i", stored, at + 8)
+        if at + 12 + length > len(stored):
+            break
+        found.append(struct.unpack_from(">qhi", stored, at + 43))
+        at += 12 + length
+    return found
