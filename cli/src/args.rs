@@ -3,6 +3,7 @@
 //! Must not know what commands do. Every setting has one name: `--flush-interval` is `STRANDLINE_FLUSH_INTERVAL`, and
 //! the flag wins. What cannot work is refused here, before anything is opened.
 
+mod group;
 mod addresses;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::units;
 use addresses::{HttpAddress, Listener, socket};
 
 pub(crate) use addresses::HostPort;
+pub(crate) use group::{GroupArgs, GroupCommand, ResetArgs, Target, TopicPartitions};
 
 /// Where the help lists the flags that every command takes.
 const LOGS: &str = "Logging";
@@ -81,6 +83,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Create, list, describe and delete topics, straight on a store
     Topic(TopicArgs),
+    /// List and describe consumer groups, reset their offsets, delete them, straight on a store
+    Group(GroupArgs),
     /// Append lines of a file or of standard input to a topic, straight on a store
     Produce(ProduceArgs),
     /// Print the records of a topic, straight from a store

@@ -13,6 +13,7 @@
 //! - `handlers`: what each API does, one file an API
 //! - `reply`: an answer on its way to the socket
 //! - `session`: what the handlers know of one connection
+//! - `group_view`: a group as tools are shown it
 //! - `topics`: from names and ids to topics
 //! - `services`: what all connections share
 //! - `groups`: the coordinators of consumer groups
@@ -34,6 +35,7 @@ mod dispatch;
 mod handlers;
 mod reply;
 mod session;
+mod group_view;
 mod topics;
 mod services;
 mod groups;
@@ -67,6 +69,7 @@ use tracing::info;
 
 pub use configs::check as check_topic_configs;
 pub use error::Error;
+pub use group_view::{readers as group_readers, state as group_state};
 
 use budget::FetchBudget;
 use groups::Groups;

@@ -75,6 +75,10 @@ pub(crate) const CREATED_PER_REQUEST: usize = 1_000;
 pub(crate) const DESCRIBED_PER_REQUEST: usize = 10_000;
 /// Topics that one Metadata request may create.
 pub(crate) const AUTO_CREATED_PER_REQUEST: usize = 100;
+/// Groups that one commit deletes.
+pub(crate) const GROUPS_PER_COMMIT: usize = 1_000;
+/// What one answer holds of members, or of committed offsets with their metadata.
+pub(crate) const GROUP_ANSWER_BYTES: usize = 64 * MIB;
 
 /// Groups that are active on one node: those that have members, or clients that are about to be.
 pub(crate) const MAX_ACTIVE_GROUPS: usize = 50_000;

@@ -32,6 +32,7 @@ pub struct Node {
     pub http: SocketAddr,
     pub stop: Option<oneshot::Sender<()>>,
     pub served: JoinHandle<Result<(), Error>>,
+    pub journal: Journal,
 }
 
 pub async fn node() -> Node {
@@ -44,6 +45,15 @@ pub fn memory() -> Store {
 
 /// One node of the cluster on this store.
 pub async fn node_on(store: Store, node_id: Option<i32>, rack: &str) -> Node {
+    start(store, node_id, rack, true).await
+}
+
+/// A node that knows of no other on this store, nor they of it.
+pub async fn stranger_on(store: Store) -> Node {
+    start(store, None, "a", false).await
+}
+
+async fn start(store: Store, node_id: Option<i32>, rack: &str, heartbeats: bool) -> Node {
     let journal = Journal::open(store, journal::Options::default()).await.unwrap();
     let ingest = Ingest::start(journal.clone(), strandline_ingest::Config::default());
     let reader = Reader::start(journal.clone(), strandline_reader::Config::default());
@@ -54,14 +64,14 @@ pub async fn node_on(store: Store, node_id: Option<i32>, rack: &str) -> Node {
         http: Some(local),
         node_id,
         rack: Some(rack.into()),
-        heartbeats: true,
+        heartbeats,
     };
-    let gateway = Gateway::bind(config, journal, ingest, reader).await.unwrap();
+    let gateway = Gateway::bind(config, journal.clone(), ingest, reader).await.unwrap();
     let (kafka, second) = (gateway.kafka_addrs()[0], gateway.kafka_addrs()[1]);
     let (http, id) = (gateway.http_addr().unwrap(), gateway.node_id());
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(gateway.serve(async move { drop(stopped.await) }));
-    Node { id, kafka, second, http, stop: Some(stop), served }
+    Node { id, kafka, second, http, stop: Some(stop), served, journal }
 }
 
 impl Node {
