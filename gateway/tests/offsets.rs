@@ -9,7 +9,8 @@ use strandline_core::env::Env;
 use strandline_core::manifest::{Change, GroupKind, GroupMember, Outcome, UpdateGroup};
 use strandline_core::store::Store;
 use strandline_kafka::messages::{
-    Response, delete_groups, describe_groups, list_groups, offset_commit, offset_delete, offset_fetch,
+    Response, delete_groups, describe_groups, join_group, leave_group, list_groups, offset_commit,
+    offset_delete, offset_fetch, sync_group,
 };
 
 use support::{Client, Node, node, stranger_on};
@@ -258,6 +259,81 @@ async fn offsets_of_what_is_not_read_are_deleted() {
     set(&node, "g", GroupKind::Classic, "consumer", &[]).await;
     assert_eq!(forget(&mut client, "g", &["t", "nowhere", "t"]).await, (0, vec![0, 3, 0]));
     assert_eq!(fetched(&mut client, 8, ask("g", None)).await, (0, vec!["u/0 5 \"\" 0".to_owned()]));
+}
+
+/// The first half of a generation: the group has its member, and waits for what it is assigned. Member id, generation.
+async fn join(client: &mut Client, topics: &[&str]) -> (String, i32) {
+    let protocol = join_group::Protocol { name: "range".to_owned(), metadata: subscription(topics) };
+    let request = join_group::Request {
+        group_id: "g".to_owned(),
+        session_timeout_ms: 30_000,
+        rebalance_timeout_ms: 30_000,
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![protocol],
+        ..Default::default()
+    };
+    let response = answer!(JoinGroup, client.call(3, request));
+    assert_eq!(response.error_code, 0, "{response:?}");
+    (response.member_id, response.generation_id)
+}
+
+async fn sync(client: &mut Client, member_id: &str, generation_id: i32) {
+    let assignment = sync_group::Assignment {
+        member_id: member_id.to_owned(),
+        assignment: Bytes::from_static(b"assigned"),
+    };
+    let request = sync_group::Request {
+        group_id: "g".to_owned(),
+        generation_id,
+        member_id: member_id.to_owned(),
+        assignments: vec![assignment],
+        ..Default::default()
+    };
+    assert_eq!(answer!(SyncGroup, client.call(3, request)).error_code, 0);
+}
+
+/// What the coordinator holds in memory counts, too: a group between two generations, and what its member reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_group_is_seen_as_it_is() {
+    let node = node().await;
+    let mut client = node.client().await;
+    for topic in ["t", "u"] {
+        client.create(topic, 1).await;
+        assert_eq!(committed(&mut client, 8, commit("g", topic, &[(0, 5, None)])).await, [0]);
+    }
+    let (member, generation) = join(&mut client, &["t"]).await;
+    let between = described(&mut client, 6, "g").await;
+    assert_eq!((between.group_state.as_str(), between.members.len()), ("CompletingRebalance", 1));
+    assert_eq!(between.members[0].member_metadata, Bytes::new());
+    assert_eq!(listed(&mut client, 5, &["completingrebalance"], &[]).await.len(), 1);
+    assert_eq!(committed(&mut client, 8, as_member(&member, generation, 6)).await, [27]);
+    sync(&mut client, &member, generation).await;
+
+    let stable = described(&mut client, 6, "g").await;
+    assert_eq!((stable.group_state.as_str(), stable.protocol_data.as_str()), ("Stable", "range"));
+    assert_eq!(
+        (&stable.members[0].member_metadata, stable.members[0].client_id.as_str()),
+        (&subscription(&["t"]), "test")
+    );
+    assert_eq!(stable.members[0].member_assignment.as_ref(), b"assigned");
+    assert_eq!(committed(&mut client, 8, as_member(&member, generation, 6)).await, [0]);
+    assert_eq!(committed(&mut client, 8, as_member("", -1, 7)).await, [25]);
+    assert_eq!(forget(&mut client, "g", &["t", "u"]).await, (0, vec![86, 0]));
+    let request = delete_groups::Request { groups_names: vec!["g".to_owned()] };
+    assert_eq!(answer!(DeleteGroups, client.call(2, request)).results[0].error_code, 68);
+    assert_eq!(fetched(&mut client, 8, ask("g", None)).await, (0, vec!["t/0 6 \"\" 0".to_owned()]));
+
+    let leave =
+        leave_group::Request { group_id: "g".to_owned(), member_id: member.clone(), ..Default::default() };
+    assert_eq!(answer!(LeaveGroup, client.call(1, leave)).error_code, 0);
+    assert_eq!(committed(&mut client, 8, as_member(&member, generation, 8)).await, [25]);
+    assert_eq!(listed(&mut client, 5, &["Empty"], &[]).await, ["g \"consumer\" Empty classic"]);
+    let request = delete_groups::Request { groups_names: vec!["g".to_owned()] };
+    assert_eq!(answer!(DeleteGroups, client.call(2, request)).results[0].error_code, 0);
+    // The coordinator begins anew with the group that was deleted.
+    let (member, generation) = join(&mut client, &["t"]).await;
+    sync(&mut client, &member, generation).await;
+    assert_eq!(committed(&mut client, 8, as_member(&member, generation, 9)).await, [0]);
 }
 
 async fn listed(client: &mut Client, version: i16, states: &[&str], types: &[&str]) -> Vec<String> {
