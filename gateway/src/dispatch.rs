@@ -10,10 +10,10 @@ use strandline_kafka::frame::{self, RequestHeader};
 use strandline_kafka::messages::{Request, Response};
 
 use crate::handlers::{
-    api_versions, create_topics, delete_groups, delete_topics, describe_cluster, describe_configs,
-    describe_groups, fetch, find_coordinator, heartbeat, init_producer_id, join_group, leave_group,
-    list_groups, list_offsets, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
-    produce, sync_group,
+    api_versions, consumer_group_describe, consumer_group_heartbeat, create_topics, delete_groups,
+    delete_topics, describe_cluster, describe_configs, describe_groups, fetch, find_coordinator, heartbeat,
+    init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use crate::metrics;
 use crate::reply::{Answer, Reply, ReplyError};
@@ -82,9 +82,14 @@ async fn respond(
         Request::SyncGroup(request) => sync_group::answer(session, request).await.into(),
         Request::Heartbeat(request) => heartbeat::answer(session, request).await.into(),
         Request::LeaveGroup(request) => leave_group::answer(session, version, request).await.into(),
-        Request::ConsumerGroupHeartbeat(_)
-        | Request::ConsumerGroupDescribe(_)
-        | Request::CreatePartitions(_)
+        Request::ConsumerGroupHeartbeat(request) => {
+            let client_id = header.client_id.clone();
+            consumer_group_heartbeat::answer(session, version, client_id, request).await.into()
+        }
+        Request::ConsumerGroupDescribe(request) => {
+            consumer_group_describe::answer(session, request).await.into()
+        }
+        Request::CreatePartitions(_)
         | Request::DeleteRecords(_)
         | Request::IncrementalAlterConfigs(_)
         | Request::AlterConfigs(_)

@@ -25,3 +25,5 @@ pub(crate) mod join_group;
 pub(crate) mod sync_group;
 pub(crate) mod heartbeat;
 pub(crate) mod leave_group;
+pub(crate) mod consumer_group_heartbeat;
+pub(crate) mod consumer_group_describe;

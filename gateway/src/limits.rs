@@ -104,6 +104,23 @@ pub(crate) const GROUP_VERIFY: Duration = Duration::from_secs(5);
 /// How often a node looks for groups with members whose coordinator it has become.
 pub(crate) const GROUP_SWEEP: Duration = Duration::from_secs(10);
 
+/// Topics that one member may subscribe to by name.
+pub(crate) const MAX_SUBSCRIBED_NAMES: usize = 10_000;
+/// The longest that a member may take to give partitions up.
+pub(crate) const MAX_REBALANCE_TIMEOUT: Duration = Duration::from_secs(86_400);
+/// Bytes of a pattern of topic names.
+pub(crate) const MAX_PATTERN_BYTES: usize = KIB;
+/// Different patterns of one group: each is matched with all topics.
+pub(crate) const MAX_PATTERNS_PER_GROUP: usize = 32;
+/// Memory that a compiled pattern takes.
+pub(crate) const PATTERN_PROGRAM_BYTES: usize = 256 * KIB;
+/// Memory that matching a pattern takes.
+pub(crate) const PATTERN_CACHE_BYTES: usize = 256 * KIB;
+/// How often the topics that the members of a group name are looked at.
+pub(crate) const GROUP_LOOK: Duration = Duration::from_secs(1);
+/// The same where there are patterns: all topics are looked at.
+pub(crate) const GROUP_PATTERN_LOOK: Duration = Duration::from_secs(5);
+
 /// A node that is busy, or knows one that is, says so often that it lives, and looks who else does.
 pub(crate) const NODE_BEAT: Duration = Duration::from_secs(5);
 /// A node that has said nothing for so long, by the store's clock, is taken for dead.

@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::coordinator::{Coordinator, Message};
+use super::either::{self, Seat};
+use super::message::Message;
 use crate::limits::{ACTIVE_GROUP_BYTES, CATCH_UP_TIMEOUT, GROUP_INBOX, GROUP_VERIFY, MAX_ACTIVE_GROUPS};
 use crate::nodes::Nodes;
 use crate::phase::Phases;
@@ -125,8 +126,8 @@ impl Active {
             let number = tasks.started;
             let (inbox, messages) = mpsc::channel(GROUP_INBOX);
             let state = Arc::new(Mutex::new("Empty"));
-            let task = Coordinator::new(Arc::clone(active), group, number, messages, Arc::clone(&state));
-            env::spawn(task.run());
+            let (active, name) = (Arc::clone(active), group.to_owned());
+            env::spawn(either::run(Seat { active, name, number, state: Arc::clone(&state) }, messages));
             tasks.by_group.insert(group.to_owned(), Handle { number, inbox, state });
         }
         // Sent while the lock is held: a task that has nothing to do ends only if nothing was sent to it.

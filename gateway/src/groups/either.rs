@@ -1,0 +1,54 @@
+//! The task of one group, in the protocol that its members speak; while it has none, in that of whoever comes.
+//!
+//! Must not know what the protocols decide. Invariant: a group changes its protocol only while it has no members.
+
+use std::sync::{Arc, Mutex};
+
+use strandline_core::manifest::GroupKind;
+use tokio::sync::mpsc;
+
+use super::active::Active;
+use super::assigning::Assigning;
+use super::coordinator::Coordinator;
+use super::message::Message;
+
+/// A task hands the group over: what is still to be heard, and the message that it could not follow.
+pub(super) type Turn = (mpsc::Receiver<Message>, Message);
+
+/// The place of a task among all that are active.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// What all tasks share.
+    pub(super) active: Arc<Active>,
+    /// The group.
+    pub(super) name: String,
+    /// Tells the tasks that the group had and has apart.
+    pub(super) number: u64,
+    /// Kafka's name for the state of the group.
+    pub(super) state: Arc<Mutex<&'static str>>,
+}
+
+/// Until there is nothing more to do.
+pub(super) async fn run(seat: Seat, mut inbox: mpsc::Receiver<Message>) {
+    let assigns = |seat: &Seat| {
+        seat.active.journal.view(|manifest| {
+            let group = manifest.group(&seat.name);
+            group.is_some_and(|group| group.kind == GroupKind::Consumer && !group.members.is_empty())
+        })
+    };
+    let mut first = None;
+    loop {
+        let Seat { active, name, number, state } = &seat;
+        let beaten = matches!(first, Some(Message::Beat { .. }));
+        let turn = if beaten || (first.is_none() && assigns(&seat)) {
+            Assigning::new(&seat, inbox).run(first).await
+        } else {
+            let (active, state) = (Arc::clone(active), Arc::clone(state));
+            Coordinator::new(active, name, *number, inbox, state).run(first).await
+        };
+        match turn {
+            Some((rest, message)) => (inbox, first) = (rest, Some(message)),
+            None => return,
+        }
+    }
+}
