@@ -13,7 +13,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{CONNECTION_REQUEST_BYTES, FETCHES_PER_CONNECTION, UNADMITTED_FRAME_BYTES};
 use crate::node::{Endpoint, Peer};
-use crate::nodes::Connected;
 use crate::services::Services;
 
 /// One connection, as its requests see it. Dereferences to what all connections share.
@@ -23,8 +22,6 @@ pub(crate) struct Session {
     pub(crate) endpoint: Endpoint,
     /// The number of the listener that it came to.
     listener: usize,
-    /// The node is busy while this is there.
-    _connected: Connected,
     /// Fetches of this connection that may run now.
     pub(crate) fetch_slots: Semaphore,
     /// Fetches so far: where the next one starts among its partitions.
@@ -51,7 +48,6 @@ impl Session {
         Arc::new(Session {
             endpoint: services.node.endpoint(listener, local),
             listener,
-            _connected: services.nodes.connected(),
             services,
             fetch_slots: Semaphore::new(FETCHES_PER_CONNECTION),
             fetches: AtomicUsize::new(0),
