@@ -120,6 +120,12 @@ pub(crate) const NODE_READ_AGAIN: Duration = Duration::from_secs(600);
 pub(crate) const NODE_REQUEST: Duration = Duration::from_secs(5);
 /// How long a request waits for a look at the nodes when the last one is old.
 pub(crate) const NODE_REFRESH: Duration = Duration::from_secs(1);
+/// How long it may take to connect to another node, to see whether it is there.
+pub(crate) const NODE_DIAL: Duration = Duration::from_millis(300);
+/// A client that asks who lives has the other nodes dialled if that was not done for so long.
+pub(crate) const NODE_DIAL_EVERY: Duration = Duration::from_secs(1);
+/// In larger clusters a client's question alone does not have them dialled.
+pub(crate) const NODES_DIALLED: usize = 32;
 /// Of two nodes with one id the younger ends if it is younger than this; else both only complain.
 pub(crate) const NODE_SETTLED: Duration = Duration::from_secs(25);
 /// How long a node that is stopping tries to take its name off the list.
