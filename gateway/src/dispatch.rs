@@ -10,8 +10,10 @@ use strandline_kafka::frame::{self, RequestHeader};
 use strandline_kafka::messages::{Request, Response};
 
 use crate::handlers::{
-    api_versions, create_topics, delete_topics, describe_cluster, describe_configs, fetch, find_coordinator,
-    init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+    alter_configs, api_versions, create_acls, create_partitions, create_topics, delete_acls, delete_records,
+    delete_topics, describe_acls, describe_cluster, describe_configs, describe_log_dirs, fetch,
+    find_coordinator, incremental_alter_configs, init_producer_id, list_offsets,
+    list_partition_reassignments, metadata, offset_for_leader_epoch, produce,
 };
 use crate::metrics;
 use crate::reply::{Answer, Reply, ReplyError};
@@ -68,6 +70,17 @@ async fn respond(
         Request::DeleteTopics(request) => delete_topics::answer(session, version, request).await.into(),
         Request::DescribeCluster(request) => describe_cluster::answer(session, &request).await.into(),
         Request::DescribeConfigs(request) => describe_configs::answer(session, request).await.into(),
+        Request::CreatePartitions(request) => create_partitions::answer(session, request).await.into(),
+        Request::DeleteRecords(request) => delete_records::answer(session, request).await.into(),
+        Request::AlterConfigs(request) => alter_configs::answer(session, request).await.into(),
+        Request::IncrementalAlterConfigs(request) => {
+            incremental_alter_configs::answer(session, request).await.into()
+        }
+        Request::DescribeLogDirs(request) => describe_log_dirs::answer(session, request).await.into(),
+        Request::ListPartitionReassignments(_) => list_partition_reassignments::answer().into(),
+        Request::DescribeAcls(_) => describe_acls::answer().into(),
+        Request::CreateAcls(request) => create_acls::answer(&request).into(),
+        Request::DeleteAcls(request) => delete_acls::answer(&request).into(),
         Request::OffsetCommit(_)
         | Request::OffsetFetch(_)
         | Request::JoinGroup(_)
@@ -79,16 +92,7 @@ async fn respond(
         | Request::DeleteGroups(_)
         | Request::OffsetDelete(_)
         | Request::ConsumerGroupHeartbeat(_)
-        | Request::ConsumerGroupDescribe(_)
-        | Request::CreatePartitions(_)
-        | Request::DeleteRecords(_)
-        | Request::IncrementalAlterConfigs(_)
-        | Request::AlterConfigs(_)
-        | Request::DescribeLogDirs(_)
-        | Request::ListPartitionReassignments(_)
-        | Request::DescribeAcls(_)
-        | Request::CreateAcls(_)
-        | Request::DeleteAcls(_) => return Err(ReplyError::Handler),
+        | Request::ConsumerGroupDescribe(_) => return Err(ReplyError::Handler),
         // Begun in `begin`; a Produce frame always comes with an admission, by the same two bytes.
         Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) => return Err(ReplyError::Handler),
     })

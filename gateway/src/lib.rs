@@ -59,7 +59,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::info;
 
-pub use configs::check as check_topic_configs;
+pub use configs::{check as check_topic_configs, check_changes as check_topic_config_changes};
 pub use error::Error;
 
 use budget::FetchBudget;

@@ -123,7 +123,7 @@ impl Times {
 /// Looks at every record: compressed ones are unfolded as they are read, within the bounds of the codecs.
 fn check_records(batch: &[u8], rules: &AppendRules, times: Option<&Times>) -> Result<(), AppendError> {
     let (mut keyless, mut untimely) = (Vec::new(), Vec::new());
-    let mut name = |records: &mut Vec<i32>, record: &Outline| {
+    let name = |records: &mut Vec<i32>, record: &Outline| {
         if records.len() < NAMED {
             records.push(record.offset_delta);
         }

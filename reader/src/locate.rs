@@ -298,8 +298,7 @@ impl Found<'_> {
             return Ok(Some(OffsetFound { offset: self.base_offset, timestamp: first }));
         }
         let bytes = self.bytes();
-        let wanted =
-            |(delta, at): &(i32, i64)| self.base_offset + i64::from(*delta) >= from && fits(*at);
+        let wanted = |(delta, at): &(i32, i64)| self.base_offset + i64::from(*delta) >= from && fits(*at);
         let found = record::timestamps(&bytes)
             .and_then(|mut all| all.find(|record| record.as_ref().map_or(true, wanted)).transpose());
         match found {
