@@ -67,7 +67,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::info;
 
-pub use configs::check as check_topic_configs;
+pub use configs::{check as check_topic_configs, check_changes as check_topic_config_changes};
 pub use error::Error;
 pub use group_view::{readers as group_readers, state as group_state};
 
