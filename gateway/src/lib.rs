@@ -67,7 +67,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::info;
 
-pub use configs::check as check_topic_configs;
+pub use configs::{check as check_topic_configs, check_changes as check_topic_config_changes};
 pub use error::Error;
 pub use group_view::{readers as group_readers, state as group_state};
 
@@ -75,7 +75,7 @@ use budget::FetchBudget;
 use groups::Groups;
 use limits::{HTTP_DRAIN, SHUTDOWN};
 use node::Node;
-use nodes::Nodes;
+use nodes::{Nodes, Reach};
 use phase::{Phase, Phases};
 use services::Services;
 use session::Way;
@@ -128,13 +128,14 @@ impl Connections {
         ingest: Ingest,
         reader: Reader,
     ) -> Result<Connections, Error> {
-        let connections = Connections::starting(config, journal, ingest, reader)?;
+        let connections = Connections::starting(config, Reach::Trust, journal, ingest, reader)?;
         connections.phase.send_replace(Phase::Serving);
         Ok(connections)
     }
 
     fn starting(
         config: Config,
+        reach: Reach,
         journal: Journal,
         ingest: Ingest,
         reader: Reader,
@@ -148,7 +149,7 @@ impl Connections {
             ));
         }
         let nodes = match config.heartbeats {
-            true => Nodes::start(own, journal.store().clone()),
+            true => Nodes::start(own, journal.store().clone(), reach),
             false => Nodes::alone(own),
         };
         let (phase, phases) = Phases::new();
@@ -207,7 +208,7 @@ impl Gateway {
             Some(address) => Some(bind(address, "HTTP", "--http").await?),
             None => None,
         };
-        let connections = Connections::starting(config, journal, ingest, reader)?;
+        let connections = Connections::starting(config, Reach::Dial, journal, ingest, reader)?;
         Ok(Gateway { kafka, kafka_addrs, http, connections })
     }
 

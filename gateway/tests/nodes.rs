@@ -128,3 +128,19 @@ async fn an_id_that_is_taken_is_refused() {
     assert!(error.contains("--node-id") && error.contains(&one.kafka.to_string()), "{error}");
     assert!(!one.served.is_finished());
 }
+
+/// A node that dies without a word is not named any more long before its beats are missed: whoever asks for nodes makes
+/// this one look whether the others can be reached.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_be_reached_is_not_named() {
+    let store = memory();
+    let one = node_on(store.clone(), Some(1), "a").await;
+    let two = node_on(store.clone(), Some(2), "b").await;
+    let mut client = one.client().await;
+    brokers(&mut client, &[1, 2]).await;
+    assert!(coordinators(&mut client).await.contains(&2));
+    two.served.abort();
+    let gone = timeout(Duration::from_secs(4), brokers(&mut client, &[1])).await;
+    gone.expect("a dead node is still named after 4 s");
+    assert!(coordinators(&mut client).await.iter().all(|id| *id == 1));
+}
