@@ -234,13 +234,14 @@ def test_a_node_that_stops_is_off_the_list_before_its_clients_are_cut(pair):
     create_topic(pair[0], "left", 1)
     ended = []
     with wire.Connection(pair[0], timeout=30) as client:
+        assert wire.produce(client, "left", 0, wire.batch([b"w"]))[0] == wire.NONE
         thread = threading.Thread(target=lambda: ended.append(pair[0].terminate(10)))
         thread.start()
         assert seconds_until(pair[1], {2}, 7) < 6.5
         assert wire.produce(client, "left", 0, wire.batch([b"x"]))[0] == wire.NONE
         thread.join()
     assert ended == [0]
-    assert [r.value for r in consume_all(pair[1], "left", 1)] == [b"x"]
+    assert [r.value for r in consume_all(pair[1], "left", 1)] == [b"w", b"x"]
 
 
 def test_partitions_are_shared_out_and_a_client_gets_the_zone_that_it_names(pair):
