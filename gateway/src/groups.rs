@@ -6,20 +6,20 @@
 //! Modules stand in the order in which a request meets them:
 //!
 //! - `sweep`: groups whose coordinator this node has become without being asked
-//! - `active`: which groups are active, and how to reach their tasks
 //! - `either`: the task of one group, in the protocol that its members speak
 //! - `coordinator`: the task while members join and assign themselves
 //! - `assigning`: the task while this node assigns (KIP-848)
+//! - `active`: which groups are active, and how to reach their tasks
 //! - `saving`: from a machine's wish to the fold's answer
 //! - `message`: what a task is asked
 //! - `classic`: the protocol of JoinGroup and SyncGroup, without any I/O
 //! - `consumer`: the protocol of ConsumerGroupHeartbeat (KIP-848), without any I/O
 
 mod sweep;
-mod active;
 mod either;
 mod coordinator;
 mod assigning;
+mod active;
 mod saving;
 mod message;
 pub(crate) mod classic;
@@ -91,7 +91,8 @@ pub(crate) struct Groups(Arc<Active>);
 impl Groups {
     /// None is active yet. Must be called inside a tokio runtime.
     pub(crate) fn new(journal: Journal, ingest: Ingest, nodes: Arc<Nodes>, phases: Phases) -> Groups {
-        let active = Arc::new(Active::new(journal, ingest, nodes, phases));
+        let start = |seat, inbox| drop(env::spawn(either::run(seat, inbox)));
+        let active = Arc::new(Active::new(start, journal, ingest, nodes, phases));
         env::spawn(sweep::run(Arc::clone(&active)));
         Groups(active)
     }

@@ -13,9 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::active::Active;
+use super::active::{Active, Seat, Turn};
 use super::consumer::{ConsumerGroup, Refusal};
-use super::either::{Seat, Turn};
 use super::message::{Beaten, Message};
 use super::{Caller, saving};
 use crate::limits::{GROUP_INBOX, GROUP_LOOK, GROUP_PATTERN_LOOK, GROUP_TIMER_LATE};

@@ -7,10 +7,10 @@
 mod describe;
 mod request;
 mod members;
-mod topics;
 mod records;
-mod assignor;
 mod member;
+mod assignor;
+mod topics;
 
 #[cfg(test)]
 mod tests;
@@ -32,10 +32,10 @@ pub(crate) use topics::{Topic, Wanted};
 use super::Caller;
 use crate::limits::MAX_PATTERNS_PER_GROUP;
 use assignor::{Assignor, Subscriber};
-use member::{JOIN, LEAVE_STATIC, Member, Partitions, Step};
+use member::{JOIN, LEAVE_STATIC, Member, Step};
 use members::Members;
 use records::State;
-use topics::View;
+use topics::{Partitions, View};
 
 /// Kafka's `group.consumer.session.timeout.ms`: a member that is silent for so long is gone.
 pub(crate) const SESSION_TIMEOUT: Duration = Duration::from_secs(45);

@@ -15,9 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::active::Active;
+use super::active::{Active, Turn};
 use super::classic::{Answer, Classic, Joining, Save, Ticket};
-use super::either::Turn;
 use super::message::Message;
 use super::{Caller, saving};
 use crate::limits::GROUP_WATCH;

@@ -2,31 +2,15 @@
 //!
 //! Must not know what the protocols decide. Invariant: a group changes its protocol only while it has no members.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use strandline_core::manifest::GroupKind;
 use tokio::sync::mpsc;
 
-use super::active::Active;
+use super::active::Seat;
 use super::assigning::Assigning;
 use super::coordinator::Coordinator;
 use super::message::Message;
-
-/// A task hands the group over: what is still to be heard, and the message that it could not follow.
-pub(super) type Turn = (mpsc::Receiver<Message>, Message);
-
-/// The place of a task among all that are active.
-#[derive(Debug)]
-pub(super) struct Seat {
-    /// What all tasks share.
-    pub(super) active: Arc<Active>,
-    /// The group.
-    pub(super) name: String,
-    /// Tells the tasks that the group had and has apart.
-    pub(super) number: u64,
-    /// Kafka's name for the state of the group.
-    pub(super) state: Arc<Mutex<&'static str>>,
-}
 
 /// Until there is nothing more to do.
 pub(super) async fn run(seat: Seat, mut inbox: mpsc::Receiver<Message>) {

@@ -8,8 +8,9 @@ use strandline_core::manifest::{Group, GroupKind, Manifest};
 use strandline_kafka::messages::consumer_group_describe as wire;
 use uuid::Uuid;
 
-use super::member::{Member, Partitions};
+use super::member::Member;
 use super::records::{self, State};
+use super::topics::Partitions;
 
 /// A KIP-848 member, as `member_type` has it.
 const CONSUMER_MEMBER: i8 = 1;

@@ -8,9 +8,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::assignor::Assignor;
-
-/// Partitions by topic id.
-pub(crate) type Partitions = BTreeSet<(Uuid, u32)>;
+use super::topics::Partitions;
 
 /// The epoch of a heartbeat that joins.
 pub(super) const JOIN: i32 = 0;

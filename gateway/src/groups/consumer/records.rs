@@ -11,7 +11,8 @@ use strandline_core::manifest::{Group, GroupMember};
 use uuid::Uuid;
 
 use super::assignor::Assignor;
-use super::member::{Member, Partitions, Step};
+use super::member::{Member, Step};
+use super::topics::Partitions;
 
 /// What a group knows beside its members.
 #[derive(Clone, Copy, PartialEq, Message)]

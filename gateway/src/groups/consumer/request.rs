@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::Refusal;
 use super::assignor::Assignor;
-use super::member::{JOIN, LEAVE, LEAVE_STATIC, Partitions};
-use super::topics;
+use super::member::{JOIN, LEAVE, LEAVE_STATIC};
+use super::topics::{self, Partitions};
 use crate::limits::{MAX_REBALANCE_TIMEOUT, MAX_SUBSCRIBED_NAMES};
 
 /// The first version in which the client makes up the member id.

@@ -11,7 +11,7 @@ use strandline_kafka::messages::consumer_group_heartbeat::{Assignment, Request, 
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::member::Partitions;
+use super::topics::Partitions;
 use super::{Caller, ConsumerGroup, HEARTBEAT_INTERVAL, Refusal, SESSION_TIMEOUT, Topic, check};
 
 /// A group, the manifest below it and the topics.

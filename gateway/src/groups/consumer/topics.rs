@@ -20,6 +20,9 @@ pub(crate) struct Topic {
     pub(crate) partitions: u32,
 }
 
+/// Partitions by topic id.
+pub(crate) type Partitions = BTreeSet<(Uuid, u32)>;
+
 /// What a group wants to know of the topics.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Wanted {

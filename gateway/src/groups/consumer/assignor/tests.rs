@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::super::member::Partitions;
+use super::super::topics::Partitions;
 use super::{Assignor, Subscriber};
 
 #[derive(Debug, Clone, Default)]

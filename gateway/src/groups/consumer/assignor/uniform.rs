@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::super::member::Partitions;
+use super::super::topics::Partitions;
 use super::Subscriber;
 
 pub(super) fn assign(members: &[Subscriber<'_>], topics: &BTreeMap<Uuid, u32>) -> Vec<Partitions> {

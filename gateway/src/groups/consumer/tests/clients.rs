@@ -8,7 +8,7 @@ use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::consumer_group_heartbeat::{Request, Response};
 
 use super::super::describe;
-use super::super::member::Partitions;
+use super::super::topics::Partitions;
 use super::super::{HEARTBEAT_INTERVAL, Refusal, SESSION_TIMEOUT};
 use super::{Bench, id_of, join, owned, told};
 
