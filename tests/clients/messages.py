@@ -320,7 +320,10 @@ def ask(broker, name, version, **fields):
     key, first_flexible, request, answer = TABLE[name]
     flexible = version >= first_flexible
     body = encode(parse(request), fields, version, flexible)
-    raw = broker.call(key, version, (b"\0" if flexible else b"") + body)
+    try:
+        raw = broker.call(key, version, (b"\0" if flexible else b"") + body)
+    except wire.Closed:
+        raise wire.Closed(f"{name} v{version} was answered by closing the connection") from None
     reader = Reader(raw, version, flexible)
     reader.skip_tags()
     values = reader.fields(parse(answer))

@@ -92,7 +92,7 @@ final class Bed {
 
     synchronized Admin admin() {
         if (admin == null) {
-            admin = keep(Admin.create(settings()));
+            admin = keep(Admin.create(settings("default.api.timeout.ms", "20000", "request.timeout.ms", "15000")));
         }
         return admin;
     }
@@ -112,7 +112,8 @@ final class Bed {
 
     KafkaConsumer<String, String> consumer(Object... pairs) {
         Map<String, Object> config = settings("auto.offset.reset", "earliest", "enable.auto.commit", "false",
-            "heartbeat.interval.ms", "300", "session.timeout.ms", "10000", "fetch.max.wait.ms", "100", "metadata.max.age.ms", "1000");
+            "heartbeat.interval.ms", "300", "session.timeout.ms", "10000", "fetch.max.wait.ms", "100", "metadata.max.age.ms", "1000",
+            "default.api.timeout.ms", "20000", "request.timeout.ms", "15000");
         config.putAll(settings(pairs));
         if ("consumer".equals(config.get("group.protocol"))) {
             // The server decides these.
