@@ -227,8 +227,10 @@ async function administerGroups(client, there, topic) {
   const member = await joinGroup(client, group, [topic])
   await wait('a member with partitions', [member], () => member.owned.size > 0)
   await wait('the group to be listed', [member], async () => (await there.groups()).includes(group))
-  const [state, members] = await there.describe(group)
-  if (state.toLowerCase() !== 'stable' || members !== 1) throw new Error(`the group of one member is ${state} with ${members} members`)
+  await wait('the group to be described as stable with one member', [member], async () => {
+    const [state, members] = await there.describe(group)
+    return state.toLowerCase() === 'stable' && members === 1
+  })
   await member.close()
   const deleted = () => there.deleteGroup(group).then(() => true, (error) => void console.error('still:', error.message))
   await wait('the empty group to be deleted', [], deleted)

@@ -61,6 +61,7 @@ class Reader:
             session_timeout_ms=6000,
             heartbeat_interval_ms=300,
             fetch_max_wait_ms=100,
+            metadata_max_age_ms=2000,
             **config
         )
         self.client.subscribe(topics)

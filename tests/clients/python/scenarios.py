@@ -316,8 +316,7 @@ def admin_groups(client, there, part, topic):
     if "groups" in names:
         wait(lambda: group in there.groups(), "the group to be listed", [member])
     if "describe" in names:
-        found = there.describe(group)
-        assert found == ("stable", 1), "the group of one member is described as %r" % (found,)
+        wait(lambda: there.describe(group) == ("stable", 1), "the group to be described as stable with one member", [member])
     member.close()
     if "delete_group" in names:
         wait(lambda: succeeds(there.delete_group, group), "the empty group to be deleted")

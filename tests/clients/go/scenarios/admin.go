@@ -96,12 +96,10 @@ func (r *run) adminGroups(s *steps, there Admin, topic string) {
 	})
 	s.do("groups", func() error { _, err := there.Groups(); return err })
 	s.until("the group to be listed", listed(true))
-	s.do("describe", func() error {
+	s.do("describe", func() error { _, _, err := there.Describe(group); return err })
+	s.until("the group to be described as stable with one member", func() (bool, error) {
 		state, members, err := there.Describe(group)
-		if err == nil && (state != "Stable" || members != 1) {
-			err = fmt.Errorf("the group of one member is described as %s with %d members", state, members)
-		}
-		return err
+		return err == nil && state == "Stable" && members == 1, err
 	})
 	s.do("leaving", member.Close)
 	lacking := false
