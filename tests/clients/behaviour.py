@@ -27,8 +27,6 @@ DIFFERENCES = {
     "IncrementalAlterConfigs: an operation that is none": (42, "INVALID_REQUEST says what is wrong; Kafka runs into an exception"),
     "CreateTopics with more replicas than nodes": (0, "the bucket replicates: programs that ask for three replicas run on any number of nodes"),
     "CreateTopics with an assignment to a node that is not there": PLACEMENT,
-    "CreatePartitions: an assignment to a node that is not there": PLACEMENT,
-    "CreateTopics of a name that differs in . and _": (0, "such names collide in the names of Kafka's metrics, and nowhere here"),
 }
 
 _numbers = itertools.count()

@@ -27,9 +27,12 @@ use crate::topics::{self, Wanted};
 
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
+/// The first version whose clients can be expected to read zstd (KIP-110).
+const ZSTD: i16 = 7;
 /// Where a batch says how long it is and of which format.
 const BATCH_LENGTH: std::ops::Range<usize> = 8..12;
 const BATCH_MAGIC: usize = 16;
+const BATCH_ATTRIBUTES: usize = 22;
 const BATCH_PRODUCER_ID: std::ops::Range<usize> = 43..51;
 
 /// A request whose batches are all handed over or refused.
@@ -102,6 +105,9 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
         let target = refused.map_or(found, Err);
         let mut append = |index: i32, records| -> Result<Append, Refused> {
             let batch = single_batch(records)?;
+            if version < ZSTD && is_zstd(&batch) {
+                return Err(ErrorCode::UnsupportedCompressionType.into());
+            }
             let idempotent = is_idempotent(&batch);
             let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
             let begun = target.map(|id| session.ingest.append(id, partition, batch, admission.clone()));
@@ -146,6 +152,11 @@ fn patience(timeout_ms: i32) -> Duration {
 fn is_idempotent(batch: &Bytes) -> bool {
     let id = batch.get(BATCH_PRODUCER_ID).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
     id.is_some_and(|id| id >= 0)
+}
+
+/// Whether the lower bits of the attributes name zstd.
+fn is_zstd(batch: &Bytes) -> bool {
+    batch.get(BATCH_ATTRIBUTES).is_some_and(|attributes| attributes & 0b111 == 4)
 }
 
 /// The one batch of a partition. What is wrong inside it is for ingest to say.
