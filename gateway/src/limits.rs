@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use strandline_core::limits::{KIB, MAX_FRAME_BYTES, MIB};
+use strandline_core::limits::{KIB, MAX_CHANGES_PER_COMMIT, MAX_FRAME_BYTES, MIB};
 
 /// Kafka connections open at the same time; further ones are closed as soon as they are accepted.
 pub(crate) const MAX_CONNECTIONS: usize = 4_096;
@@ -73,6 +73,8 @@ pub(crate) const SIDE_BY_SIDE: usize = 32;
 pub(crate) const CREATED_PER_REQUEST: usize = 1_000;
 /// Resources that one DescribeConfigs request may name.
 pub(crate) const DESCRIBED_PER_REQUEST: usize = 10_000;
+/// Topics, brokers or partitions that one request may change: all of it goes into one commit.
+pub(crate) const CHANGED_PER_REQUEST: usize = 10_000;
 /// Topics that one Metadata request may create.
 pub(crate) const AUTO_CREATED_PER_REQUEST: usize = 100;
 /// Groups that one commit deletes.
@@ -137,12 +139,12 @@ pub(crate) const NODE_READ_AGAIN: Duration = Duration::from_secs(600);
 pub(crate) const NODE_REQUEST: Duration = Duration::from_secs(5);
 /// How long a request waits for a look at the nodes when the last one is old.
 pub(crate) const NODE_REFRESH: Duration = Duration::from_secs(1);
-/// How long a node may take to let another one connect, before clients are told of the others only.
-pub(crate) const NODE_PROBE: Duration = Duration::from_millis(500);
-/// The other nodes are connected to this often at most, and only when clients ask for nodes.
-pub(crate) const NODE_PROBE_EVERY: Duration = Duration::from_secs(1);
-/// Nodes that are connected to side by side.
-pub(crate) const NODES_PROBED_SIDE_BY_SIDE: usize = 64;
+/// How long it may take to connect to another node, to see whether it is there.
+pub(crate) const NODE_DIAL: Duration = Duration::from_millis(300);
+/// A client that asks who lives has the other nodes dialled if that was not done for so long.
+pub(crate) const NODE_DIAL_EVERY: Duration = Duration::from_secs(1);
+/// In larger clusters a client's question alone does not have them dialled.
+pub(crate) const NODES_DIALLED: usize = 32;
 /// Of two nodes with one id the younger ends if it is younger than this; else both only complain.
 pub(crate) const NODE_SETTLED: Duration = Duration::from_secs(25);
 /// How long a node that is stopping tries to take its name off the list.
@@ -172,6 +174,8 @@ const _: () = assert!(NODE_LEAVE.as_secs() + NODE_LINGER.as_secs() + 2 < SHUTDOW
 const _: () = assert!(FETCH_WAIT.as_secs() < IDLE.as_secs() && PRODUCE_TIMEOUT.as_secs() < IDLE.as_secs());
 const _: () = assert!(DRAIN.as_secs() < SHUTDOWN.as_secs() && SHUTDOWN.as_secs() < 10);
 const _: () = assert!(SESSION_TIMEOUT.0.as_secs() < SESSION_TIMEOUT.1.as_secs());
+// The change of the feature level may stand in front.
+const _: () = assert!(CHANGED_PER_REQUEST < MAX_CHANGES_PER_COMMIT);
 // A small frame always fits into a fresh read buffer, its length included.
 const _: () = assert!(SMALL_FRAME_BYTES + 4 <= READ_BUFFER_BYTES);
 const _: () =

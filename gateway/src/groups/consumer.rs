@@ -25,9 +25,7 @@ use strandline_kafka::messages::consumer_group_heartbeat::{Assignment, Request, 
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub(crate) use describe::describe;
-#[allow(unused_imports, reason = "for those who list groups")]
-pub(crate) use describe::state;
+pub(crate) use describe::{describe, state};
 pub(crate) use request::check;
 pub(crate) use topics::{Topic, Wanted};
 

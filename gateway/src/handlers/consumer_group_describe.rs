@@ -10,11 +10,9 @@ use crate::errors;
 use crate::groups::consumer;
 use crate::limits::DESCRIBED_PER_REQUEST;
 use crate::metrics;
+use crate::node::GROUP_OPERATIONS;
 use crate::session::Session;
 use crate::topics;
-
-/// What clients may do with a group, as bits: read, delete, describe, and its configs.
-const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 /// Each group once.
 pub(crate) async fn answer(session: &Session, request: Request) -> Response {

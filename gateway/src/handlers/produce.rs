@@ -15,7 +15,7 @@ use strandline_kafka::api::ApiKey;
 use strandline_kafka::codec::Records;
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::frame::RequestHeader;
-use strandline_kafka::messages::produce::{PartitionResponse, Request, Response, TopicResponse};
+use strandline_kafka::messages::produce::{PartitionResponse, RecordError, Request, Response, TopicResponse};
 use tokio::time::{Instant, timeout_at};
 
 use crate::errors;
@@ -212,7 +212,17 @@ fn acknowledged(index: i32, appended: &Appended) -> PartitionResponse {
 }
 
 fn not_written(index: i32, error: &AppendError, unknown: ErrorCode) -> PartitionResponse {
-    refused(index, errors::append(error, unknown), Some(errors::append_text(error)))
+    let record_error = |why: &str, batch_index: i32| RecordError {
+        batch_index,
+        batch_index_error_message: Some(why.to_owned()),
+    };
+    let record_errors = error
+        .refused()
+        .map(|refused| refused.records.iter().map(|record| record_error(&refused.why, *record)).collect());
+    PartitionResponse {
+        record_errors: record_errors.unwrap_or_default(),
+        ..refused(index, errors::append(error, unknown), Some(errors::append_text(error)))
+    }
 }
 
 fn refused(index: i32, code: ErrorCode, why: Option<String>) -> PartitionResponse {

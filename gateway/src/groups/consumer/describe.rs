@@ -31,7 +31,6 @@ pub(crate) fn describe(name: &str, manifest: &Manifest) -> Option<wire::Group> {
 }
 
 /// Kafka's name for the state of a group of this kind, as the manifest has it. `None`: nobody wrote this.
-#[allow(dead_code, reason = "for those who list groups")]
 pub(crate) fn state(group: &Group) -> Option<&'static str> {
     let (state, members) = records::decode_group(group)?;
     Some(state_name(group, &state, &members))
