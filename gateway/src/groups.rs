@@ -6,15 +6,17 @@
 //! Modules stand in the order in which a request meets them:
 //!
 //! - `sweep`: groups whose coordinator this node has become without being asked
-//! - `active`: which groups are active, and how to reach their tasks
 //! - `coordinator`: the task of one group
 //! - `saving`: from a machine's wish to the fold's answer
+//! - `active`: which groups are active, and how to reach their tasks
+//! - `message`: what such a task is asked
 //! - `classic`: the protocol of JoinGroup and SyncGroup, without any I/O
 
 mod sweep;
-mod active;
 mod coordinator;
 mod saving;
+mod active;
+mod message;
 pub(crate) mod classic;
 
 #[cfg(test)]
@@ -34,7 +36,7 @@ use tokio::sync::oneshot;
 use crate::nodes::Nodes;
 use crate::phase::{Phase, Phases};
 use active::Active;
-use coordinator::Message;
+use message::Message;
 
 /// A group that is active on this node, as it is now: more than its last completed generation in the manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +181,7 @@ impl Groups {
         }
         self.0.prepare(group).await?;
         let (reply, answer) = oneshot::channel();
-        Active::send(&self.0, group, message(reply))?;
+        coordinator::send(&self.0, group, message(reply))?;
         // The task ends when the group is another node's, and drops what it did not answer.
         answer.await.map_err(|_| ErrorCode::NotCoordinator)
     }

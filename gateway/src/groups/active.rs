@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use strandline_core::env::{self, Moment};
+use strandline_core::env::Moment;
 use strandline_core::manifest::Journal;
 use strandline_ingest::Ingest;
 use strandline_kafka::error::ErrorCode;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::coordinator::{Coordinator, Message};
+use super::message::Message;
 use crate::limits::{ACTIVE_GROUP_BYTES, CATCH_UP_TIMEOUT, GROUP_INBOX, GROUP_VERIFY, MAX_ACTIVE_GROUPS};
 use crate::nodes::Nodes;
 use crate::phase::Phases;
@@ -27,7 +27,7 @@ pub(super) struct Active {
     pub(super) ingest: Ingest,
     nodes: Arc<Nodes>,
     pub(super) phases: Phases,
-    // Never held across an await.
+    // Never held across an await, nor while the manifest is looked at.
     tasks: Mutex<Tasks>,
     /// When the journal was last known to be read to its end.
     verified: Mutex<Option<Moment>>,
@@ -114,9 +114,15 @@ impl Active {
         }
     }
 
-    /// Hands a message to the group's task, which is started if there is none.
-    pub(super) fn send(active: &Arc<Active>, group: &str, message: Message) -> Result<(), ErrorCode> {
-        let mut tasks = active.tasks();
+    /// Hands a message to the group's task. If there is none, `start` is given its number, its inbox and where it says
+    /// its state.
+    pub(super) fn deliver(
+        &self,
+        group: &str,
+        message: Message,
+        start: impl FnOnce(u64, mpsc::Receiver<Message>, Arc<Mutex<&'static str>>),
+    ) -> Result<(), ErrorCode> {
+        let mut tasks = self.tasks();
         if tasks.by_group.get(group).is_none_or(|handle| handle.inbox.is_closed()) {
             if tasks.by_group.len() >= MAX_ACTIVE_GROUPS {
                 return Err(ErrorCode::CoordinatorNotAvailable);
@@ -125,16 +131,12 @@ impl Active {
             let number = tasks.started;
             let (inbox, messages) = mpsc::channel(GROUP_INBOX);
             let state = Arc::new(Mutex::new("Empty"));
-            let task = Coordinator::new(Arc::clone(active), group, number, messages, Arc::clone(&state));
-            env::spawn(task.run());
+            start(number, messages, Arc::clone(&state));
             tasks.by_group.insert(group.to_owned(), Handle { number, inbox, state });
         }
         // Sent while the lock is held: a task that has nothing to do ends only if nothing was sent to it.
-        let sent = tasks.by_group.get(group).map(|handle| handle.inbox.try_send(message));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) | None => Err(ErrorCode::CoordinatorNotAvailable),
-        }
+        let sent = tasks.by_group.get(group).is_some_and(|handle| handle.inbox.try_send(message).is_ok());
+        if sent { Ok(()) } else { Err(ErrorCode::CoordinatorNotAvailable) }
     }
 
     /// A task has nothing more to do. Whether it may end: nothing was sent to it in the meantime.

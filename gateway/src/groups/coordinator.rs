@@ -7,47 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use strandline_core::env;
 use strandline_core::manifest::GroupKind;
 use strandline_core::mutation::{self, Mutation};
 use strandline_kafka::error::ErrorCode;
-use strandline_kafka::messages::{heartbeat, join_group, leave_group, sync_group};
+use strandline_kafka::messages::{join_group, sync_group};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::active::Active;
 use super::classic::{Answer, Classic, Joining, Save, Ticket};
-use super::{Caller, Live, saving};
+use super::message::Message;
+use super::{Caller, saving};
 use crate::limits::GROUP_WATCH;
 use crate::phase::Phase;
-
-/// What a task is asked.
-pub(super) enum Message {
-    /// JoinGroup.
-    Join {
-        caller: Caller,
-        version: i16,
-        request: join_group::Request,
-        reply: oneshot::Sender<join_group::Response>,
-    },
-    /// SyncGroup.
-    Sync { request: sync_group::Request, reply: oneshot::Sender<sync_group::Response> },
-    /// Heartbeat.
-    Heartbeat { request: heartbeat::Request, reply: oneshot::Sender<Result<(), ErrorCode>> },
-    /// LeaveGroup.
-    Leave { members: Vec<leave_group::Member>, reply: oneshot::Sender<Vec<leave_group::MemberResponse>> },
-    /// OffsetCommit.
-    Commit {
-        member: String,
-        generation: i32,
-        instance_id: Option<String>,
-        reply: oneshot::Sender<Result<(), ErrorCode>>,
-    },
-    /// DescribeGroups.
-    Describe { reply: oneshot::Sender<Live> },
-    /// The group is this node's now.
-    Wake,
-}
 
 /// Whoever waits for an answer of the machine.
 enum Waiter {
@@ -79,7 +53,7 @@ struct Seen {
 type Saved = (u64, Result<Seen, ErrorCode>);
 
 /// The task of one group.
-pub(super) struct Coordinator {
+struct Coordinator {
     active: Arc<Active>,
     name: String,
     number: u64,
@@ -96,20 +70,28 @@ pub(super) struct Coordinator {
     watch_at: Instant,
 }
 
+/// Hands a message to the group's task, which is started if there is none.
+pub(super) fn send(active: &Arc<Active>, group: &str, message: Message) -> Result<(), ErrorCode> {
+    active.deliver(group, message, |number, inbox, state| {
+        let (active, name) = (Arc::clone(active), group.to_owned());
+        env::spawn(async move { Coordinator::new(active, name, number, inbox, state).run().await });
+    })
+}
+
 impl Coordinator {
     /// The group as the manifest has it.
-    pub(super) fn new(
+    fn new(
         active: Arc<Active>,
-        name: &str,
+        name: String,
         number: u64,
         inbox: mpsc::Receiver<Message>,
         state: Arc<Mutex<&'static str>>,
     ) -> Coordinator {
         let now = Instant::now();
-        let (machine, seen) = load(&active, name, now);
+        let (machine, seen) = load(&active, &name, now);
         Coordinator {
             active,
-            name: name.to_owned(),
+            name,
             number,
             inbox,
             state,
@@ -124,7 +106,7 @@ impl Coordinator {
     }
 
     /// Until the group is idle, another node's, or the node stops.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         let phases = self.active.phases.clone();
         let stopping = phases.reached(Phase::Stopping);
         tokio::pin!(stopping);
@@ -250,7 +232,7 @@ impl Coordinator {
 
     fn take(&mut self, now: Instant, message: Message) {
         if self.seen.foreign {
-            return refuse(message);
+            return message.refuse_foreign();
         }
         match message {
             Message::Join { caller, version, request, reply } => {
@@ -297,34 +279,6 @@ impl Coordinator {
         }
         self.waiting.insert(self.tickets, waiter);
         self.tickets
-    }
-}
-
-/// The members of the group speak another protocol.
-fn refuse(message: Message) {
-    // Whoever asked may be gone.
-    match message {
-        Message::Join { reply, request, .. } => {
-            let error_code = ErrorCode::InconsistentGroupProtocol.code();
-            let member_id = request.member_id;
-            let _ = reply.send(join_group::Response { error_code, member_id, ..Default::default() });
-        }
-        Message::Sync { reply, .. } => {
-            let error_code = ErrorCode::UnknownMemberId.code();
-            let _ = reply.send(sync_group::Response { error_code, ..Default::default() });
-        }
-        Message::Heartbeat { reply, .. } => drop(reply.send(Err(ErrorCode::UnknownMemberId))),
-        Message::Leave { members, reply } => {
-            let unknown = |member: leave_group::Member| leave_group::MemberResponse {
-                member_id: member.member_id,
-                group_instance_id: member.group_instance_id,
-                error_code: ErrorCode::UnknownMemberId.code(),
-            };
-            drop(reply.send(members.into_iter().map(unknown).collect()));
-        }
-        // The fold knows.
-        Message::Commit { reply, .. } => drop(reply.send(Ok(()))),
-        Message::Describe { .. } | Message::Wake => {}
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::active::Active;
-use super::coordinator::Message;
+use super::coordinator;
+use super::message::Message;
 use crate::limits::GROUP_SWEEP;
 use crate::phase::Phase;
 
@@ -32,19 +33,17 @@ pub(super) async fn run(active: Arc<Active>) {
 
 /// Whether any group has members.
 async fn sweep(active: &Arc<Active>) -> bool {
-    let (mut any, mut orphans) = (false, Vec::new());
-    active.journal.view(|manifest| {
-        for (name, _) in manifest.groups().filter(|(_, group)| !group.members.is_empty()) {
-            any = true;
-            if active.state(name).is_none() && active.is_ours(name) {
-                orphans.push(name.to_owned());
-            }
-        }
+    let peopled: Vec<String> = active.journal.view(|manifest| {
+        let peopled = manifest.groups().filter(|(_, group)| !group.members.is_empty());
+        peopled.map(|(name, _)| name.to_owned()).collect()
     });
+    let any = !peopled.is_empty();
+    let orphaned = |name: &String| active.state(name).is_none() && active.is_ours(name);
+    let orphans: Vec<String> = peopled.into_iter().filter(orphaned).collect();
     if !orphans.is_empty() && active.catch_up().await {
         for name in orphans {
             // No room for more of them: the next sweep tries again.
-            let _ = Active::send(active, &name, Message::Wake);
+            let _ = coordinator::send(active, &name, Message::Wake);
         }
     }
     any
