@@ -47,7 +47,7 @@ pub(super) struct Active {
     pub(super) ingest: Ingest,
     nodes: Arc<Nodes>,
     pub(super) phases: Phases,
-    // Never held across an await.
+    // Never held across an await, nor while the manifest is looked at.
     tasks: Mutex<Tasks>,
     /// When the journal was last known to be read to its end.
     verified: Mutex<Option<Moment>>,
