@@ -47,7 +47,7 @@ pub(super) struct Active {
     pub(super) ingest: Ingest,
     nodes: Arc<Nodes>,
     pub(super) phases: Phases,
-    // Never held across an await.
+    // Never held across an await, nor while the manifest is looked at.
     tasks: Mutex<Tasks>,
     /// When the journal was last known to be read to its end.
     verified: Mutex<Option<Moment>>,
@@ -157,10 +157,10 @@ impl Active {
             tasks.by_group.insert(group.to_owned(), Handle { number, inbox, state });
         }
         // Sent while the lock is held: a task that has nothing to do ends only if nothing was sent to it.
-        let sent = tasks.by_group.get(group).map(|handle| handle.inbox.try_send(message));
+        let sent = tasks.by_group.get(group).map(|handle| handle.inbox.try_send(message).is_ok());
         match sent {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) | None => Err(ErrorCode::CoordinatorNotAvailable),
+            Some(true) => Ok(()),
+            Some(false) | None => Err(ErrorCode::CoordinatorNotAvailable),
         }
     }
 

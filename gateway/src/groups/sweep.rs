@@ -32,15 +32,13 @@ pub(super) async fn run(active: Arc<Active>) {
 
 /// Whether any group has members.
 async fn sweep(active: &Arc<Active>) -> bool {
-    let (mut any, mut orphans) = (false, Vec::new());
-    active.journal.view(|manifest| {
-        for (name, _) in manifest.groups().filter(|(_, group)| !group.members.is_empty()) {
-            any = true;
-            if active.state(name).is_none() && active.is_ours(name) {
-                orphans.push(name.to_owned());
-            }
-        }
+    let peopled: Vec<String> = active.journal.view(|manifest| {
+        let peopled = manifest.groups().filter(|(_, group)| !group.members.is_empty());
+        peopled.map(|(name, _)| name.to_owned()).collect()
     });
+    let any = !peopled.is_empty();
+    let orphaned = |name: &String| active.state(name).is_none() && active.is_ours(name);
+    let orphans: Vec<String> = peopled.into_iter().filter(orphaned).collect();
     if !orphans.is_empty() && active.catch_up().await {
         for name in orphans {
             // No room for more of them: the next sweep tries again.

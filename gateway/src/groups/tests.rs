@@ -1,6 +1,8 @@
 //! Coordinators on a journal in memory: two nodes on one bucket, changes behind a coordinator's back, ends.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+mod assigning;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! The rules of Kafka's coordinator one by one; `clients` plays random groups.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod clients;
 

@@ -1,4 +1,5 @@
 //! Targets of random groups: complete, balanced, sticky.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

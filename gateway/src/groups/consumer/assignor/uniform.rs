@@ -117,8 +117,8 @@ impl Loads {
         loop {
             let mut by_load: Vec<usize> = (0..self.targets.len()).collect();
             by_load.sort_by_key(|&at| (std::cmp::Reverse(self.targets[at].len()), at));
-            let moved = by_load.into_iter().fold(false, |moved, at| self.relieve(at) || moved);
-            if !moved {
+            let moved = by_load.into_iter().map(|at| self.relieve(at)).filter(|moved| *moved).count();
+            if moved == 0 {
                 return;
             }
         }
