@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult, Result,
+    GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::time::Instant;
 
@@ -32,6 +33,7 @@ pub(crate) struct Bucket {
     objects: Arc<InMemory>,
     past: Arc<Mutex<Past>>,
     flaw: Option<Flaw>,
+    begun: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ struct Past {
 
 impl Bucket {
     pub(crate) fn new(flaw: Option<Flaw>) -> Bucket {
-        Bucket { objects: Arc::new(InMemory::new()), past: Arc::default(), flaw }
+        Bucket { objects: Arc::new(InMemory::new()), past: Arc::default(), flaw, begun: Instant::now() }
     }
 
     pub(crate) async fn put(&self, key: &Path, body: PutPayload, options: PutOptions) -> Result<PutResult> {
@@ -56,7 +58,7 @@ impl Bucket {
             (Some(Flaw::IgnoresCondition), PutMode::Create) => self.overwrite(key, body).await,
             (Some(Flaw::ChecksThenActs), PutMode::Create) => {
                 self.objects.head(key).await.is_ok().then_some(()).map_or(Ok(()), |()| Err(exists(key)))?;
-                tokio::time::sleep(std::time::Duration::from_millis(8)).await;
+                tokio::time::sleep(Duration::from_millis(8)).await;
                 self.overwrite(key, body).await
             }
             (Some(Flaw::ForgetsWrites), PutMode::Create) if self.forgets(key) => {
@@ -108,6 +110,14 @@ impl Bucket {
     /// When an object was last written, by the store's own clock.
     pub(crate) fn stamp(&self, key: &str) -> Option<Instant> {
         self.past.lock().unwrap().stamps.get(key).copied()
+    }
+
+    /// An object as a listing shows it: with the simulated time, not with that of the machine.
+    pub(crate) fn stamped(&self, mut meta: ObjectMeta) -> ObjectMeta {
+        let written = self.stamp(meta.location.as_ref()).unwrap_or(self.begun);
+        meta.last_modified = Default::default();
+        meta.last_modified += written.duration_since(self.begun);
+        meta
     }
 
     pub(crate) async fn get(&self, key: &str) -> Option<Bytes> {

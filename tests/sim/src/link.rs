@@ -306,7 +306,7 @@ impl ObjectStore for Link {
             chance(&mut weather.dice, share)
         };
         self.note(format_args!("list {prefix} {:?} torn: {torn}", fate.fault));
-        let objects = Arc::clone(self.bucket.objects());
+        let (bucket, objects) = (self.bucket.clone(), Arc::clone(self.bucket.objects()));
         let pages = async move {
             sleep(fate.there).await;
             match fate.fault {
@@ -326,7 +326,7 @@ impl ObjectStore for Link {
                 });
                 first.extend(rest.collect::<Vec<_>>().await);
             }
-            first
+            first.into_iter().map(|found| found.map(|meta| bucket.stamped(meta))).collect()
         };
         stream::once(pages).flat_map(stream::iter).boxed()
     }
