@@ -3,7 +3,10 @@
 //! Must not know what commands do. Every setting has one name: `--flush-interval` is `STRANDLINE_FLUSH_INTERVAL`, and
 //! the flag wins. What cannot work is refused here, before anything is opened.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+mod group;
+mod addresses;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,6 +17,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::output::Format;
 use crate::units;
+use addresses::{HttpAddress, Listener, socket};
+
+pub(crate) use addresses::HostPort;
+pub(crate) use group::{GroupArgs, GroupCommand, ResetArgs, Target, TopicPartitions};
 
 /// Where the help lists the flags that every command takes.
 const LOGS: &str = "Logging";
@@ -76,6 +83,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Create, list, describe and delete topics, straight on a store
     Topic(TopicArgs),
+    /// List and describe consumer groups, reset their offsets, delete them, straight on a store
+    Group(GroupArgs),
     /// Append lines of a file or of standard input to a topic, straight on a store
     Produce(ProduceArgs),
     /// Print the records of a topic, straight from a store
@@ -110,7 +119,8 @@ Examples:
   strandline serve --store s3://bucket/prefix --kafka 0.0.0.0:9092
   AWS_ENDPOINT_URL=http://127.0.0.1:9000 strandline serve --store s3://bucket/log
 
-Nodes on the same store are one cluster; give each its own --node-id.
+Nodes on the same store are one cluster and find each other there. Where nodes
+listen on 0.0.0.0, give each the --advertise address under which clients reach it.
 
 SIGTERM and Ctrl-C flush, answer what is in flight and end the node within 10
 seconds; a second one ends it at once. Nothing acknowledged is lost either way.";
@@ -133,18 +143,27 @@ pub(crate) struct ServeArgs {
     /// What Kafka clients are told to connect to [default: the address that they have just used]
     #[arg(long, env = "STRANDLINE_ADVERTISE", value_name = "HOST:PORT")]
     pub(crate) advertise: Option<HostPort>,
+    /// A further address for Kafka clients, and what they are told to connect to; clients of a listener are told the
+    /// addresses of the same name of all nodes. May be repeated
+    #[arg(
+        long = "listener",
+        env = "STRANDLINE_LISTENER",
+        value_name = "NAME=HOST:PORT[=HOST:PORT]",
+        value_delimiter = ','
+    )]
+    pub(crate) listeners: Vec<Listener>,
     /// Where health and metrics are served: /healthz, /readyz, /metrics; `off` for nowhere
     #[arg(long, env = "STRANDLINE_HTTP", value_name = "HOST:PORT", default_value = "127.0.0.1:9080")]
     pub(crate) http: HttpAddress,
     /// The number of this node, different on every node of a store
+    /// [default: one that belongs to the advertised address]
     #[arg(
         long,
         env = "STRANDLINE_NODE_ID",
         value_name = "N",
-        default_value_t = 1,
         value_parser = clap::value_parser!(i32).range(1..=1 << 30),
     )]
-    pub(crate) node_id: i32,
+    pub(crate) node_id: Option<i32>,
     /// The availability zone of this node, as Kafka clients see it
     #[arg(long, env = "STRANDLINE_RACK", value_name = "NAME")]
     pub(crate) rack: Option<String>,
@@ -487,46 +506,6 @@ impl FromStr for Start {
             },
         }
     }
-}
-
-/// A host that need not be known here, and a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HostPort(pub(crate) String, pub(crate) u16);
-
-impl FromStr for HostPort {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<HostPort, String> {
-        let split = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-        match split {
-            Some((host, port)) if !host.is_empty() && port > 0 => {
-                let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-                Ok(HostPort(host.to_owned(), port))
-            }
-            _ => Err("write HOST:PORT, such as broker.example.net:9092".to_owned()),
-        }
-    }
-}
-
-/// An address, or `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HttpAddress(pub(crate) Option<SocketAddr>);
-
-impl FromStr for HttpAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<HttpAddress, String> {
-        match text {
-            "off" => Ok(HttpAddress(None)),
-            _ => socket(text).map(Some).map(HttpAddress),
-        }
-    }
-}
-
-fn socket(text: &str) -> Result<SocketAddr, String> {
-    let found =
-        text.to_socket_addrs().map_err(|e| format!("{e}; write HOST:PORT, such as 127.0.0.1:9092"))?;
-    found.into_iter().next().ok_or_else(|| "this name has no address".to_owned())
 }
 
 fn log_level(text: &str) -> Result<String, String> {

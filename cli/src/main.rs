@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 mod serve;
 mod topic;
+mod group;
 mod produce;
 mod consume;
 mod bench;
@@ -60,6 +61,7 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Serve(args) => serve::run(args, &cli.logs).await,
         Command::Topic(args) => topic::run(args).await,
+        Command::Group(args) => group::run(args).await,
         Command::Produce(args) => produce::run(args).await,
         Command::Consume(args) => consume::run(args).await,
         Command::Bench(args) => bench::run(args).await,

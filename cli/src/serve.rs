@@ -14,22 +14,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use crate::args::{LogArgs, ServeArgs};
+use crate::args::{HostPort, LogArgs, ServeArgs};
 use crate::connect;
 use crate::output::{self, Format};
 
 /// From the signal to the end of the process, at most; orchestrators kill after 10 s.
 const END: Duration = Duration::from_millis(9_500);
 
+/// The name of the listener of `--kafka`.
+const FIRST: &str = "kafka";
+
 pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
     let mut signals = Signals::new()?;
-    let gateway_config = gateway::Config {
-        kafka: args.kafka,
-        advertise: args.advertise.map(|at| (at.0, at.1)),
-        http: args.http.0,
-        node_id: args.node_id,
-        rack: args.rack,
-    };
+    let gateway_config = gateway_config(&args);
     let store = connect::store(&args.store.url)?;
     let ingest_config = ingest::Config {
         flush_interval: args.flush_interval.unwrap_or_else(|| connect::flush_interval(&store)),
@@ -80,16 +77,34 @@ pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
     Ok(())
 }
 
+fn gateway_config(args: &ServeArgs) -> gateway::Config {
+    let listener = |name: &str, bind, told: &Option<HostPort>| gateway::Listener {
+        name: name.to_owned(),
+        bind,
+        advertise: told.clone().map(|at| (at.0, at.1)),
+    };
+    let further = args.listeners.iter().map(|at| listener(&at.name, at.bind, &at.advertise));
+    let listeners = std::iter::once(listener(FIRST, args.kafka, &args.advertise)).chain(further).collect();
+    gateway::Config {
+        listeners,
+        http: args.http.0,
+        node_id: args.node_id,
+        rack: args.rack.clone(),
+        heartbeats: true,
+    }
+}
+
 /// One friendly line: the node serves from here on.
 fn announce(gateway: &gateway::Gateway, journal: &journal::Journal, logs: &LogArgs) {
-    let (store, cluster, kafka) = (journal.store(), journal.cluster_id(), gateway.kafka_addr());
+    let (store, cluster, node) = (journal.store(), journal.cluster_id(), gateway.node_id());
+    let kafka = gateway.kafka_addrs().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let http = gateway.http_addr().map_or_else(|| "off".to_owned(), |address| format!("on {address}"));
     match logs.log_format {
         // A log of JSON objects stays one.
-        Format::Json => tracing::info!(%store, cluster, %kafka, http, "started"),
+        Format::Json => tracing::info!(%store, cluster, node, kafka, http, "started"),
         Format::Text => {
             output::note(&format!(
-                "strandline serves {store}: Kafka on {kafka}, HTTP {http}, cluster {cluster}"
+                "strandline serves {store}: Kafka on {kafka}, HTTP {http}, cluster {cluster}, node {node}"
             ));
         }
     }

@@ -11,6 +11,20 @@ pub const LATEST: &str = "checkpoint/latest";
 /// All checkpoints.
 pub const CHECKPOINTS: &str = "checkpoint";
 
+/// Where nodes say that they live.
+pub const NODES: &str = "node";
+
+/// `node/<node id>`
+pub fn node(id: i32) -> String {
+    format!("node/{id}")
+}
+
+/// The node of a key; `None` if no node has this key.
+pub fn node_id(key: &str) -> Option<i32> {
+    let id = key.strip_prefix("node/")?.parse().ok()?;
+    (id > 0 && node(id) == key).then_some(id)
+}
+
 /// `journal/<slot, 20 digits>`
 pub fn slot(slot: u64) -> String {
     format!("journal/{slot:020}")

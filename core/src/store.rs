@@ -84,6 +84,10 @@ pub struct Listed {
     pub key: String,
     /// Bytes.
     pub size: u64,
+    /// When it was written, by the store's own clock: milliseconds since the Unix epoch, often in whole seconds.
+    pub stamp_ms: i64,
+    /// The store's mark for this content, if it has one: another content has another one.
+    pub tag: Option<String>,
 }
 
 /// A prefix in a bucket. Cheap to clone.

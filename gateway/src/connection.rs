@@ -10,7 +10,7 @@ mod write;
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use strandline_kafka::api::ApiKey;
@@ -28,7 +28,7 @@ use crate::metrics;
 use crate::phase::Phase;
 use crate::reply::{Reply, ReplyError};
 use crate::services::Services;
-use crate::session::Session;
+use crate::session::{Session, Way};
 use crate::task::Task;
 use read::{FrameReader, ReadError};
 use write::WriteError;
@@ -50,28 +50,29 @@ enum End {
     Drain,
 }
 
-/// Serves one client of a socket.
-pub(crate) async fn accept(stream: TcpStream, services: Arc<Services>) {
+/// Serves one client of a socket that came to the listener of number `which`.
+pub(crate) async fn accept(stream: TcpStream, which: usize, services: Arc<Services>) {
     match prepare(&stream) {
-        Ok(local) => {
+        Ok((local, peer)) => {
             let (incoming, outgoing) = stream.into_split();
-            run(incoming, outgoing, local, services).await;
+            let way = Way { listener: which, local, peer: Some(peer) };
+            run(incoming, outgoing, way, services).await;
         }
         Err(error) => log(&ReadError::Io(error).into()),
     }
 }
 
-/// Serves one client until it leaves, breaks the protocol, or the node stops. `local`: the address that it dialled.
+/// Serves one client until it leaves, breaks the protocol, or the node stops.
 pub(crate) async fn run(
     incoming: impl AsyncRead + Unpin,
     outgoing: impl AsyncWrite + Unpin + Send + 'static,
-    local: SocketAddr,
+    way: Way,
     services: Arc<Services>,
 ) {
     metrics::CONNECTIONS_TOTAL.inc();
     metrics::CONNECTIONS.inc();
     let _open = OpenConnection;
-    match serve(incoming, outgoing, local, services).await {
+    match serve(incoming, outgoing, way, services).await {
         Ok(()) => debug!("connection closed"),
         Err(end) => log(&end),
     }
@@ -80,10 +81,10 @@ pub(crate) async fn run(
 async fn serve(
     incoming: impl AsyncRead + Unpin,
     outgoing: impl AsyncWrite + Unpin + Send + 'static,
-    local: SocketAddr,
+    way: Way,
     services: Arc<Services>,
 ) -> Result<(), End> {
-    let session = Session::new(services, local);
+    let session = Session::new(services, way);
     let (replies, queue) = mpsc::channel(MAX_REQUESTS_IN_FLIGHT);
     let mut writer = Task::spawn(write::run(outgoing, queue));
     let read = tokio::select! {
@@ -99,10 +100,11 @@ async fn serve(
     }
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<SocketAddr> {
+/// Our address and the client's.
+fn prepare(stream: &TcpStream) -> io::Result<(SocketAddr, IpAddr)> {
     // Answers are gathered before they are written, so waiting for more to send would only cost time.
     stream.set_nodelay(true)?;
-    stream.local_addr()
+    Ok((stream.local_addr()?, stream.peer_addr()?.ip()))
 }
 
 fn finished(ended: Result<Result<(), WriteError>, tokio::task::JoinError>) -> Result<(), End> {

@@ -10,8 +10,10 @@ use strandline_kafka::frame::{self, RequestHeader};
 use strandline_kafka::messages::{Request, Response};
 
 use crate::handlers::{
-    api_versions, create_topics, delete_topics, describe_cluster, describe_configs, fetch, find_coordinator,
-    init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+    api_versions, create_topics, delete_groups, delete_topics, describe_cluster, describe_configs,
+    describe_groups, fetch, find_coordinator, heartbeat, init_producer_id, join_group, leave_group,
+    list_groups, list_offsets, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
+    produce, sync_group,
 };
 use crate::metrics;
 use crate::reply::{Answer, Reply, ReplyError};
@@ -68,17 +70,19 @@ async fn respond(
         Request::DeleteTopics(request) => delete_topics::answer(session, version, request).await.into(),
         Request::DescribeCluster(request) => describe_cluster::answer(session, &request).await.into(),
         Request::DescribeConfigs(request) => describe_configs::answer(session, request).await.into(),
-        Request::OffsetCommit(_)
-        | Request::OffsetFetch(_)
-        | Request::JoinGroup(_)
-        | Request::SyncGroup(_)
-        | Request::Heartbeat(_)
-        | Request::LeaveGroup(_)
-        | Request::DescribeGroups(_)
-        | Request::ListGroups(_)
-        | Request::DeleteGroups(_)
-        | Request::OffsetDelete(_)
-        | Request::ConsumerGroupHeartbeat(_)
+        Request::OffsetCommit(request) => offset_commit::answer(session, version, request).await.into(),
+        Request::OffsetFetch(request) => offset_fetch::answer(session, version, request).await.into(),
+        Request::OffsetDelete(request) => offset_delete::answer(session, request).await.into(),
+        Request::ListGroups(request) => list_groups::answer(session, request).await.into(),
+        Request::DescribeGroups(request) => describe_groups::answer(session, version, request).await.into(),
+        Request::DeleteGroups(request) => delete_groups::answer(session, request).await.into(),
+        Request::JoinGroup(request) => {
+            join_group::answer(session, version, header.client_id.clone(), request).await.into()
+        }
+        Request::SyncGroup(request) => sync_group::answer(session, request).await.into(),
+        Request::Heartbeat(request) => heartbeat::answer(session, request).await.into(),
+        Request::LeaveGroup(request) => leave_group::answer(session, version, request).await.into(),
+        Request::ConsumerGroupHeartbeat(_)
         | Request::ConsumerGroupDescribe(_)
         | Request::CreatePartitions(_)
         | Request::DeleteRecords(_)

@@ -25,6 +25,17 @@ pub enum Error {
     /// A setting that cannot work.
     #[error("{0}")]
     Config(&'static str),
+    /// Another node that lives has our id.
+    #[error(
+        "the node at {other} serves this store under the same node id {id}: give each node its own --node-id, or a \
+         different --advertise address to derive it from"
+    )]
+    NodeId {
+        /// The id.
+        id: i32,
+        /// Where the other node is.
+        other: String,
+    },
     /// A task that must outlive all others ended.
     #[error("the {0} server stopped without being asked to; restart the node and report this")]
     Stopped(&'static str),

@@ -62,6 +62,25 @@ pub(crate) fn void(void: &Void) -> ErrorCode {
     }
 }
 
+/// For a change of groups or offsets whose outcome is open, or a look at them that did not come through. Java, librdkafka,
+/// Sarama and kafkajs all look for the coordinator again on this code and retry; Kafka's own coordinator says it, too, when
+/// its log does not answer. On REQUEST_TIMED_OUT, Sarama tells its user that the commit failed.
+pub(crate) fn group(error: &Error) -> ErrorCode {
+    match error.kind() {
+        Kind::Invalid => ErrorCode::InvalidRequest,
+        _ => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+/// For a change of groups or offsets that the fold refused.
+pub(crate) fn group_void(refused: &Void) -> ErrorCode {
+    match refused {
+        // Nothing was written and the same request may hold the next time.
+        Void::Stale | Void::SeenBefore => ErrorCode::CoordinatorNotAvailable,
+        refused => void(refused),
+    }
+}
+
 /// For a batch that was not acknowledged. `unknown` is the code for a topic that is gone.
 pub(crate) fn append(error: &AppendError, unknown: ErrorCode) -> ErrorCode {
     match error {

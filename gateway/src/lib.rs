@@ -13,13 +13,16 @@
 //! - `handlers`: what each API does, one file an API
 //! - `reply`: an answer on its way to the socket
 //! - `session`: what the handlers know of one connection
+//! - `group_view`: a group as tools are shown it
 //! - `topics`: from names and ids to topics
 //! - `services`: what all connections share
+//! - `groups`: the coordinators of consumer groups
 //! - `budget`: the memory that Fetch answers may hold
 //! - `configs`: the configs of topics and of this broker
 //! - `errors`: from our errors to Kafka's codes
 //! - `nodes`: the nodes of the cluster that live, and which of them looks after what
-//! - `node`: who we are
+//! - `node`: who we are, and who the others say they are
+//! - `hash`: hashes on which all nodes agree
 //! - `phase`: where the node stands in its life
 //! - `task`: a spawned task that ends with its owner
 //! - `metrics`: the figures of this crate
@@ -32,13 +35,16 @@ mod dispatch;
 mod handlers;
 mod reply;
 mod session;
+mod group_view;
 mod topics;
 mod services;
+mod groups;
 mod budget;
 mod configs;
 mod errors;
 mod nodes;
 mod node;
+mod hash;
 mod phase;
 mod task;
 mod metrics;
@@ -50,39 +56,56 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use strandline_core::manifest::Journal;
 use strandline_ingest::Ingest;
 use strandline_reader::Reader;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::info;
 
 pub use configs::check as check_topic_configs;
 pub use error::Error;
+pub use group_view::{readers as group_readers, state as group_state};
 
 use budget::FetchBudget;
-use limits::HTTP_DRAIN;
-use node::{MAX_NODE_ID, Node};
-use nodes::{Address, Nodes, Peer};
+use groups::Groups;
+use limits::{HTTP_DRAIN, SHUTDOWN};
+use node::Node;
+use nodes::Nodes;
 use phase::{Phase, Phases};
 use services::Services;
+use session::Way;
 use task::Task;
+
+/// An address for Kafka clients.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// The same on all nodes: a client is told the addresses of the listener that it uses.
+    pub name: String,
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// Host and port that clients are told. `None`: the address that each of them connected to.
+    pub advertise: Option<(String, u16)>,
+}
 
 /// Where to listen and who to say we are.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The address for Kafka clients.
-    pub kafka: SocketAddr,
-    /// Host and port that clients are told. `None`: the address that each of them connected to.
-    pub advertise: Option<(String, u16)>,
+    /// The addresses for Kafka clients, at least one. Each of them takes as many connections as a node may have.
+    pub listeners: Vec<Listener>,
     /// The address for health and metrics. `None`: not served.
     pub http: Option<SocketAddr>,
-    /// The id of this node among those of the cluster: 1 to 2^30.
-    pub node_id: i32,
+    /// The id of this node among those of the cluster: 1 to 2^30. `None`: one that belongs to the address of the first
+    /// listener.
+    pub node_id: Option<i32>,
     /// The availability zone.
     pub rack: Option<String>,
+    /// Whether to tell other nodes of this one, and clients of the others. Without it, the node does as if it were alone.
+    pub heartbeats: bool,
 }
 
 /// The gateway without its sockets: serves streams that somebody else has accepted.
@@ -105,7 +128,7 @@ impl Connections {
         ingest: Ingest,
         reader: Reader,
     ) -> Result<Connections, Error> {
-        let connections = Connections::starting(config, journal, ingest, reader)?;
+        let connections = Connections::starting(config, journal, ingest, reader, |nodes| nodes)?;
         connections.phase.send_replace(Phase::Serving);
         Ok(connections)
     }
@@ -115,69 +138,89 @@ impl Connections {
         journal: Journal,
         ingest: Ingest,
         reader: Reader,
+        reached: impl FnOnce(Nodes) -> Nodes,
     ) -> Result<Connections, Error> {
-        if !(1..=MAX_NODE_ID).contains(&config.node_id) {
-            return Err(Error::Config("the node id must be from 1 to 1073741824"));
-        }
         metrics::register();
-        let node = Node {
-            id: config.node_id,
-            rack: config.rack,
-            cluster_id: journal.cluster_id().to_owned(),
-            advertise: config.advertise,
+        let node = Node::new(&config, journal.cluster_id())?;
+        let own = node.as_peer();
+        if !Nodes::may_say(&own) {
+            return Err(Error::Config(
+                "a listener's name or host, or the rack, is not fit to be told to others",
+            ));
+        }
+        let nodes = match config.heartbeats {
+            true => Nodes::start(own, journal.store().clone()),
+            false => Nodes::alone(own),
         };
         let (phase, phases) = Phases::new();
-        let nodes = Nodes::alone(own(&node, config.kafka));
+        let nodes = Arc::new(reached(nodes));
+        let groups = Groups::new(journal.clone(), ingest.clone(), Arc::clone(&nodes), phases.clone());
         let fetch_budget = FetchBudget::new();
-        let services = Arc::new(Services { node, nodes, journal, ingest, reader, fetch_budget, phases });
+        let services =
+            Arc::new(Services { node, nodes, groups, journal, ingest, reader, fetch_budget, phases });
         Ok(Connections { services, phase })
     }
 
-    /// Serves one client until it leaves or breaks the protocol. `local`: the address that it dialled.
+    /// Serves one client of the first listener until it leaves or breaks the protocol. `local`: the address that it
+    /// dialled.
     pub fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
         &self,
         stream: S,
         local: SocketAddr,
     ) -> impl Future<Output = ()> + Send + use<S> {
         let (incoming, outgoing) = tokio::io::split(stream);
-        connection::run(incoming, outgoing, local, Arc::clone(&self.services))
+        let way = Way { listener: 0, local, peer: None };
+        connection::run(incoming, outgoing, way, Arc::clone(&self.services))
     }
 }
 
 /// A gateway that is bound to its addresses but does not serve yet.
 pub struct Gateway {
-    kafka: TcpListener,
-    kafka_addr: SocketAddr,
+    kafka: Vec<TcpListener>,
+    kafka_addrs: Vec<SocketAddr>,
     http: Option<(TcpListener, SocketAddr)>,
     connections: Connections,
 }
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateway").field("kafka", &self.kafka_addr).field("http", &self.http_addr()).finish()
+        f.debug_struct("Gateway").field("kafka", &self.kafka_addrs).field("http", &self.http_addr()).finish()
     }
 }
 
 impl Gateway {
-    /// Binds both sockets. From here on clients can connect, and wait until [`serve`](Gateway::serve) is called.
+    /// Binds all sockets. From here on clients can connect, and wait until [`serve`](Gateway::serve) is called; the other
+    /// nodes of the cluster are told.
     pub async fn bind(
-        config: Config,
+        mut config: Config,
         journal: Journal,
         ingest: Ingest,
         reader: Reader,
     ) -> Result<Gateway, Error> {
-        let connections = Connections::starting(config.clone(), journal, ingest, reader)?;
-        let (kafka, kafka_addr) = bind(config.kafka, "Kafka", "--kafka").await?;
+        let mut kafka = Vec::new();
+        for listener in &mut config.listeners {
+            let (socket, bound) = bind(listener.bind, "Kafka", "--kafka").await?;
+            listener.bind = bound;
+            kafka.push(socket);
+        }
+        let kafka_addrs = config.listeners.iter().map(|listener| listener.bind).collect();
         let http = match config.http {
             Some(address) => Some(bind(address, "HTTP", "--http").await?),
             None => None,
         };
-        Ok(Gateway { kafka, kafka_addr, http, connections })
+        let connections = Connections::starting(config, journal, ingest, reader, Nodes::probing)?;
+        Ok(Gateway { kafka, kafka_addrs, http, connections })
     }
 
-    /// The address on which Kafka clients are served; the port is the real one where the configuration said 0.
-    pub fn kafka_addr(&self) -> SocketAddr {
-        self.kafka_addr
+    /// The addresses on which Kafka clients are served, one a listener; the ports are the real ones where the
+    /// configuration said 0.
+    pub fn kafka_addrs(&self) -> &[SocketAddr] {
+        &self.kafka_addrs
+    }
+
+    /// The id of this node among those of the cluster.
+    pub fn node_id(&self) -> i32 {
+        self.connections.services.node.id
     }
 
     /// The address of health and metrics.
@@ -185,27 +228,43 @@ impl Gateway {
         self.http.as_ref().map(|(_, address)| *address)
     }
 
-    /// Serves until `shutdown` resolves. Then it takes no more connections and requests, `/readyz` says 503, long polls
-    /// are answered at once, other requests in flight within 10 s, and all connections are closed.
+    /// Serves until `shutdown` resolves. Then other nodes are told, and while they take notice requests are still answered;
+    /// then it takes no more connections and requests, `/readyz` says 503, long polls are answered at once, other
+    /// requests in flight within what is left of 10 s, and all connections are closed.
     ///
     /// The journal, ingest and reader stay open: whoever opened them closes them, after this returns.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Gateway { kafka, kafka_addr, http, connections: Connections { services, phase } } = self;
+        let Gateway { kafka, kafka_addrs, http, connections: Connections { services, phase } } = self;
         let http_addr = http.as_ref().map(|(_, address)| *address);
         let (phases, journal) = (services.phases.clone(), services.journal.clone());
         let mut http = http.map(|(listener, _)| Task::spawn(http::serve(listener, phases, journal)));
-        let mut kafka = Task::spawn(listener::run(kafka, services));
+        let sockets = kafka.into_iter().enumerate();
+        let mut kafka: FuturesUnordered<_> = sockets
+            .map(|(which, socket)| Task::spawn(listener::run(socket, which, Arc::clone(&services))))
+            .collect();
         phase.send_replace(Phase::Serving);
-        info!(kafka = %kafka_addr, http = ?http_addr, "serving");
+        info!(node = services.node.id, kafka = ?kafka_addrs, http = ?http_addr, "serving");
         tokio::select! {
             biased;
             () = shutdown => {}
-            _ = &mut kafka => return Err(Error::Stopped("Kafka")),
+            _ = kafka.next() => return Err(Error::Stopped("Kafka")),
             () = ended(&mut http) => return Err(Error::Stopped("HTTP")),
+            other = services.nodes.refused() => return Err(Error::NodeId { id: services.node.id, other }),
         }
         info!("shutting down");
+        let end = Instant::now() + SHUTDOWN;
+        services.nodes.leave().await;
         phase.send_replace(Phase::Stopping);
-        let drained = kafka.await;
+        let drained = timeout_at(end, async {
+            let mut drained = Ok(());
+            while let Some(ended) = kafka.next().await {
+                drained = drained.and(ended);
+            }
+            drained
+        });
+        let drained = drained.await.unwrap_or(Ok(()));
+        // Whatever has not ended by now is cut.
+        drop(kafka);
         phase.send_replace(Phase::Stopped);
         if let Some(http) = http {
             // A scraper that reads slowly must not hold up the end.
@@ -232,12 +291,4 @@ async fn bind(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
-}
-
-/// This node, as others are told.
-fn own(node: &Node, kafka: SocketAddr) -> Peer {
-    let endpoint = node.endpoint(kafka);
-    let port = u16::try_from(endpoint.port).unwrap_or_default();
-    let address = Address { name: "kafka".to_owned(), host: endpoint.host, port };
-    Peer { id: node.id, rack: node.rack.clone(), listeners: Arc::from([address]) }
 }

@@ -75,10 +75,86 @@ pub(crate) const CREATED_PER_REQUEST: usize = 1_000;
 pub(crate) const DESCRIBED_PER_REQUEST: usize = 10_000;
 /// Topics that one Metadata request may create.
 pub(crate) const AUTO_CREATED_PER_REQUEST: usize = 100;
+/// Groups that one commit deletes.
+pub(crate) const GROUPS_PER_COMMIT: usize = 1_000;
+/// What one answer holds of members, or of committed offsets with their metadata.
+pub(crate) const GROUP_ANSWER_BYTES: usize = 64 * MIB;
 
+/// Groups that are active on one node: those that have members, or clients that are about to be.
+pub(crate) const MAX_ACTIVE_GROUPS: usize = 50_000;
+/// Requests that wait for the task of one group.
+pub(crate) const GROUP_INBOX: usize = 4_096;
+/// Bytes of the members of all groups that are active here; beyond it nobody joins until some have left.
+pub(crate) const ACTIVE_GROUP_BYTES: usize = 256 * MIB;
+/// Protocols (assignors) that one member may name.
+pub(crate) const MAX_GROUP_PROTOCOLS: usize = 100;
+/// The shortest and the longest session of a member (Kafka's `group.min.session.timeout.ms` and its `max`).
+pub(crate) const SESSION_TIMEOUT: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(1_800));
+/// How long the first generation of a group waits for more members after each that came, and altogether (Kafka's
+/// `group.initial.rebalance.delay.ms` is 3 s at once): one member alone waits for the first only, and members that start
+/// together get into one generation.
+pub(crate) const INITIAL_REBALANCE_DELAY: (Duration, Duration) =
+    (Duration::from_millis(150), Duration::from_secs(3));
+/// A timer that is later than this tells of a node that stood still, not of members that are silent.
+pub(crate) const GROUP_TIMER_LATE: Duration = Duration::from_secs(1);
+/// How often a group that keeps requests waiting looks whether their clients are still there, and whether it is still ours.
+pub(crate) const GROUP_WATCH: Duration = Duration::from_secs(1);
+/// A coordinator that has not read the journal to its end for so long does so before it answers.
+pub(crate) const GROUP_VERIFY: Duration = Duration::from_secs(5);
+/// How often a node looks for groups with members whose coordinator it has become.
+pub(crate) const GROUP_SWEEP: Duration = Duration::from_secs(10);
+
+/// A node that is busy, or knows one that is, says so often that it lives, and looks who else does.
+pub(crate) const NODE_BEAT: Duration = Duration::from_secs(5);
+/// A node that has said nothing for so long, by the store's clock, is taken for dead.
+pub(crate) const NODE_DEAD: Duration = Duration::from_secs(15);
+/// A node counts as busy for so long after its last request or connection, and beats for so long after its start.
+pub(crate) const NODE_BUSY: Duration = Duration::from_secs(60);
+/// An idle node that has met others looks for busy ones this often.
+pub(crate) const NODE_PEEK: Duration = Duration::from_secs(300);
+/// What nobody has written for so long is neither looked for nor kept.
+pub(crate) const NODE_FORGOTTEN: Duration = Duration::from_secs(86_400);
+/// What a node says is read again after this time although it seems not to have changed.
+pub(crate) const NODE_READ_AGAIN: Duration = Duration::from_secs(600);
+/// One look, or one beat, with the retries of the store.
+pub(crate) const NODE_REQUEST: Duration = Duration::from_secs(5);
+/// How long a request waits for a look at the nodes when the last one is old.
+pub(crate) const NODE_REFRESH: Duration = Duration::from_secs(1);
+/// How long a node may take to let another one connect, before clients are told of the others only.
+pub(crate) const NODE_PROBE: Duration = Duration::from_millis(500);
+/// The other nodes are connected to this often at most, and only when clients ask for nodes.
+pub(crate) const NODE_PROBE_EVERY: Duration = Duration::from_secs(1);
+/// Nodes that are connected to side by side.
+pub(crate) const NODES_PROBED_SIDE_BY_SIDE: usize = 64;
+/// Of two nodes with one id the younger ends if it is younger than this; else both only complain.
+pub(crate) const NODE_SETTLED: Duration = Duration::from_secs(25);
+/// How long a node that is stopping tries to take its name off the list.
+pub(crate) const NODE_LEAVE: Duration = Duration::from_secs(1);
+/// How long it goes on serving after that, until the others have looked again.
+pub(crate) const NODE_LINGER: Duration = Duration::from_millis(5_500);
+/// Objects of nodes, dead ones included, that one look sees.
+pub(crate) const NODES_LISTED: usize = 1_000;
+/// Objects of nodes that are read side by side.
+pub(crate) const NODES_READ_SIDE_BY_SIDE: usize = 16;
+/// Forgotten nodes' objects that one look removes.
+pub(crate) const NODES_SWEPT: usize = 16;
+/// What a node says of itself.
+pub(crate) const NODE_BYTES: u64 = 8 * KIB as u64;
+/// Listeners of one node.
+pub(crate) const NODE_LISTENERS: usize = 8;
+/// The name of a listener, host or rack.
+pub(crate) const NODE_NAME_BYTES: usize = 255;
+
+// A node is dead only after it missed a beat, and is looked at more than once until then.
+const _: () = assert!(NODE_BEAT.as_secs() * 3 <= NODE_DEAD.as_secs());
+const _: () =
+    assert!(NODE_DEAD.as_secs() < NODE_BUSY.as_secs() && NODE_BEAT.as_millis() < NODE_LINGER.as_millis());
+// Enough is left for the answers in flight.
+const _: () = assert!(NODE_LEAVE.as_secs() + NODE_LINGER.as_secs() + 2 < SHUTDOWN.as_secs());
 // Whatever a request waits for is over before its connection counts as idle.
 const _: () = assert!(FETCH_WAIT.as_secs() < IDLE.as_secs() && PRODUCE_TIMEOUT.as_secs() < IDLE.as_secs());
 const _: () = assert!(DRAIN.as_secs() < SHUTDOWN.as_secs() && SHUTDOWN.as_secs() < 10);
+const _: () = assert!(SESSION_TIMEOUT.0.as_secs() < SESSION_TIMEOUT.1.as_secs());
 // A small frame always fits into a fresh read buffer, its length included.
 const _: () = assert!(SMALL_FRAME_BYTES + 4 <= READ_BUFFER_BYTES);
 const _: () =

@@ -16,8 +16,8 @@ use crate::metrics;
 use crate::phase::Phase;
 use crate::services::Services;
 
-/// Accepts until the node stops, then lets the connections answer what is in flight.
-pub(crate) async fn run(listener: TcpListener, services: Arc<Services>) {
+/// Accepts on the listener of number `which` until the node stops, then lets the connections answer what is in flight.
+pub(crate) async fn run(listener: TcpListener, which: usize, services: Arc<Services>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -28,7 +28,7 @@ pub(crate) async fn run(listener: TcpListener, services: Arc<Services>) {
                 Ok((stream, peer)) if connections.len() < MAX_CONNECTIONS => {
                     // An error span, so that a warning says whose it is under every log filter.
                     let span = error_span!("connection", %peer);
-                    connections.spawn(connection::accept(stream, Arc::clone(&services)).instrument(span));
+                    connections.spawn(connection::accept(stream, which, Arc::clone(&services)).instrument(span));
                 }
                 Ok((_, peer)) => {
                     metrics::CONNECTIONS_REFUSED.inc();

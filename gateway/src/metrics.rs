@@ -33,6 +33,8 @@ figures! { pub(crate),
     BYTES_IN: IntCounter = IntCounter::new("strandline_kafka_bytes_in_total", "Bytes received from Kafka clients");
     /// Bytes sent to Kafka clients.
     BYTES_OUT: IntCounter = IntCounter::new("strandline_kafka_bytes_out_total", "Bytes sent to Kafka clients");
+    /// Nodes of the cluster that live, as far as this one knows; it is one of them.
+    NODES_LIVE: IntGauge = IntGauge::new("strandline_nodes_live", "Nodes of the cluster that live, as far as this one knows");
     /// Bytes of the Fetch budget that are in use.
     FETCH_BYTES: IntGauge = IntGauge::new("strandline_fetch_inflight_bytes", "Record bytes of Fetch answers between the reader and the sockets");
 }
@@ -77,6 +79,11 @@ pub(crate) fn failed(api: ApiKey, code: ErrorCode) -> i16 {
         REQUEST_ERRORS.with_label_values(&[api.name(), &code.code().to_string()]).inc();
     }
     code.code()
+}
+
+/// An error code that is in an answer already.
+pub(crate) fn failed_code(api: ApiKey, code: i16) {
+    failed(api, ErrorCode::try_from(code).unwrap_or(ErrorCode::UnknownServerError));
 }
 
 /// Makes every figure appear, with zero for each API, before anything has happened.

@@ -3,85 +3,226 @@
 //! Must not know requests. Invariant: all of it is a hint that spreads the load. Any node serves any partition, and
 //! nothing that is decided here is relied on for correctness: two nodes that disagree are still a correct cluster.
 
+mod heart;
+mod probe;
 mod placement;
+mod said;
 mod zone;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::watch;
+use strandline_core::store::Store;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::limits::{NODE_BEAT, NODE_BUSY, NODE_LEAVE, NODE_LINGER, NODE_REFRESH};
+use crate::metrics;
+use crate::node::Peer;
+use crate::task::Task;
+use heart::Heart;
+use probe::Probe;
+use said::Said;
 
 pub(crate) use placement::{Key, replicas};
 pub(crate) use zone::of_client as zone_of_client;
-
-/// A node of the cluster, as it says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Peer {
-    /// The id that clients know it by.
-    pub(crate) id: i32,
-    /// The availability zone.
-    pub(crate) rack: Option<String>,
-    /// Where clients reach it, by listener; never empty.
-    pub(crate) listeners: Arc<[Address]>,
-}
-
-/// Where clients reach one listener of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    /// The listener, the same on all nodes.
-    pub(crate) name: String,
-    /// A name or a literal address.
-    pub(crate) host: String,
-    /// The port.
-    pub(crate) port: u16,
-}
-
-impl Peer {
-    /// Where clients reach it that came in on this listener; the first one if it has none of that name.
-    pub(crate) fn address(&self, listener: &str) -> Option<&Address> {
-        self.listeners.iter().find(|address| address.name == listener).or_else(|| self.listeners.first())
-    }
-}
 
 /// What is known of the nodes of the cluster.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     own: i32,
-    view: watch::Receiver<Arc<[Peer]>>,
+    view: watch::Receiver<View>,
+    shared: Arc<Shared>,
+    /// `None`: nodes that are listed are not connected to.
+    probe: Option<Probe>,
+    /// `None`: alone by choice.
+    heart: Option<Task<()>>,
+}
+
+/// What the last look gave.
+#[derive(Debug)]
+struct View {
+    /// Never empty.
+    live: Arc<[Peer]>,
+    /// When that was, whether it succeeded or not.
+    looked: Option<Instant>,
+    failed: bool,
+    /// Where the other node is that has our id.
+    refused: Option<String>,
+    left: bool,
+}
+
+/// What requests tell the task that beats.
+#[derive(Debug)]
+struct Shared {
+    begun: Instant,
+    /// Milliseconds from `begun` to the last sign of a client; 0: there was none.
+    active_ms: AtomicU64,
+    connections: AtomicUsize,
+    asleep: AtomicBool,
+    wake: Notify,
+    leave: Notify,
+}
+
+impl Shared {
+    fn new() -> Arc<Shared> {
+        Arc::new(Shared {
+            begun: Instant::now(),
+            active_ms: AtomicU64::new(0),
+            connections: AtomicUsize::new(0),
+            asleep: AtomicBool::new(false),
+            wake: Notify::new(),
+            leave: Notify::new(),
+        })
+    }
+
+    /// A sign of a client. Runs for each request. With `asleep` it is either seen by `busy` or wakes the task.
+    fn active(&self) {
+        self.active_ms.store(self.now_ms(), Ordering::SeqCst);
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn busy(&self) -> bool {
+        let last_ms = self.active_ms.load(Ordering::SeqCst);
+        let lately = last_ms > 0 && self.now_ms() - last_ms < NODE_BUSY.as_millis() as u64;
+        lately || self.connections.load(Ordering::SeqCst) > 0
+    }
+
+    fn asleep(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+    }
+
+    fn awake(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64 + 1
+    }
+}
+
+/// A client that is connected: the node is busy while it lives.
+#[derive(Debug)]
+pub(crate) struct Connected(Arc<Shared>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.active();
+        self.0.connections.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Nodes {
     /// A node that neither looks for others nor tells them of itself.
     pub(crate) fn alone(own: Peer) -> Nodes {
-        let id = own.id;
-        let (_, view) = watch::channel(Arc::from([own]));
-        Nodes { own: id, view }
+        metrics::NODES_LIVE.set(1);
+        let (id, (_, view)) = (own.id, watch::channel(View::of(own)));
+        Nodes { own: id, view, shared: Shared::new(), probe: None, heart: None }
+    }
+
+    /// Tells the others under this store's prefix of this node from now on, and looks for them. Ends when dropped.
+    pub(crate) fn start(own: Peer, store: Store) -> Nodes {
+        metrics::NODES_LIVE.set(1);
+        let shared = Shared::new();
+        let (id, (publish, view)) = (own.id, watch::channel(View::of(own.clone())));
+        let heart = Heart::new(store, own, Arc::clone(&shared), publish);
+        Nodes { own: id, view, shared, probe: None, heart: Some(Task::spawn(heart.run())) }
+    }
+
+    /// Connects to the others, from time to time, before clients are told of them.
+    pub(crate) fn probing(self) -> Nodes {
+        Nodes { probe: Some(Probe::default()), ..self }
+    }
+
+    /// Whether the others would believe what this node says of itself.
+    pub(crate) fn may_say(own: &Peer) -> bool {
+        Said::decode(own.id, &Said::of(own, ("incarnation", None), false).encode()).is_some()
     }
 
     /// The nodes that live, this one among them, in the order of their ids.
     pub(crate) fn live(&self) -> Arc<[Peer]> {
-        Arc::clone(&self.view.borrow())
+        let listed = Arc::clone(&self.view.borrow().live);
+        match &self.probe {
+            Some(probe) => probe.reachable(listed),
+            None => listed,
+        }
     }
 
     /// The node that looks after a group or a transactional id.
     pub(crate) fn coordinator(&self, key: &str) -> Peer {
-        let live = self.view.borrow();
+        let live = self.live();
         // There is always one: this node itself.
         placement::first(&live, &Key::coordinated(key), None).unwrap_or(&live[0]).clone()
     }
 
     /// Whether this node looks after a group or a transactional id.
-    #[allow(dead_code, reason = "for the coordinators, which stand beside this")]
     pub(crate) fn is_coordinator(&self, key: &str) -> bool {
         self.coordinator(key).id == self.own
     }
 
-    /// A client is here: the node is busy, and wakes if it slept.
-    pub(crate) fn activity(&self) {}
+    /// A client came: the node is busy until it leaves, and wakes if it slept.
+    pub(crate) fn connected(&self) -> Connected {
+        self.shared.connections.fetch_add(1, Ordering::SeqCst);
+        self.shared.active();
+        Connected(Arc::clone(&self.shared))
+    }
 
-    /// Looks for other nodes if what is known of them is old. Waits for a moment at most; a store that does not answer
+    /// A request came: the node is busy for a while, and wakes if it slept.
+    pub(crate) fn activity(&self) {
+        self.shared.active();
+    }
+
+    /// Looks for other nodes if what is known of them is old, and whether they can be reached. Waits for a moment at most; a store that does not answer
     /// leaves what was known.
-    pub(crate) async fn refresh(&self) {}
+    pub(crate) async fn refresh(&self) {
+        if self.heart.is_none() {
+            return;
+        }
+        self.shared.active();
+        let recent = |view: &View| view.looked.is_some_and(|looked| looked.elapsed() <= NODE_BEAT);
+        let mut view = self.view.clone();
+        let waits = !view.borrow().failed;
+        if waits {
+            let _ = timeout(NODE_REFRESH, view.wait_for(recent)).await;
+        }
+        if let Some(probe) = &self.probe {
+            let listed = Arc::clone(&self.view.borrow().live);
+            probe.round(self.own, listed).await;
+        }
+    }
+
+    /// Waits until another node turns out to live under our id, soon after our start; gives its address.
+    pub(crate) async fn refused(&self) -> String {
+        let mut view = self.view.clone();
+        if let Ok(view) = view.wait_for(|view| view.refused.is_some()).await
+            && let Some(place) = &view.refused
+        {
+            return place.clone();
+        }
+        std::future::pending().await
+    }
+
+    /// Takes this node off the list. If there are others, it returns only when they had the time to notice, so that
+    /// clients which are disconnected from now on are told of the others only. Requests are still answered meanwhile.
+    pub(crate) async fn leave(&self) {
+        if self.heart.is_none() {
+            return;
+        }
+        self.shared.leave.notify_one();
+        let _ = timeout(NODE_LEAVE, self.view.clone().wait_for(|view| view.left)).await;
+        if self.live().len() > 1 && self.shared.connections.load(Ordering::SeqCst) > 0 {
+            sleep(NODE_LINGER).await;
+        }
+    }
+}
+
+impl View {
+    fn of(own: Peer) -> View {
+        View { live: Arc::from([own]), looked: None, failed: false, refused: None, left: false }
+    }
 }

@@ -3,6 +3,8 @@
 //! Must not know requests or sockets. Invariant: nothing here is state of a client; another node could answer the
 //! next request of any connection.
 
+use std::sync::Arc;
+
 use strandline_core::Error;
 use strandline_core::manifest::Journal;
 use strandline_ingest::Ingest;
@@ -10,6 +12,7 @@ use strandline_reader::Reader;
 use tokio::time::timeout;
 
 use crate::budget::FetchBudget;
+use crate::groups::Groups;
 use crate::limits::CATCH_UP_TIMEOUT;
 use crate::node::Node;
 use crate::nodes::Nodes;
@@ -20,7 +23,9 @@ pub(crate) struct Services {
     /// Who we are.
     pub(crate) node: Node,
     /// Who else is there, and who looks after what.
-    pub(crate) nodes: Nodes,
+    pub(crate) nodes: Arc<Nodes>,
+    /// The consumer groups that this node looks after.
+    pub(crate) groups: Groups,
     /// The order of everything, and the folded manifest.
     pub(crate) journal: Journal,
     /// The way in.
@@ -40,5 +45,14 @@ impl Services {
             Ok(caught_up) => caught_up.map(|_| ()),
             Err(_) => Err(Error::Unknown("the journal could not be read to its end in time".into())),
         }
+    }
+
+    /// Whether this node looks after a group. Before it says no, it looks for nodes that came or went.
+    pub(crate) async fn coordinates(&self, group: &str) -> bool {
+        if self.nodes.is_coordinator(group) {
+            return true;
+        }
+        self.nodes.refresh().await;
+        self.nodes.is_coordinator(group)
     }
 }

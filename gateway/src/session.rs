@@ -3,7 +3,7 @@
 //! Must not know the socket's halves or how frames are cut. Invariant: the memory that the requests of one connection
 //! pin is bounded, whatever the client sends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,18 +12,21 @@ use strandline_ingest::Admission;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{CONNECTION_REQUEST_BYTES, FETCHES_PER_CONNECTION, UNADMITTED_FRAME_BYTES};
-use crate::node::Endpoint;
-use crate::nodes::Peer;
+use crate::node::{Endpoint, Peer};
+use crate::nodes::Connected;
 use crate::services::Services;
-
-/// The listener on which clients come in.
-const LISTENER: &str = "kafka";
 
 /// One connection, as its requests see it. Dereferences to what all connections share.
 pub(crate) struct Session {
     services: Arc<Services>,
     /// The address of this node, as this client should dial it.
     pub(crate) endpoint: Endpoint,
+    /// The number of the listener that it came to.
+    listener: usize,
+    /// Where the client connects from, as Kafka writes it: `/127.0.0.1`; empty: nobody knows.
+    pub(crate) client_host: String,
+    /// The node is busy while this is there.
+    _connected: Connected,
     /// Fetches of this connection that may run now.
     pub(crate) fetch_slots: Semaphore,
     /// Fetches so far: where the next one starts among its partitions.
@@ -31,6 +34,17 @@ pub(crate) struct Session {
     request_bytes: Arc<Semaphore>,
     /// See [`Session::end_after_this`].
     over: AtomicBool,
+}
+
+/// How a client came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    /// The number of the listener.
+    pub(crate) listener: usize,
+    /// The address of ours that the client dialled.
+    pub(crate) local: SocketAddr,
+    /// The client's own, if it came by a socket.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// What a frame holds before it is read, so that reading it cannot exhaust the memory.
@@ -45,10 +59,13 @@ pub(crate) enum Held {
 }
 
 impl Session {
-    /// A client that connected to our address `local`.
-    pub(crate) fn new(services: Arc<Services>, local: SocketAddr) -> Arc<Session> {
+    /// A client that came in here.
+    pub(crate) fn new(services: Arc<Services>, Way { listener, local, peer }: Way) -> Arc<Session> {
         Arc::new(Session {
-            endpoint: services.node.endpoint(local),
+            client_host: peer.map(|peer| format!("/{}", peer.to_canonical())).unwrap_or_default(),
+            endpoint: services.node.endpoint(listener, local),
+            listener,
+            _connected: services.nodes.connected(),
             services,
             fetch_slots: Semaphore::new(FETCHES_PER_CONNECTION),
             fetches: AtomicUsize::new(0),
@@ -59,7 +76,7 @@ impl Session {
 
     /// Where this client should dial a node of the cluster.
     pub(crate) fn endpoint_of(&self, peer: &Peer) -> Endpoint {
-        match peer.address(LISTENER) {
+        match peer.address(self.node.listener(self.listener)) {
             Some(address) if peer.id != self.node.id => {
                 Endpoint { host: address.host.clone(), port: i32::from(address.port) }
             }

@@ -12,6 +12,7 @@
 
 pub mod frame;
 pub mod messages;
+pub mod consumer_protocol;
 pub mod api;
 pub mod codec;
 pub mod error;

@@ -1,11 +1,14 @@
-"""Two nodes that share nothing but a prefix in a bucket (MinIO) are one cluster, whichever of them a client talks to."""
+"""Two nodes that share nothing but a prefix in a bucket (MinIO) are one cluster, whichever of them a client talks to, and
+find each other there."""
 
 import itertools
 import threading
 import time
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
+import bed
 import wire
 from clientlib import (
     assert_gapless,
@@ -182,3 +185,102 @@ def test_clients_go_on_when_one_node_dies(make_store, start_node):
     nodes[0].kill9()
     produce_all(nodes[::-1], "survivor", after, timeout=60, reconnect_backoff_max_ms=500, topic_metadata_refresh_interval_ms=1000)
     assert_same_records(before + after, consume_all(nodes[1], "survivor", 4), 4)
+
+
+def brokers(node, client_id="rdkafka"):
+    """Ids of the brokers that this node alone lists."""
+    client = AdminClient({"bootstrap.servers": node.kafka, "client.id": client_id})
+    return set(client.list_topics(timeout=10).brokers)
+
+
+def seconds_until(node, expected, timeout):
+    began = time.monotonic()
+    bed.wait_until(lambda: brokers(node) == expected, timeout, f"{node.name} to list {expected}", every=0.2)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def pair(make_store, start_node):
+    """Two nodes in different zones that list each other."""
+    store = make_store("minio")
+    nodes = [start_node(store, node_id=1, flags=["--rack", "a"]), start_node(store, node_id=2, flags=["--rack", "b"])]
+    for node in nodes:
+        seconds_until(node, {1, 2}, 10)
+    return nodes
+
+
+def test_nodes_find_each_other_and_a_dead_one_is_dropped(pair):
+    assert all(node.metrics()["strandline_nodes_live"] == 2 for node in pair)
+    pair[0].kill9()
+    took = seconds_until(pair[1], {2}, 21)
+    # It was not forgotten at the first beat that it missed.
+    assert 5 < took < 20.5, took
+    assert pair[1].metrics()["strandline_nodes_live"] == 1
+
+
+def test_a_node_that_stops_is_off_the_list_before_its_clients_are_cut(pair):
+    """While a client is connected, it is served until the other nodes have noticed; the end still takes less than 10 s."""
+    create_topic(pair[0], "left", 1)
+    ended = []
+    with wire.Connection(pair[0], timeout=30) as client:
+        thread = threading.Thread(target=lambda: ended.append(pair[0].terminate(10)))
+        thread.start()
+        assert seconds_until(pair[1], {2}, 7) < 6.5
+        assert wire.produce(client, "left", 0, wire.batch([b"x"]))[0] == wire.NONE
+        thread.join()
+    assert ended == [0]
+    assert [r.value for r in consume_all(pair[1], "left", 1)] == [b"x"]
+
+
+def test_partitions_are_shared_out_and_a_client_gets_the_zone_that_it_names(pair):
+    create_topic(pair[0], "spread", 32)
+
+    def leaders(node, client_id):
+        client = AdminClient({"bootstrap.servers": node.kafka, "client.id": client_id})
+        topic = client.list_topics("spread", timeout=10).topics["spread"]
+        assert all(sorted(p.replicas) == sorted(p.isrs) == [1, 2] for p in topic.partitions.values())
+        return [topic.partitions[n].leader for n in range(32)]
+
+    first = leaders(pair[0], "plain")
+    assert first == leaders(pair[1], "plain") and 6 <= first.count(1) <= 26
+    for node in pair:
+        assert set(leaders(node, "app,strandline_az=a")) == {1}
+        assert set(leaders(node, "app,strandline_az=b")) == {2}
+        assert leaders(node, "app,strandline_az=c") == first
+
+
+def test_listeners_have_addresses_of_their_own(make_store, start_node):
+    """Who comes in on a listener is told the addresses of that listener, of all nodes; an id follows the address."""
+    store = make_store("minio")
+    further = [f"127.0.0.1:{bed.free_port()}" for _ in range(2)]
+    nodes = [start_node(store, node_id=n + 1, flags=["--listener", f"public={further[n]}=node-{n}.example.net:9092"]) for n in range(2)]
+    seconds_until(nodes[0], {1, 2}, 10)
+
+    def told(address):
+        client = AdminClient({"bootstrap.servers": address, "socket.timeout.ms": 5000})
+        return {f"{b.host}:{b.port}" for b in client.list_topics(timeout=10).brokers.values()}
+
+    for n in range(2):
+        assert told(nodes[n].kafka) == {node.kafka for node in nodes}
+        assert told(further[n]) == {"node-0.example.net:9092", "node-1.example.net:9092"}
+
+
+def test_a_node_id_that_is_taken_is_refused(make_store, start_node):
+    store = make_store("minio")
+    first = start_node(store, node_id=4)
+    second = start_node(store, node_id=4)
+    bed.wait_until(lambda: not second.running(), 25, "the second node to end")
+    assert second.child.returncode == 1
+    log = second.log.read_text()
+    assert "--node-id" in log and first.kafka in log and not second.panics()
+    assert first.healthy() and brokers(first) == {4}
+
+
+def test_an_idle_cluster_makes_no_requests(make_store, start_node):
+    """A minute after the start, and without clients, nodes that have met ask the store only once in five minutes."""
+    store = make_store("minio")
+    nodes = [start_node(store, node_id=n) for n in (1, 2)]
+    time.sleep(80)
+    before = [node.metrics()["strandline_store_requests_total"] for node in nodes]
+    time.sleep(20)
+    assert [node.metrics()["strandline_store_requests_total"] for node in nodes] == before

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use strandline_core::manifest::{Change, CommitOffsets, OffsetCommit, Outcome};
 use strandline_ingest::{AppendError, Config};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -90,6 +91,43 @@ async fn partitions_cost_nothing() {
     let few = puts_in_ten_seconds(1, Duration::from_millis(2), 1_000).await;
     let many = puts_in_ten_seconds(1_000, Duration::from_millis(2), 1_000).await;
     assert!(many <= few + few / 10, "{few} PUTs for 1 partition, {many} for 1,000");
+}
+
+/// A thousand consumers that commit their offsets every 5 s, Kafka's default, cost what one producer costs: the flush
+/// interval decides, and no commit waits longer than two of them.
+#[tokio::test(start_paused = true)]
+async fn offset_commits_of_a_thousand_consumers_cost_no_more_than_the_flush_interval() {
+    let config = Config { flush_interval: Duration::from_millis(100), ..Config::default() };
+    let writer = Writer::start(1, config).await;
+    sleep(Duration::from_secs(2)).await;
+    let before = writer.store.count("put");
+    let consumer = |number: u64| {
+        let (ingest, topic) = (writer.ingest.clone(), writer.topic);
+        async move {
+            sleep(Duration::from_millis(number * 5)).await;
+            for offset in 0..12 {
+                let of =
+                    OffsetCommit { topic, partition: 0, offset, leader_epoch: -1, metadata: String::new() };
+                let (group, member) = (format!("group-{number}"), String::new());
+                let commit = CommitOffsets { group, member, epoch: -1, instance_id: None, offsets: vec![of] };
+                let begun = Instant::now();
+                let outcomes = ingest.propose(vec![Change::CommitOffsets(commit)]).await.unwrap();
+                assert_eq!(outcomes, [Outcome::Applied]);
+                assert!(begun.elapsed() <= Duration::from_millis(200), "{:?}", begun.elapsed());
+                sleep(Duration::from_secs(5)).await;
+            }
+        }
+    };
+    join_all((0..1_000).map(consumer)).await;
+    let puts = writer.store.count("put") - before;
+    assert!(puts <= 660, "{puts} PUTs for 12,000 commits in a minute");
+    let committed = |number: u64| {
+        writer.journal.view(|manifest| {
+            let group = manifest.group(&format!("group-{number}")).unwrap();
+            group.offsets[&(writer.topic, 0)].offset
+        })
+    };
+    assert!((0..1_000).all(|number| committed(number) == 11));
 }
 
 /// An idle node makes no request at all.

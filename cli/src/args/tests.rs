@@ -28,7 +28,7 @@ fn serve_without_flags_uses_the_limits() {
     assert_eq!(args.store.url, "file:./strandline-data");
     assert_eq!(args.kafka.to_string(), "127.0.0.1:9092");
     assert_eq!(args.http.0.map(|a| a.to_string()).as_deref(), Some("127.0.0.1:9080"));
-    assert_eq!(args.node_id, 1);
+    assert_eq!((args.node_id, args.listeners.len()), (None, 0));
     assert_eq!(args.cache_bytes, limits::CACHE_BYTES_DEFAULT);
     assert_eq!(args.inline_max, limits::INLINE_MAX_BYTES_DEFAULT);
     assert_eq!(args.segment_bytes, limits::SEGMENT_BYTES_DEFAULT);
@@ -45,9 +45,19 @@ fn serve_flags_are_read() {
     assert_eq!(args.http, HttpAddress(None));
     assert_eq!(
         (args.node_id, args.cache_bytes, args.inline_max, args.segment_bytes),
-        (1 << 30, 1 << 20, 0, 1 << 16)
+        (Some(1 << 30), 1 << 20, 0, 1 << 16)
     );
     assert_eq!(args.flush_interval, Some(Duration::ZERO));
+}
+
+#[test]
+fn listeners_are_read() {
+    let args = serve("serve --listener in=127.0.0.1:1 --listener out=0.0.0.0:2=b.example:3,v6=[::1]:4");
+    let read = args.listeners.iter().map(|at| (at.name.as_str(), at.bind.to_string(), at.advertise.clone()));
+    let told = Some(HostPort("b.example".to_owned(), 3));
+    let expected = [("in", "127.0.0.1:1", None), ("out", "0.0.0.0:2", told), ("v6", "[::1]:4", None)];
+    let expected = expected.map(|(name, bind, told)| (name, bind.to_owned(), told));
+    assert_eq!(read.collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -61,6 +71,10 @@ fn what_cannot_work_is_refused_with_code_2() {
         "serve --node-id 1073741825",
         "serve --kafka nowhere",
         "serve --advertise :9092",
+        "serve --listener 127.0.0.1:9092",
+        "serve --listener =127.0.0.1:9092",
+        "serve --listener a_b=127.0.0.1",
+        "serve --listener a=127.0.0.1:9092=x",
         "serve --inline-max 1GiB",
         "serve --segment-bytes 1KiB",
         "serve --log-level =what=",

@@ -116,7 +116,8 @@ impl Store {
         let prefix = self.0.prefix.as_ref();
         let cut = prefix.len() + usize::from(!prefix.is_empty());
         let key = meta.location.as_ref().get(cut..).unwrap_or_default().to_owned();
-        Listed { key, size: meta.size }
+        let stamp_ms = meta.last_modified.timestamp_millis();
+        Listed { key, size: meta.size, stamp_ms, tag: meta.e_tag.clone() }
     }
 }
 

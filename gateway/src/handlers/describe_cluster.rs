@@ -7,8 +7,7 @@ use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::describe_cluster::{Broker, Request, Response};
 
 use crate::metrics;
-use crate::node::{CLUSTER_OPERATIONS, Endpoint};
-use crate::nodes::Peer;
+use crate::node::{CLUSTER_OPERATIONS, Endpoint, Peer};
 use crate::session::Session;
 
 /// Kafka's endpoint types: brokers, and the controllers that we do not have.

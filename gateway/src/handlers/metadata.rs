@@ -15,8 +15,8 @@ use strandline_kafka::messages::metadata::{Broker, Partition, Request, RequestTo
 use crate::errors;
 use crate::limits::{AUTO_CREATED_PER_REQUEST, SIDE_BY_SIDE};
 use crate::metrics;
-use crate::node::{CLUSTER_OPERATIONS, Endpoint, LEADER_EPOCH, TOPIC_OPERATIONS};
-use crate::nodes::{Key, Peer, replicas, zone_of_client};
+use crate::node::{CLUSTER_OPERATIONS, Endpoint, LEADER_EPOCH, Peer, TOPIC_OPERATIONS};
+use crate::nodes::{Key, replicas, zone_of_client};
 use crate::session::Session;
 use crate::topics::{self, Wanted};
 

@@ -1,14 +1,15 @@
 //! Rendezvous hashing: which of the nodes looks after a partition or a group.
 //!
 //! Must not know who lives, or how that is found out. Invariants: every version of the program places the same key on
-//! the same node of the same set, so the hash is written out here and never changes; a node that comes or goes moves
+//! the same node of the same set, so the hash never changes; a node that comes or goes moves
 //! only what it gets or had.
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::Peer;
+use crate::hash::{fnv1a, mix};
+use crate::node::Peer;
 
 /// What is placed.
 #[derive(Debug, Clone, Copy)]
@@ -17,13 +18,12 @@ pub(crate) struct Key(u64);
 impl Key {
     /// A partition: by its topic's id, so that a new topic of the same name is a new draw.
     pub(crate) fn partition(topic: Uuid, partition: u32) -> Key {
-        let hash = fnv1a(FNV_OFFSET, topic.as_bytes());
-        Key(fnv1a(hash, &partition.to_be_bytes()))
+        Key(fnv1a(&[topic.as_bytes(), &partition.to_be_bytes()]))
     }
 
     /// A group or a transactional id.
     pub(crate) fn coordinated(key: &str) -> Key {
-        Key(fnv1a(FNV_OFFSET, key.as_bytes()))
+        Key(fnv1a(&[key.as_bytes()]))
     }
 
     /// How much this node is the right one; the largest weight wins.
@@ -54,19 +54,4 @@ pub(crate) fn replicas(nodes: &[Peer], key: &Key, rack: Option<&str>) -> Vec<i32
         }
     }
     std::iter::once(leader.id).chain(racks.into_values().map(|(_, id)| id)).collect()
-}
-
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01b3;
-
-/// FNV-1a with 64 bits, begun at `hash`.
-fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
-}
-
-/// The finalizer of splitmix64: every bit of the input reaches every bit of the output.
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

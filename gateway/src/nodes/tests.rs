@@ -1,11 +1,19 @@
 //! Placement and zones; nodes that learn of each other on a store in memory.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bucket;
+mod life;
+
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Address, Key, Nodes, Peer, placement, replicas, zone_of_client};
+use super::{Key, Nodes, placement, replicas, zone_of_client};
+use crate::node::{Address, Peer};
+
+fn ids(nodes: &Nodes) -> Vec<i32> {
+    nodes.live().iter().map(|node| node.id).collect()
+}
 
 fn peer(id: i32, rack: Option<&str>) -> Peer {
     let address = Address { name: "kafka".into(), host: format!("h{id}"), port: 9092 };

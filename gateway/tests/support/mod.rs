@@ -8,7 +8,7 @@ use bytes::Bytes;
 use strandline_core::env::Env;
 use strandline_core::manifest::{Journal, journal};
 use strandline_core::store::Store;
-use strandline_gateway::{Config, Error, Gateway};
+use strandline_gateway::{Config, Error, Gateway, Listener};
 use strandline_ingest::Ingest;
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::codec::Records;
@@ -25,30 +25,58 @@ use tokio::time::timeout;
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Node {
+    pub id: i32,
     pub kafka: SocketAddr,
+    /// The other listener for Kafka clients.
+    pub second: SocketAddr,
     pub http: SocketAddr,
     pub stop: Option<oneshot::Sender<()>>,
     pub served: JoinHandle<Result<(), Error>>,
+    pub journal: Journal,
 }
 
 pub async fn node() -> Node {
-    let store = Store::open("memory:", Env::system()).unwrap();
+    node_on(memory(), Some(7), "a").await
+}
+
+pub fn memory() -> Store {
+    Store::open("memory:", Env::system()).unwrap()
+}
+
+/// One node of the cluster on this store.
+pub async fn node_on(store: Store, node_id: Option<i32>, rack: &str) -> Node {
+    start(store, node_id, rack, true).await
+}
+
+/// A node that knows of no other on this store, nor they of it.
+pub async fn stranger_on(store: Store) -> Node {
+    start(store, None, "a", false).await
+}
+
+async fn start(store: Store, node_id: Option<i32>, rack: &str, heartbeats: bool) -> Node {
     let journal = Journal::open(store, journal::Options::default()).await.unwrap();
     let ingest = Ingest::start(journal.clone(), strandline_ingest::Config::default());
     let reader = Reader::start(journal.clone(), strandline_reader::Config::default());
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config =
-        Config { kafka: local, advertise: None, http: Some(local), node_id: 7, rack: Some("a".into()) };
-    let gateway = Gateway::bind(config, journal, ingest, reader).await.unwrap();
-    let (kafka, http) = (gateway.kafka_addr(), gateway.http_addr().unwrap());
+    let listener = |name: &str| Listener { name: name.into(), bind: local, advertise: None };
+    let config = Config {
+        listeners: vec![listener("kafka"), listener("second")],
+        http: Some(local),
+        node_id,
+        rack: Some(rack.into()),
+        heartbeats,
+    };
+    let gateway = Gateway::bind(config, journal.clone(), ingest, reader).await.unwrap();
+    let (kafka, second) = (gateway.kafka_addrs()[0], gateway.kafka_addrs()[1]);
+    let (http, id) = (gateway.http_addr().unwrap(), gateway.node_id());
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(gateway.serve(async move { drop(stopped.await) }));
-    Node { kafka, http, stop: Some(stop), served }
+    Node { id, kafka, second, http, stop: Some(stop), served, journal }
 }
 
 impl Node {
     pub async fn client(&self) -> Client {
-        Client { stream: TcpStream::connect(self.kafka).await.unwrap(), correlation: 0 }
+        Client::connect(self.kafka).await
     }
 
     /// Status and body of a page.
@@ -64,10 +92,16 @@ impl Node {
 
 pub struct Client {
     pub stream: TcpStream,
+    /// What it calls itself.
+    pub id: String,
     correlation: i32,
 }
 
 impl Client {
+    pub async fn connect(address: SocketAddr) -> Client {
+        Client { stream: TcpStream::connect(address).await.unwrap(), id: "test".into(), correlation: 0 }
+    }
+
     /// Sends a request; gives its correlation id.
     pub async fn send(&mut self, version: i16, request: impl Into<Request>) -> i32 {
         let request = request.into();
@@ -76,7 +110,7 @@ impl Client {
             api_key: request.api_key().code(),
             api_version: version,
             correlation_id: self.correlation,
-            client_id: Some("test".into()),
+            client_id: Some(self.id.clone()),
         };
         for part in encode_request(&header, &request).unwrap().into_parts() {
             self.stream.write_all(&part).await.unwrap();

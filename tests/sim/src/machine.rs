@@ -15,7 +15,7 @@ use strandline_core::env::{Clock, Env};
 use strandline_core::manifest::Journal;
 use strandline_core::manifest::journal;
 use strandline_core::store::{Provider, Store};
-use strandline_gateway::Connections;
+use strandline_gateway::{Connections, Listener};
 use strandline_ingest::Ingest;
 use strandline_reader::Reader;
 use tokio::io::DuplexStream;
@@ -241,12 +241,13 @@ impl Machine {
         );
         let reader =
             Reader::start(journal.clone(), strandline_reader::Config { cache_bytes: limits.cache_bytes });
+        let name = "kafka".to_owned();
         let config = strandline_gateway::Config {
-            kafka: self.address(),
-            advertise: None,
+            listeners: vec![Listener { name, bind: self.address(), advertise: None }],
             http: None,
-            node_id: self.number,
+            node_id: Some(self.number),
             rack: None,
+            heartbeats: false,
         };
         let connections = Connections::new(config, journal.clone(), ingest, reader).unwrap();
         Ok(Node { journal, connections })

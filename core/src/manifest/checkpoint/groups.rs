@@ -8,7 +8,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::super::commit::group::GroupMember;
-use super::super::commit::wire::{Member, kind_number, numbered_kind};
+use super::super::commit::wire::group::{Member, kind_number, numbered_kind};
 use super::super::state::{CommittedOffset, Group, Groups};
 
 #[derive(Clone, PartialEq, Message)]

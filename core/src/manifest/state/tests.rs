@@ -1,6 +1,7 @@
 //! The fold's rules, case by case; `model` checks random histories against plain maps.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod groups;
 mod model;
 
 use super::*;

@@ -1,0 +1,131 @@
+//! A group as tools are shown it: its state, its members, what they subscribe to.
+//!
+//! Must not know requests. What the coordinator holds in memory goes before what was folded, which is a generation behind
+//! while members come and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use strandline_core::manifest::{Group, GroupKind, GroupMember, Manifest};
+use strandline_kafka::consumer_protocol;
+use uuid::Uuid;
+
+use crate::groups::classic::subscription;
+use crate::groups::{Live, LiveMember};
+use crate::services::Services;
+
+/// Kafka's names of states.
+pub(crate) const STABLE: &str = "Stable";
+/// Without members.
+pub(crate) const EMPTY: &str = "Empty";
+/// Not there.
+pub(crate) const DEAD: &str = "Dead";
+
+/// One group.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct GroupView {
+    /// How its members agree.
+    pub(crate) kind: GroupKind,
+    /// As Kafka names it.
+    pub(crate) state: &'static str,
+    /// `consumer`, `connect` and so on; empty: it never had members.
+    pub(crate) protocol_type: String,
+    /// What its members agreed on.
+    pub(crate) protocol: String,
+    /// By id.
+    pub(crate) members: Vec<LiveMember>,
+}
+
+/// Kafka's name for the state of a group, as far as the manifest tells it; `None`: it is not there.
+pub fn state(name: &str, manifest: &Manifest) -> Option<&'static str> {
+    manifest.group(name).map(|group| GroupView::without_members(group).state)
+}
+
+/// The member that each partition is assigned to, as far as it can be told.
+pub fn readers(name: &str, manifest: &Manifest) -> BTreeMap<(Uuid, u32), String> {
+    let Some(group) = manifest.group(name).filter(|of| of.protocol_type == consumer_protocol::PROTOCOL_TYPE)
+    else {
+        return BTreeMap::new();
+    };
+    let mut readers = BTreeMap::new();
+    for member in group.members.values() {
+        for of in consumer_protocol::assigned_partitions(&member.assignment).unwrap_or_default() {
+            let Some(topic) = manifest.topic_named(&of.topic) else { continue };
+            let numbers = of.partitions.into_iter().filter_map(|number| u32::try_from(number).ok());
+            readers.extend(numbers.map(|number| ((topic.id, number), member.id.clone())));
+        }
+    }
+    readers
+}
+
+impl GroupView {
+    /// The group, if it is there.
+    pub(crate) async fn of(services: &Services, name: &str) -> Option<GroupView> {
+        let folded = services.journal.view(|manifest| manifest.group(name).map(GroupView::folded));
+        let Some(live) = services.groups.describe(name).await else { return folded };
+        if folded.is_none() && live.members.is_empty() {
+            return None;
+        }
+        let Live { state, protocol_type, protocol, members } = live;
+        // Whoever is here and was never folded is about to complete a first generation.
+        let kind = folded.map_or(GroupKind::Classic, |folded| folded.kind);
+        Some(GroupView { kind, state, protocol_type, protocol, members })
+    }
+
+    /// The same as tools list it: without its members.
+    pub(crate) fn listed(services: &Services) -> BTreeMap<String, GroupView> {
+        let listed = |(name, group): (&str, &Group)| (name.to_owned(), GroupView::without_members(group));
+        let mut groups: BTreeMap<_, _> =
+            services.journal.view(|manifest| manifest.groups().map(listed).collect());
+        for (name, group) in &mut groups {
+            group.state = services.groups.state(name).unwrap_or(group.state);
+        }
+        groups
+    }
+
+    fn folded(group: &Group) -> GroupView {
+        let member = |member: &GroupMember| LiveMember {
+            id: member.id.clone(),
+            instance_id: member.instance_id.clone(),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            metadata: subscription::metadata(&member.subscription, &group.protocol),
+            assignment: member.assignment.clone(),
+        };
+        let members = group.members.values().map(member).collect();
+        GroupView { members, ..GroupView::without_members(group) }
+    }
+
+    fn without_members(group: &Group) -> GroupView {
+        GroupView {
+            kind: group.kind,
+            state: if group.members.is_empty() { EMPTY } else { STABLE },
+            protocol_type: group.protocol_type.clone(),
+            protocol: group.protocol.clone(),
+            members: Vec::new(),
+        }
+    }
+
+    /// Bytes that its members take in an answer, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let member = |of: &LiveMember| {
+            let texts = of.id.len() + of.client_id.len() + of.client_host.len();
+            let instance = of.instance_id.as_ref().map_or(0, String::len);
+            texts + instance + of.metadata.len() + of.assignment.len() + 24
+        };
+        self.members.iter().map(member).sum()
+    }
+
+    /// As Kafka names the kind.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self.kind {
+            GroupKind::Simple | GroupKind::Classic => "classic",
+            GroupKind::Consumer => "consumer",
+        }
+    }
+
+    /// What its members read. `None`: it cannot be told, and may be anything.
+    pub(crate) fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
+        let topics = self.members.iter().map(|of| consumer_protocol::subscribed_topics(&of.metadata).ok());
+        topics.collect::<Option<Vec<_>>>().map(|topics| topics.into_iter().flatten().collect())
+    }
+}

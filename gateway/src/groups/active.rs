@@ -1,0 +1,178 @@
+//! Which groups are active on this node, and how to reach their tasks.
+//!
+//! Must not know the protocols. Invariants: a group has at most one task here; a task ends only when nothing waits for it;
+//! what all tasks hold is bounded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use strandline_core::env::{self, Moment};
+use strandline_core::manifest::Journal;
+use strandline_ingest::Ingest;
+use strandline_kafka::error::ErrorCode;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::coordinator::{Coordinator, Message};
+use crate::limits::{ACTIVE_GROUP_BYTES, CATCH_UP_TIMEOUT, GROUP_INBOX, GROUP_VERIFY, MAX_ACTIVE_GROUPS};
+use crate::nodes::Nodes;
+use crate::phase::Phases;
+
+/// What all tasks share, and where they are found.
+pub(super) struct Active {
+    pub(super) journal: Journal,
+    pub(super) ingest: Ingest,
+    nodes: Arc<Nodes>,
+    pub(super) phases: Phases,
+    // Never held across an await.
+    tasks: Mutex<Tasks>,
+    /// When the journal was last known to be read to its end.
+    verified: Mutex<Option<Moment>>,
+    bytes: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Tasks {
+    by_group: BTreeMap<String, Handle>,
+    started: u64,
+}
+
+/// How to reach a task. Dropping it tells the task to give the group up.
+struct Handle {
+    number: u64,
+    inbox: mpsc::Sender<Message>,
+    state: Arc<Mutex<&'static str>>,
+}
+
+impl fmt::Debug for Active {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Active").field("groups", &self.tasks().by_group.len()).finish()
+    }
+}
+
+impl Active {
+    pub(super) fn new(journal: Journal, ingest: Ingest, nodes: Arc<Nodes>, phases: Phases) -> Active {
+        Active {
+            journal,
+            ingest,
+            nodes,
+            phases,
+            tasks: Mutex::default(),
+            verified: Mutex::default(),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether this node looks after the group.
+    pub(super) fn is_ours(&self, group: &str) -> bool {
+        self.nodes.is_coordinator(group)
+    }
+
+    /// Of a group that is active; Kafka's name.
+    pub(super) fn state(&self, group: &str) -> Option<&'static str> {
+        let tasks = self.tasks();
+        let handle = tasks.by_group.get(group)?;
+        Some(*handle.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What must hold before the group's task may answer: the group is ours, and whatever another coordinator did before
+    /// this call is folded here, or was looked for a moment ago.
+    pub(super) async fn prepare(&self, group: &str) -> Result<(), ErrorCode> {
+        if !self.is_ours(group) {
+            self.tasks().by_group.remove(group);
+            return Err(ErrorCode::NotCoordinator);
+        }
+        let loaded = self.state(group).is_some();
+        let verified = *self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        // Both clocks: a node that slept knows that it did.
+        if loaded && verified.is_some_and(|then| self.journal.env().within(then, GROUP_VERIFY)) {
+            return Ok(());
+        }
+        match self.catch_up().await {
+            true => Ok(()),
+            false if loaded => Err(ErrorCode::CoordinatorNotAvailable),
+            false => Err(ErrorCode::CoordinatorLoadInProgress),
+        }
+    }
+
+    /// Reads the journal to its end.
+    pub(super) async fn catch_up(&self) -> bool {
+        let begun = self.journal.env().moment();
+        match timeout(CATCH_UP_TIMEOUT, self.journal.catch_up()).await {
+            Ok(Ok(_)) => {
+                *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+                true
+            }
+            Ok(Err(error)) => {
+                debug!(%error, "a coordinator cannot read the journal");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Hands a message to the group's task, which is started if there is none.
+    pub(super) fn send(active: &Arc<Active>, group: &str, message: Message) -> Result<(), ErrorCode> {
+        let mut tasks = active.tasks();
+        if tasks.by_group.get(group).is_none_or(|handle| handle.inbox.is_closed()) {
+            if tasks.by_group.len() >= MAX_ACTIVE_GROUPS {
+                return Err(ErrorCode::CoordinatorNotAvailable);
+            }
+            tasks.started += 1;
+            let number = tasks.started;
+            let (inbox, messages) = mpsc::channel(GROUP_INBOX);
+            let state = Arc::new(Mutex::new("Empty"));
+            let task = Coordinator::new(Arc::clone(active), group, number, messages, Arc::clone(&state));
+            env::spawn(task.run());
+            tasks.by_group.insert(group.to_owned(), Handle { number, inbox, state });
+        }
+        // Sent while the lock is held: a task that has nothing to do ends only if nothing was sent to it.
+        let sent = tasks.by_group.get(group).map(|handle| handle.inbox.try_send(message));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(ErrorCode::CoordinatorNotAvailable),
+        }
+    }
+
+    /// A task has nothing more to do. Whether it may end: nothing was sent to it in the meantime.
+    pub(super) fn retire(&self, group: &str, number: u64, inbox: &mpsc::Receiver<Message>) -> bool {
+        let mut tasks = self.tasks();
+        if !inbox.is_empty() {
+            return false;
+        }
+        tasks.forget(group, number);
+        true
+    }
+
+    /// A task gives the group up, whatever was sent to it.
+    pub(super) fn resign(&self, group: &str, number: u64) {
+        self.tasks().forget(group, number);
+    }
+
+    /// Whether more members may be taken in.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < ACTIVE_GROUP_BYTES
+    }
+
+    /// The members of a group take so many bytes now.
+    pub(super) fn count(&self, before: usize, now: usize) {
+        self.bytes.fetch_add(now, Ordering::Relaxed);
+        self.bytes.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tasks {
+    /// Only if it is still this task's.
+    fn forget(&mut self, group: &str, number: u64) {
+        if self.by_group.get(group).is_some_and(|handle| handle.number == number) {
+            self.by_group.remove(group);
+        }
+    }
+}
