@@ -11,6 +11,7 @@ use strandline_core::record::{BatchHeader, records};
 use strandline_core::rope::Rope;
 use uuid::Uuid;
 
+use super::commits::Commits;
 use super::oracle::Oracle;
 use crate::auditor::fingerprint;
 use crate::bucket::Bucket;
@@ -37,6 +38,8 @@ pub(crate) struct Truth {
     pub(crate) manifest: Manifest,
     /// Fingerprints of the manifest at the slots that somebody wants to compare.
     pub(crate) fingerprints: BTreeMap<u64, u64>,
+    /// What groups committed, and who owned what.
+    pub(crate) groups: Commits,
     /// What is wrong with the bucket by itself: the invariant, and what happened.
     pub(crate) faults: Vec<(&'static str, String)>,
 }
@@ -72,6 +75,8 @@ impl Truth {
                 return truth.fault_and_end("J2", format!("at slot {slot} {difference}"));
             }
             trace.note("journal", format_args!("{}", line(slot, &commit, &outcomes)));
+            let broken = truth.groups.fold(&commit, &outcomes, &truth.manifest);
+            truth.faults.extend(broken.into_iter().map(|what| ("K7", format!("slot {slot}: {what}"))));
             truth.keep(bucket, slot, &commit, &object, payload_at, &outcomes);
             if wanted.contains(&slot) {
                 truth.fingerprints.insert(slot, fingerprint(&checkpoint::encode(&truth.manifest)));
