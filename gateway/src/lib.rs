@@ -59,8 +59,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::info;
 
-pub use configs::{check as check_topic_configs, check_changes as check_topic_config_changes};
+pub use configs::{
+    check as check_topic_configs, check_changes as check_topic_config_changes, is_topic_config,
+};
 pub use error::Error;
+pub use topics::colliding_topic;
 
 use budget::FetchBudget;
 use limits::HTTP_DRAIN;

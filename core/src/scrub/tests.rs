@@ -12,6 +12,7 @@ mod world;
 use std::ops::ControlFlow;
 
 use super::*;
+use crate::manifest::Partition;
 use crate::testing::for_seeds_paused;
 use world::World;
 
@@ -70,6 +71,29 @@ async fn a_long_log_is_clean() {
     let report = world.scrub(&Options { concurrency: 3, ..Options::default() }).await;
     assert_clean(&report);
     assert_eq!(report.journal.checkpoints_compared, 3 + 2, "those of the nodes are met too");
+}
+
+/// Deleted records: extents below the start are gone, and the first one that is left may begin below it.
+#[test]
+fn a_log_with_deleted_records_is_clean() {
+    for_seeds_paused(10, |seed| async move {
+        let mut world = World::new(seed).await;
+        world.delete_records().await;
+        world.append_inline().await;
+        world.append_segment().await;
+        world.checkpoint().await;
+        let report = world.scrub(&Options::default()).await;
+        assert_clean(&report);
+        assert_eq!(report.data.extents, world.segment_extents().len() as u64);
+        assert!(
+            report.orphans.is_some_and(|orphans| orphans.young.objects > 0),
+            "segments lost their extents"
+        );
+        let manifest = world.manifest();
+        let mut partitions = manifest.topics().flat_map(|topic| &topic.partitions);
+        let begins_below = |p: &Partition| p.extents.first().is_some_and(|e| e.base_offset < p.log_start);
+        assert!(partitions.any(begins_below));
+    });
 }
 
 /// With a floor, slots below it are gone but for those that extents point into.
