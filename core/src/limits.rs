@@ -8,6 +8,8 @@ use std::time::Duration;
 pub const MAX_FRAME_BYTES: usize = 100 * MIB;
 /// Kafka's default for `max.message.bytes`: the largest record batch that a topic takes.
 pub const MAX_MESSAGE_BYTES_DEFAULT: usize = 1_048_588;
+/// Kafka's default for `message.timestamp.after.max.ms`: how far a record's time may lie ahead of now.
+pub const TIMESTAMP_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// Partitions that a topic gets when nobody says how many.
 pub const DEFAULT_PARTITIONS: u32 = 4;
 /// Partitions of one topic.

@@ -20,4 +20,4 @@ pub use commit::{
     Append, BatchMeta, Change, Commit, CommitId, ConfigChange, ConfigOp, Outcome, Placed, Producer, Void,
 };
 pub use journal::Journal;
-pub use state::{CommittedOffset, Extent, Group, Manifest, ObjectId, Partition, Topic};
+pub use state::{AppendRules, CommittedOffset, Extent, Group, Manifest, ObjectId, Partition, Topic};

@@ -7,9 +7,9 @@ mod codec;
 mod read;
 
 pub use codec::Codec;
-pub use read::{Header, Record, RecordBuilder, records, timestamps};
+pub use read::{Header, Outline, Record, RecordBuilder, outlines, records, timestamps};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::limits::{MAX_RECORDS_PER_BATCH, MAX_TOPIC_NAME_CHARS};
 use crate::rope::Rope;
@@ -21,8 +21,13 @@ pub(crate) const CRC_FROM: usize = 21;
 /// Bytes of a batch that its length field does not count: base offset and the length itself.
 const LENGTH_FROM: usize = 12;
 
+/// Where the CRC, the attributes and the largest timestamp lie.
+const CRC_AT: usize = 17;
+const MAX_TIMESTAMP_AT: usize = 35;
+
 const CONTROL: i16 = 0x20;
 const TRANSACTIONAL: i16 = 0x10;
+const APPEND_TIME: i16 = 0x08;
 
 /// The fixed fields of one record batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,6 +192,16 @@ impl BatchHeader {
         self.attributes & TRANSACTIONAL != 0
     }
 
+    /// All of its records have the largest timestamp, whatever they say themselves.
+    pub fn append_time(&self) -> bool {
+        self.attributes & APPEND_TIME != 0
+    }
+
+    /// The timestamp of the first record.
+    pub fn first_timestamp(&self) -> i64 {
+        if self.append_time() { self.max_timestamp } else { self.base_timestamp }
+    }
+
     /// Written by a coordinator, not by a producer.
     pub fn control(&self) -> bool {
         self.attributes & CONTROL != 0
@@ -230,6 +245,29 @@ pub fn stamp(
     rest.get_mut(..4)?.copy_from_slice(&rope.array::<4>(at + 8)?);
     into.push(Bytes::copy_from_slice(&prefix));
     rope.slice_into(at + 16..at + batch.bytes, into)
+}
+
+/// A copy of the whole batch whose records have the time `at_ms` (`LogAppendTime`): timestamp type, largest timestamp and
+/// CRC are new, what the records say themselves stays.
+///
+/// # Errors
+/// [`BadBatch::Length`] if the bytes are shorter than a header.
+pub fn stamp_append_time(batch: &[u8], at_ms: i64) -> Result<Bytes, BadBatch> {
+    let fixed = batch.first_chunk().ok_or(BadBatch::Length("shorter than the header of a batch"))?;
+    let attributes = BatchHeader::parse(fixed)?.attributes | APPEND_TIME;
+    let part = |range: std::ops::Range<usize>| batch.get(range).unwrap_or_default();
+    let mut stamped = BytesMut::with_capacity(batch.len());
+    stamped.put_slice(part(0..CRC_AT));
+    stamped.put_u32(0);
+    stamped.put_i16(attributes);
+    stamped.put_slice(part(CRC_FROM + 2..MAX_TIMESTAMP_AT));
+    stamped.put_i64(at_ms);
+    stamped.put_slice(part(MAX_TIMESTAMP_AT + 8..batch.len()));
+    let crc = crc32c::crc32c(stamped.get(CRC_FROM..).unwrap_or_default());
+    if let Some(place) = stamped.get_mut(CRC_AT..CRC_FROM) {
+        place.copy_from_slice(&crc.to_be_bytes());
+    }
+    Ok(stamped.freeze())
 }
 
 /// Kafka's rule for topic names: 1 to 249 of `[a-zA-Z0-9._-]`, and neither `.` nor `..`.

@@ -3,13 +3,25 @@
 //! Must not know requests. Invariant: a config that we would silently not honour in a way that changes what clients
 //! read is refused with a reason; every other config of Kafka's is taken, kept and reported.
 
+mod change;
 mod table;
 
 use std::collections::BTreeMap;
 
+pub(crate) use change::change;
+pub use change::check_changes;
 pub(crate) use table::TOPIC_CONFIGS;
 
+use strandline_core::limits::MAX_CONFIG_CHARS;
+
 use crate::node::Node;
+
+/// Kafka's resource types.
+pub(crate) const TOPIC: i8 = 2;
+/// A broker, by its id; without a name, the default for all of them.
+pub(crate) const BROKER: i8 = 4;
+/// The log levels of a broker.
+pub(crate) const LOGGER: i8 = 8;
 
 /// Where a value comes from, in Kafka's numbers.
 pub(crate) mod source {
@@ -52,8 +64,6 @@ pub(crate) enum Rule {
     Ratio,
     /// One of these; in a list, each element.
     OneOf(&'static [&'static str]),
-    /// Only this for now; the reason stands behind it.
-    Only(&'static str, &'static str),
 }
 
 /// A config of a topic.
@@ -80,6 +90,12 @@ impl TopicConfig {
     /// Why the value is not good.
     fn check(&self, value: &str) -> Result<(), String> {
         let bad = |why: &str| Err(format!("Invalid value {value} for configuration {}: {why}", self.name));
+        if value.len() > MAX_CONFIG_CHARS {
+            return Err(format!(
+                "The value for configuration {} has more than {MAX_CONFIG_CHARS} bytes",
+                self.name
+            ));
+        }
         let number = || value.trim().parse::<i64>();
         let typed = match self.kind {
             Type::Boolean => matches!(value, "true" | "false"),
@@ -108,14 +124,15 @@ impl TopicConfig {
             Rule::OneOf(values) if !self.elements(value).all(|element| values.contains(&element)) => {
                 bad(&format!("it must be one of {}", values.join(", ")))
             }
-            Rule::Only(only, why) if value != only => bad(why),
             _ => Ok(()),
         }
     }
 
     fn elements<'a>(&self, value: &'a str) -> impl Iterator<Item = &'a str> {
-        let separator = if self.kind == Type::List { ',' } else { '\0' };
-        value.split(separator).map(str::trim)
+        // A list may be empty.
+        let list = self.kind == Type::List;
+        let separator = if list { ',' } else { '\0' };
+        value.split(separator).map(str::trim).filter(move |element| !list || !element.is_empty())
     }
 }
 
@@ -127,19 +144,25 @@ pub fn check(
     let mut checked = BTreeMap::new();
     for (name, value) in configs {
         let Some(config) = TopicConfig::named(&name) else {
-            let known: Vec<_> = TOPIC_CONFIGS.iter().map(|config| config.name).collect();
-            // The name came from a client: kept short.
-            let name: String = name.chars().take(100).collect();
-            return Err(format!(
-                "Unknown topic config name: {name}; the known ones are {}",
-                known.join(", ")
-            ));
+            return Err(unknown(&name));
         };
         let value = value.ok_or_else(|| format!("Null value not supported for topic config {name}"))?;
         config.check(&value)?;
         checked.insert(name, value);
     }
     Ok(checked)
+}
+
+/// Whether topics have a config of this name.
+pub fn is_topic_config(name: &str) -> bool {
+    TopicConfig::named(name).is_some()
+}
+
+fn unknown(name: &str) -> String {
+    let known: Vec<_> = TOPIC_CONFIGS.iter().map(|config| config.name).collect();
+    // The name came from a client: kept short.
+    let name: String = name.chars().take(100).collect();
+    format!("Unknown topic config name: {name}; the known ones are {}", known.join(", "))
 }
 
 /// A config with its value.
@@ -151,6 +174,8 @@ pub(crate) struct Described {
     pub(crate) value: String,
     /// The value that would hold if nobody had set one.
     pub(crate) default: Option<&'static str>,
+    /// What the default is called among the configs of a broker.
+    pub(crate) synonym: &'static str,
     /// Where the value comes from.
     pub(crate) source: i8,
     /// The type of the value.
@@ -159,6 +184,11 @@ pub(crate) struct Described {
     pub(crate) doc: &'static str,
     /// Whether only a restart changes it.
     pub(crate) read_only: bool,
+}
+
+/// What Kafka calls the default of a topic's config among those of a broker.
+fn synonym(name: &'static str) -> &'static str {
+    table::SYNONYMS.iter().find(|(own, _)| *own == name).map_or(name, |(_, synonym)| synonym)
 }
 
 /// All configs of a topic for which these were set.
@@ -170,6 +200,7 @@ pub(crate) fn of_topic(set: &BTreeMap<String, String>) -> Vec<Described> {
             source: if value.is_some() { source::TOPIC } else { source::DEFAULT },
             value: value.map_or_else(|| config.default.to_owned(), String::clone),
             default: Some(config.default),
+            synonym: synonym(config.name),
             kind: config.kind,
             doc: config.doc,
             read_only: false,
@@ -184,6 +215,7 @@ pub(crate) fn of_broker(node: &Node, host: &str, port: i32) -> Vec<Described> {
         name,
         value,
         default: None,
+        synonym: name,
         source,
         kind,
         doc,
@@ -222,7 +254,7 @@ pub(crate) fn of_broker(node: &Node, host: &str, port: i32) -> Vec<Described> {
             "log.message.timestamp.type",
             default("message.timestamp.type"),
             Type::String,
-            "The producer's time.",
+            "The default of message.timestamp.type.",
         ),
         fixed(
             "log.retention.bytes",
@@ -268,6 +300,8 @@ mod tests {
         for (name, good) in [
             ("cleanup.policy", "compact,delete"),
             ("cleanup.policy", "compact, delete"),
+            ("cleanup.policy", ""),
+            ("message.timestamp.type", "LogAppendTime"),
             ("retention.ms", "-1"),
             ("max.message.bytes", "0"),
             ("min.cleanable.dirty.ratio", "1"),
@@ -277,13 +311,14 @@ mod tests {
         }
         for (name, bad) in [
             ("cleanup.policy", "shred"),
-            ("cleanup.policy", ""),
+            ("cleanup.policy", "delete,shred"),
             ("retention.ms", "-2"),
             ("retention.ms", "soon"),
             ("segment.bytes", "99999999999"),
             ("min.cleanable.dirty.ratio", "NaN"),
             ("preallocate", "maybe"),
-            ("message.timestamp.type", "LogAppendTime"),
+            ("message.timestamp.type", "Append"),
+            ("message.timestamp.type", ""),
             ("max.message.size", "1"),
         ] {
             check(name, bad).unwrap_err();

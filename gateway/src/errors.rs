@@ -88,6 +88,8 @@ pub(crate) fn append(error: &AppendError, unknown: ErrorCode) -> ErrorCode {
         AppendError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
         AppendError::Corrupt(_) => ErrorCode::CorruptMessage,
         AppendError::Invalid(_) => ErrorCode::InvalidRecord,
+        AppendError::Keyless(_) => ErrorCode::InvalidRecord,
+        AppendError::InvalidTimestamp(_) => ErrorCode::InvalidTimestamp,
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         AppendError::UnsupportedMagic(_) => ErrorCode::UnsupportedForMessageFormat,
         AppendError::UnsupportedCodec(_) => ErrorCode::UnsupportedCompressionType,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use strandline_core::limits::{KIB, MAX_FRAME_BYTES, MIB};
+use strandline_core::limits::{KIB, MAX_CHANGES_PER_COMMIT, MAX_FRAME_BYTES, MIB};
 
 /// Kafka connections open at the same time; further ones are closed as soon as they are accepted.
 pub(crate) const MAX_CONNECTIONS: usize = 4_096;
@@ -73,6 +73,8 @@ pub(crate) const SIDE_BY_SIDE: usize = 32;
 pub(crate) const CREATED_PER_REQUEST: usize = 1_000;
 /// Resources that one DescribeConfigs request may name.
 pub(crate) const DESCRIBED_PER_REQUEST: usize = 10_000;
+/// Topics, brokers or partitions that one request may change: all of it goes into one commit.
+pub(crate) const CHANGED_PER_REQUEST: usize = 10_000;
 /// Topics that one Metadata request may create.
 pub(crate) const AUTO_CREATED_PER_REQUEST: usize = 100;
 /// Groups that one commit deletes.
@@ -155,6 +157,8 @@ const _: () = assert!(NODE_LEAVE.as_secs() + NODE_LINGER.as_secs() + 2 < SHUTDOW
 const _: () = assert!(FETCH_WAIT.as_secs() < IDLE.as_secs() && PRODUCE_TIMEOUT.as_secs() < IDLE.as_secs());
 const _: () = assert!(DRAIN.as_secs() < SHUTDOWN.as_secs() && SHUTDOWN.as_secs() < 10);
 const _: () = assert!(SESSION_TIMEOUT.0.as_secs() < SESSION_TIMEOUT.1.as_secs());
+// The change of the feature level may stand in front.
+const _: () = assert!(CHANGED_PER_REQUEST < MAX_CHANGES_PER_COMMIT);
 // A small frame always fits into a fresh read buffer, its length included.
 const _: () = assert!(SMALL_FRAME_BYTES + 4 <= READ_BUFFER_BYTES);
 const _: () =

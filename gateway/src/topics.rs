@@ -3,7 +3,7 @@
 //! Must not know any request. Invariant: a topic is called unknown only after the journal was read to its end, or
 //! under a code that says "try again".
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_core::manifest::{Manifest, Topic};
 use strandline_core::mutation::{self, Mutation};
@@ -72,6 +72,40 @@ pub(crate) async fn resolve<T>(
         found.ok_or_else(|| failure.unwrap_or_else(|| wanted.unknown()))
     };
     found.into_iter().zip(wanted).map(answer).collect()
+}
+
+/// Names of topics by what they become in the names of metrics, where `.` and `_` are the same.
+#[derive(Debug, Default)]
+pub(crate) struct Collisions(BTreeMap<String, String>);
+
+impl Collisions {
+    /// Of the topics that are there. Nothing is looked at if none of the names could collide.
+    pub(crate) fn of<'a>(services: &Services, names: impl IntoIterator<Item = &'a str>) -> Collisions {
+        if !names.into_iter().any(may_collide) {
+            return Collisions::default();
+        }
+        services.journal.view(Collisions::in_manifest)
+    }
+
+    fn in_manifest(manifest: &Manifest) -> Collisions {
+        let names = manifest.topics().map(|topic| &topic.name).filter(|name| may_collide(name));
+        Collisions(names.map(|name| (name.replace('.', "_"), name.clone())).collect())
+    }
+
+    /// The other topic that this one would be taken for.
+    pub(crate) fn find(&self, name: &str) -> Option<&str> {
+        self.0.get(&name.replace('.', "_")).map(String::as_str).filter(|other| *other != name)
+    }
+}
+
+/// The topic that differs from `name` only in `.` and `_`. Kafka allows one of them at a time: in the names of metrics they
+/// would be the same.
+pub fn colliding_topic(manifest: &Manifest, name: &str) -> Option<String> {
+    Collisions::in_manifest(manifest).find(name).map(str::to_owned)
+}
+
+fn may_collide(name: &str) -> bool {
+    name.contains(['.', '_'])
 }
 
 /// Drops repetitions. A short request that names one large topic many times would otherwise get an endless answer.

@@ -24,7 +24,8 @@ pub struct Appended {
     pub base_offset: i64,
     /// First offset of the partition.
     pub log_start: i64,
-    /// Always -1: records keep the time that their producer gave them.
+    /// The time that its records got; -1: they keep the one that their producer gave them. Of a batch that was appended
+    /// before it is the time of the repetition.
     pub log_append_time_ms: i64,
 }
 
@@ -43,6 +44,12 @@ pub enum AppendError {
     /// The batch contradicts itself or asks for what a producer may not do.
     #[error("the batch is invalid: {0}")]
     Invalid(String),
+    /// Records without a key, on a topic that is compacted.
+    #[error("one or more records have no key, and the topic is compacted: nothing would tell them apart")]
+    Keyless(Refused),
+    /// Records whose time is too far from now.
+    #[error("one or more records have a timestamp outside of what the topic takes")]
+    InvalidTimestamp(Refused),
     /// Above the topic's `max.message.bytes`.
     #[error("a batch of {bytes} bytes, the topic takes {max} (max.message.bytes)")]
     TooLarge {
@@ -74,7 +81,24 @@ pub enum AppendError {
     Closed,
 }
 
+/// The records for which a batch was refused, counted from its first; the first hundred of them. None: the batch as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refused {
+    /// Which.
+    pub records: Vec<i32>,
+    /// What is wrong with each of them.
+    pub why: String,
+}
+
 impl AppendError {
+    /// The records that are to blame.
+    pub fn refused(&self) -> Option<&Refused> {
+        match self {
+            AppendError::Keyless(refused) | AppendError::InvalidTimestamp(refused) => Some(refused),
+            _ => None,
+        }
+    }
+
     /// A short name for metrics.
     fn name(&self) -> &'static str {
         match self {
@@ -83,6 +107,8 @@ impl AppendError {
             AppendError::Invalid(_) | AppendError::UnsupportedMagic(_) | AppendError::UnsupportedCodec(_) => {
                 "invalid"
             }
+            AppendError::Keyless(_) => "keyless",
+            AppendError::InvalidTimestamp(_) => "timestamp",
             AppendError::TooLarge { .. } => "too_large",
             AppendError::OutOfOrderSequence => "out_of_order",
             AppendError::InvalidProducerEpoch => "fenced",
@@ -161,6 +187,8 @@ pub(crate) struct Rider {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     reply: oneshot::Sender<Result<Appended, AppendError>>,
+    /// See [`Appended::log_append_time_ms`].
+    append_time_ms: i64,
     begun: Instant,
     _admission: Admission,
 }
@@ -177,9 +205,10 @@ enum State {
 }
 
 impl Append {
-    pub(crate) fn waiting(admission: Admission) -> (Append, Waiter) {
+    pub(crate) fn waiting(admission: Admission, append_time_ms: i64) -> (Append, Waiter) {
         let (reply, answer) = oneshot::channel();
-        (Append(State::Waiting(answer)), Waiter { reply, begun: Instant::now(), _admission: admission })
+        let waiter = Waiter { reply, append_time_ms, begun: Instant::now(), _admission: admission };
+        (Append(State::Waiting(answer)), waiter)
     }
 
     /// Why the batch was not even taken in; `None` if it was.
@@ -230,11 +259,12 @@ pub(crate) fn answer(waiters: Vec<Vec<Waiter>>, decided: Result<Vec<Outcome>, Er
         match outcomes.next() {
             Some(Outcome::Appended(placed)) => {
                 for (waiter, placed) in waiters.into_iter().zip(placed) {
+                    let log_append_time_ms = waiter.append_time_ms;
                     waiter.answer(match placed {
                         Ok(place) => Ok(Appended {
                             base_offset: place.base_offset,
                             log_start: place.log_start,
-                            log_append_time_ms: -1,
+                            log_append_time_ms,
                         }),
                         Err(void) => Err(void.into()),
                     });

@@ -6,9 +6,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use strandline_core::manifest::{BatchMeta, Change, Journal, Outcome, Producer};
-use strandline_core::record::BatchHeader;
-use strandline_core::{Error, env, limits};
+use strandline_core::manifest::{Change, Journal, Outcome};
+use strandline_core::{Error, env};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -16,6 +15,7 @@ use uuid::Uuid;
 use crate::ack::{Append, AppendError, Entry, Rider};
 use crate::admit::{Admission, Gate};
 use crate::batcher::Batcher;
+use crate::check::{self, Checked, Now};
 use crate::config::Config;
 use crate::flush::Flusher;
 use crate::metrics;
@@ -53,14 +53,14 @@ impl Ingest {
 
     /// Checks one RecordBatch v2 and takes it in; synchronous, so that the order of calls is the order of records.
     pub fn append(&self, topic: Uuid, partition: u32, batch: Bytes, admission: Admission) -> Append {
-        let meta = match self.check(topic, partition, &batch) {
-            Ok(meta) => meta,
+        let Checked { meta, batch, append_time_ms } = match self.check(topic, partition, batch) {
+            Ok(checked) => checked,
             Err(error) => return Append::refused(error),
         };
         metrics::BATCHES.inc();
         metrics::RECORDS.inc_by(u64::from(meta.offsets));
         metrics::BYTES.inc_by(batch.len() as u64);
-        let (append, waiter) = Append::waiting(admission);
+        let (append, waiter) = Append::waiting(admission, append_time_ms);
         match self.0.batcher.push(topic, partition, Entry { meta, bytes: batch, waiter }) {
             Ok(()) => append,
             Err(_) => Append::refused(AppendError::Closed),
@@ -89,33 +89,15 @@ impl Ingest {
         }
     }
 
-    fn check(&self, topic: Uuid, partition: u32, batch: &Bytes) -> Result<BatchMeta, AppendError> {
-        let max = self.0.journal.view(|manifest| {
+    fn check(&self, topic: Uuid, partition: u32, batch: Bytes) -> Result<Checked, AppendError> {
+        let journal = &self.0.journal;
+        let (rules, journal_ms) = journal.view(|manifest| {
             let topic = manifest.topic(&topic).ok_or(AppendError::UnknownTopic)?;
             if partition as usize >= topic.partitions.len() {
                 return Err(AppendError::UnknownPartition);
             }
-            let configured = topic.configs.get("max.message.bytes").and_then(|max| max.parse().ok());
-            Ok(configured.unwrap_or(limits::MAX_MESSAGE_BYTES_DEFAULT))
+            Ok((topic.rules(), manifest.now_ms))
         })?;
-        if batch.len() > max {
-            return Err(AppendError::TooLarge { bytes: batch.len(), max });
-        }
-        let header = BatchHeader::check(batch)?;
-        header.codec()?;
-        if header.transactional() {
-            return Err(AppendError::Invalid("transactions are not there yet".to_owned()));
-        }
-        let producer = (header.producer_id >= 0).then_some(Producer {
-            id: header.producer_id,
-            epoch: header.producer_epoch,
-            sequence: header.base_sequence,
-        });
-        Ok(BatchMeta {
-            bytes: batch.len() as u32,
-            offsets: header.offsets,
-            max_timestamp: header.max_timestamp,
-            producer,
-        })
+        check::batch(batch, &rules, Now { wall_ms: journal.env().wall_ms(), journal_ms })
     }
 }

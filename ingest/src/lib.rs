@@ -7,6 +7,7 @@
 //!
 //! - [`ingest`]: the handle: admit, append, close
 //! - `flush`: when what waits is flushed, and its way to the bucket
+//! - `check`: what a topic asks of a batch: its size, keys and times
 //! - `batcher`: what waits, by partition, in order of arrival
 //! - `pace`: how many requests may be paid for
 //! - `ack`: who hears what the fold decided
@@ -15,6 +16,7 @@
 //! - `metrics`: the figures of this crate
 pub mod ingest;
 mod flush;
+mod check;
 mod batcher;
 mod pace;
 mod ack;
@@ -22,7 +24,7 @@ mod admit;
 mod config;
 mod metrics;
 
-pub use ack::{Append, AppendError, Appended};
+pub use ack::{Append, AppendError, Appended, Refused};
 pub use admit::Admission;
 pub use config::Config;
 pub use ingest::Ingest;

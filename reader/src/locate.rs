@@ -157,12 +157,16 @@ impl Locate {
         self.cache.read(extent.object, at..whole).await
     }
 
-    /// The first record of these extents whose timestamp is at least `timestamp`.
-    pub(crate) async fn first_at(&self, extents: &[Extent], timestamp: i64) -> Result<OffsetFound, Error> {
+    /// The first record of these extents, from offset `from` on, whose timestamp is at least `timestamp`.
+    pub(crate) async fn first_at(
+        &self,
+        extents: &[Extent],
+        from: i64,
+        timestamp: i64,
+    ) -> Result<OffsetFound, Error> {
         for extent in extents.iter().filter(|extent| extent.max_timestamp >= timestamp) {
-            let found = self
-                .first_record(extent, |header| header.max_timestamp >= timestamp, |at| at >= timestamp)
-                .await?;
+            let late_enough = |header: &BatchHeader| header.max_timestamp >= timestamp;
+            let found = self.first_record(extent, from, late_enough, |at| at >= timestamp).await?;
             if let Some(found) = found {
                 return Ok(found);
             }
@@ -170,18 +174,45 @@ impl Locate {
         Ok(OffsetFound::NONE)
     }
 
-    /// The first record with the largest timestamp of all.
-    pub(crate) async fn max_timestamp(&self, extents: &[Extent]) -> Result<OffsetFound, Error> {
-        let Some(max) = extents.iter().map(|extent| extent.max_timestamp).max() else {
-            return Ok(OffsetFound::NONE);
-        };
-        self.first_at(extents, max).await
+    /// The first record with the largest timestamp of all from offset `from` on.
+    pub(crate) async fn max_timestamp(&self, extents: &[Extent], from: i64) -> Result<OffsetFound, Error> {
+        let mut max = None;
+        for extent in extents {
+            max = max.max(match extent.base_offset < from {
+                // Its largest timestamp may be that of a record which was deleted.
+                true => self.largest_from(extent, from).await?,
+                false => Some(extent.max_timestamp),
+            });
+        }
+        match max {
+            Some(max) => self.first_at(extents, from, max).await,
+            None => Ok(OffsetFound::NONE),
+        }
     }
 
-    /// The first record that fits, in the first batch that may hold one.
+    /// The largest timestamp in an extent that begins below `from`.
+    async fn largest_from(&self, extent: &Extent, from: i64) -> Result<Option<i64>, Error> {
+        let mut largest = None;
+        let mut place = beginning(extent);
+        while place.offset < extent.end_offset() {
+            let rope = self.read_from(extent, place.at, LEAST_READ_BYTES).await?;
+            let before = place;
+            walk(extent, &rope, &mut place, |found| {
+                largest = largest.max(found.largest_from(from));
+                Ok(true)
+            })?;
+            if place == before {
+                break;
+            }
+        }
+        Ok(largest)
+    }
+
+    /// The first record from offset `from` on that fits, in the first batch that may hold one.
     async fn first_record(
         &self,
         extent: &Extent,
+        from: i64,
         batch: impl Fn(&BatchHeader) -> bool,
         fits: impl Fn(i64) -> bool,
     ) -> Result<Option<OffsetFound>, Error> {
@@ -191,10 +222,10 @@ impl Locate {
             let before = place;
             let mut answer = None;
             walk(extent, &rope, &mut place, |found| {
-                if !batch(&found.header) {
+                if found.end_offset() <= from || !batch(&found.header) {
                     return Ok(true);
                 }
-                answer = found.first_record(&fits)?;
+                answer = found.first_record(from, &fits)?;
                 Ok(answer.is_none())
             })?;
             if answer.is_some() || place == before {
@@ -240,15 +271,36 @@ impl Found<'_> {
         ))
     }
 
-    fn first_record(&self, fits: impl Fn(i64) -> bool) -> Result<Option<OffsetFound>, Error> {
-        if fits(self.header.base_timestamp) {
-            // The base timestamp is that of the first record: nothing to decompress.
-            return Ok(Some(OffsetFound { offset: self.base_offset, timestamp: self.header.base_timestamp }));
+    fn end_offset(&self) -> i64 {
+        self.base_offset + i64::from(self.header.offsets)
+    }
+
+    fn bytes(&self) -> Bytes {
+        self.rope.slice(self.at..self.at + self.header.bytes).unwrap_or_default().to_bytes()
+    }
+
+    /// The largest timestamp of the records from offset `from` on.
+    fn largest_from(&self, from: i64) -> Option<i64> {
+        if self.base_offset >= from || self.header.append_time() {
+            return (self.end_offset() > from).then_some(self.header.max_timestamp);
         }
-        let bytes = self.rope.slice(self.at..self.at + self.header.bytes).unwrap_or_default().to_bytes();
-        let found = record::timestamps(&bytes).and_then(|mut all| {
-            all.find(|record| record.as_ref().map_or(true, |(_, at)| fits(*at))).transpose()
-        });
+        let bytes = self.bytes();
+        let there = |(delta, _): &(i32, i64)| self.base_offset + i64::from(*delta) >= from;
+        // What cannot be read has no timestamps.
+        let times = record::timestamps(&bytes).into_iter().flatten().map_while(Result::ok);
+        times.filter(there).map(|(_, timestamp)| timestamp).max()
+    }
+
+    fn first_record(&self, from: i64, fits: impl Fn(i64) -> bool) -> Result<Option<OffsetFound>, Error> {
+        let first = self.header.first_timestamp();
+        if self.base_offset >= from && fits(first) {
+            // That of the first record is in the header: nothing to decompress.
+            return Ok(Some(OffsetFound { offset: self.base_offset, timestamp: first }));
+        }
+        let bytes = self.bytes();
+        let wanted = |(delta, at): &(i32, i64)| self.base_offset + i64::from(*delta) >= from && fits(*at);
+        let found = record::timestamps(&bytes)
+            .and_then(|mut all| all.find(|record| record.as_ref().map_or(true, wanted)).transpose());
         match found {
             Ok(found) => Ok(found.map(|(offset_delta, timestamp)| OffsetFound {
                 offset: self.base_offset + i64::from(offset_delta),
@@ -257,7 +309,8 @@ impl Found<'_> {
             // Nobody checks compressed records on their way in. The batch is the best answer that there is.
             Err(error) => {
                 tracing::warn!(offset = self.base_offset, %error, "the records of a batch cannot be read");
-                Ok(Some(OffsetFound { offset: self.base_offset, timestamp: self.header.max_timestamp }))
+                let offset = self.base_offset.max(from);
+                Ok(Some(OffsetFound { offset, timestamp: self.header.max_timestamp }))
             }
         }
     }

@@ -159,15 +159,14 @@ impl Reader {
         plan.shares.pop().unwrap_or(Err(ReadError::UnknownPartition))
     }
 
-    /// Finds an offset. Everything but the earliest is answered from the end of the journal.
+    /// Finds an offset, from the end of the journal: also the earliest one, which moves when records are deleted.
     pub async fn offset_at(
         &self,
         topic: Uuid,
         partition: u32,
         at: OffsetSpec,
     ) -> Result<OffsetFound, ReadError> {
-        let known = self.journal().view(|manifest| manifest.partition(&topic, partition).is_some());
-        if (at != OffsetSpec::Earliest || !known) && !mutation::is(Mutation::StaleListOffsets) {
+        if !mutation::is(Mutation::StaleListOffsets) {
             self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?;
         }
         let mut tries = Tries::default();
@@ -188,8 +187,14 @@ impl Reader {
                 OffsetSpec::Latest => {
                     return look(false).map(|(_, offset, _)| OffsetFound { offset, timestamp: -1 });
                 }
-                OffsetSpec::MaxTimestamp => self.0.locate.max_timestamp(&look(true)?.2).await,
-                OffsetSpec::Timestamp(timestamp) => self.0.locate.first_at(&look(true)?.2, timestamp).await,
+                OffsetSpec::MaxTimestamp => {
+                    let (from, _, extents) = look(true)?;
+                    self.0.locate.max_timestamp(&extents, from).await
+                }
+                OffsetSpec::Timestamp(timestamp) => {
+                    let (from, _, extents) = look(true)?;
+                    self.0.locate.first_at(&extents, from, timestamp).await
+                }
             };
             let error = match found {
                 Ok(found) => return Ok(found),

@@ -221,12 +221,8 @@ fn decode_manifest(wire: ManifestWire) -> Option<Manifest> {
     for topic in wire.topics {
         let partitions =
             topic.partitions.into_iter().map(|p| decode_partition(p, segments)).collect::<Option<_>>()?;
-        manifest.insert_topic(Topic {
-            id: Uuid::from_slice(&topic.id).ok()?,
-            name: topic.name,
-            configs: topic.configs,
-            partitions,
-        });
+        let id = Uuid::from_slice(&topic.id).ok()?;
+        manifest.insert_topic(Topic::new(id, topic.name, topic.configs, partitions));
     }
     let unique = manifest.topics.len() == topics && manifest.names.len() == topics;
     (unique && rest.is_empty()).then_some(manifest)

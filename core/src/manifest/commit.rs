@@ -170,6 +170,38 @@ pub enum ConfigOp {
     },
 }
 
+impl ConfigChange {
+    /// Makes the change. An element that is in a list already is not added again.
+    pub fn alter(&self, configs: &mut BTreeMap<String, String>) {
+        let elements = |list: &str| -> Vec<String> {
+            list.split(',').map(str::trim).filter(|element| !element.is_empty()).map(str::to_owned).collect()
+        };
+        let value = match &self.op {
+            ConfigOp::Set(value) => value.clone(),
+            ConfigOp::Delete => {
+                configs.remove(&self.name);
+                return;
+            }
+            ConfigOp::Append { elements: added, default } => {
+                let mut list = elements(configs.get(&self.name).unwrap_or(default));
+                for element in elements(added) {
+                    if !list.contains(&element) {
+                        list.push(element);
+                    }
+                }
+                list.join(",")
+            }
+            ConfigOp::Subtract { elements: removed, default } => {
+                let removed = elements(removed);
+                let mut list = elements(configs.get(&self.name).unwrap_or(default));
+                list.retain(|element| !removed.contains(element));
+                list.join(",")
+            }
+        };
+        configs.insert(self.name.clone(), value);
+    }
+}
+
 /// A run of batches for one partition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Append {

@@ -7,6 +7,7 @@
 mod topics;
 mod groups;
 mod producers;
+mod rules;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use crate::mutation::{self, Mutation};
 pub(super) use groups::Groups;
 pub use groups::{CommittedOffset, Group};
 pub(super) use producers::{Producers, Remembered, State};
+pub use rules::AppendRules;
 
 /// The newest feature level that this program knows.
 pub const FEATURE_LEVEL: u32 = 2;
@@ -101,6 +103,29 @@ pub struct Topic {
     pub configs: BTreeMap<String, String>,
     /// By number.
     pub partitions: Vec<Partition>,
+    rules: AppendRules,
+}
+
+impl Topic {
+    pub(super) fn new(
+        id: Uuid,
+        name: String,
+        configs: BTreeMap<String, String>,
+        partitions: Vec<Partition>,
+    ) -> Topic {
+        let rules = AppendRules::of(&configs);
+        Topic { id, name, configs, partitions, rules }
+    }
+
+    /// What its configs ask of the batches that join it.
+    pub fn rules(&self) -> AppendRules {
+        self.rules
+    }
+
+    fn configure(&mut self, configs: BTreeMap<String, String>) {
+        self.rules = AppendRules::of(&configs);
+        self.configs = configs;
+    }
 }
 
 /// Which commits of one proposer were folded.

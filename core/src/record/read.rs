@@ -39,7 +39,7 @@ pub fn records(batch: &Bytes) -> Result<Vec<Record>, BadBatch> {
         Codec::None => folded,
         codec => codec.unfold(&folded)?.into(),
     };
-    let append_time = (header.attributes & 0x08 != 0).then_some(header.max_timestamp);
+    let append_time = header.append_time().then_some(header.max_timestamp);
     let mut cursor = Cursor(body);
     let mut found = Vec::new();
     for _ in 0..header.records {
@@ -52,34 +52,52 @@ pub fn records(batch: &Bytes) -> Result<Vec<Record>, BadBatch> {
     Ok(found)
 }
 
-/// Offset deltas and timestamps of the records of one whole batch, one after the other. Nothing else of them is kept, so
-/// that a batch that unfolds to very much takes no memory.
+/// What can be told of a record without keeping any of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outline {
+    /// Offset minus the base offset of its batch.
+    pub offset_delta: i32,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: i64,
+    /// Whether it has a key.
+    pub keyed: bool,
+}
+
+/// Offset deltas and timestamps of the records of one whole batch, one after the other.
 pub fn timestamps(batch: &[u8]) -> Result<impl Iterator<Item = Result<(i32, i64), BadBatch>> + '_, BadBatch> {
+    let outline = |outline: Outline| (outline.offset_delta, outline.timestamp);
+    Ok(outlines(batch)?.map(move |record| record.map(outline)))
+}
+
+/// The outlines of the records of one whole batch, one after the other. Nothing else of them is kept, so that a batch that
+/// unfolds to very much takes no memory.
+pub fn outlines(batch: &[u8]) -> Result<impl Iterator<Item = Result<Outline, BadBatch>> + '_, BadBatch> {
     let (fixed, folded) =
         batch.split_first_chunk().ok_or(BadBatch::Length("shorter than the header of a batch"))?;
     let header = BatchHeader::parse(fixed)?;
     if header.bytes != batch.len() {
         return Err(BadBatch::Length("the length of the batch is not the length of its bytes"));
     }
-    let append_time = (header.attributes & 0x08 != 0).then_some(header.max_timestamp);
+    let append_time = header.append_time().then_some(header.max_timestamp);
     let mut body = BufReader::new(header.codec()?.unfolding(folded)?);
     Ok((0..header.records).map(move |_| {
-        let (offset_delta, timestamp) = next_timestamp(&mut body, header.base_timestamp)
-            .filter(|(delta, _)| u32::try_from(*delta).is_ok_and(|delta| delta < header.offsets))
+        let record = next_outline(&mut body, header.base_timestamp)
+            .filter(|record| u32::try_from(record.offset_delta).is_ok_and(|delta| delta < header.offsets))
             .ok_or_else(|| BadBatch::Records("a record is cut off or contradicts itself".into()))?;
-        Ok((offset_delta, append_time.unwrap_or(timestamp)))
+        Ok(Outline { timestamp: append_time.unwrap_or(record.timestamp), ..record })
     }))
 }
 
 /// The first fields of a record; the rest of it is skipped.
-fn next_timestamp(body: &mut impl BufRead, base_timestamp: i64) -> Option<(i32, i64)> {
+fn next_outline(body: &mut impl BufRead, base_timestamp: i64) -> Option<Outline> {
     let length = u64::try_from(read_varint(body)?).ok()?;
     let mut record = body.take(length);
     record.read_exact(&mut [0]).ok()?;
     let timestamp = base_timestamp.checked_add(read_varint(&mut record)?)?;
     let offset_delta = i32::try_from(read_varint(&mut record)?).ok()?;
+    let keyed = read_varint(&mut record)? >= 0;
     std::io::copy(&mut record, &mut std::io::sink()).ok()?;
-    (record.limit() == 0).then_some((offset_delta, timestamp))
+    (record.limit() == 0).then_some(Outline { offset_delta, timestamp, keyed })
 }
 
 /// Zigzag, at most ten bytes.

@@ -58,6 +58,33 @@ fn timestamps_are_those_of_the_records() {
     }
 }
 
+/// The time at which a batch joins takes the place of those that its records carry, and nothing else changes.
+#[test]
+fn the_append_time_is_stamped_over_what_records_say() {
+    let bytes = batch(&[("a", "one"), ("b", "two")]);
+    let stamped = stamp_append_time(&bytes, 7_000).unwrap();
+    let (before, header) = (BatchHeader::check(&bytes).unwrap(), BatchHeader::check(&stamped).unwrap());
+    assert_eq!((header.append_time(), header.first_timestamp(), header.max_timestamp), (true, 7_000, 7_000));
+    assert_eq!((before.append_time(), before.first_timestamp()), (false, 1_000));
+    let expected = BatchHeader { attributes: 8, max_timestamp: 7_000, crc: header.crc, ..before };
+    assert_eq!(header, expected);
+    assert_eq!(stamped[BATCH_HEADER_BYTES..], bytes[BATCH_HEADER_BYTES..]);
+    let read = records(&stamped).unwrap();
+    assert_eq!(read.iter().map(|record| record.timestamp).collect::<Vec<_>>(), [7_000, 7_000]);
+    assert!(stamp_append_time(&bytes[..60], 7_000).is_err());
+}
+
+#[test]
+fn outlines_tell_who_has_a_key() {
+    let mut builder = RecordBuilder::default();
+    for key in [Some(&b"k"[..]), None, Some(b"")] {
+        builder.push(1_000, key, None);
+    }
+    let batch = builder.finish();
+    let keyed = outlines(&batch).unwrap().map(|record| record.unwrap().keyed);
+    assert_eq!(keyed.collect::<Vec<_>>(), [true, false, true], "an empty key is one");
+}
+
 /// Lies about counts get an error, whatever the CRC says.
 #[test]
 fn contradictions_are_refused() {

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::*;
+use crate::manifest::Partition;
 use crate::manifest::state::apply;
 use crate::manifest::{Change, Commit, Outcome, checkpoint};
 use crate::paths;
@@ -111,6 +112,29 @@ fn a_log_with_deleted_records_and_groups_is_clean() {
         world.put(&paths::checkpoint(last), checkpoint::encode(&other)).await;
         let report = world.scrub(&Options::default()).await;
         assert_eq!(short(&report.faults), [(Kind::CheckpointDiffers, paths::checkpoint(last), None)]);
+    });
+}
+
+/// Deleted records: extents below the start are gone, and the first one that is left may begin below it.
+#[test]
+fn a_log_with_deleted_records_is_clean() {
+    for_seeds_paused(10, |seed| async move {
+        let mut world = World::new(seed).await;
+        world.delete_records().await;
+        world.append_inline().await;
+        world.append_segment().await;
+        world.checkpoint().await;
+        let report = world.scrub(&Options::default()).await;
+        assert_clean(&report);
+        assert_eq!(report.data.extents, world.segment_extents().len() as u64);
+        assert!(
+            report.orphans.is_some_and(|orphans| orphans.young.objects > 0),
+            "segments lost their extents"
+        );
+        let manifest = world.manifest();
+        let mut partitions = manifest.topics().flat_map(|topic| &topic.partitions);
+        let begins_below = |p: &Partition| p.extents.first().is_some_and(|e| e.base_offset < p.log_start);
+        assert!(partitions.any(begins_below));
     });
 }
 

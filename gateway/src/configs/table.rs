@@ -2,7 +2,7 @@
 //!
 //! Must not know how values are checked or sent. Invariant: sorted by name; the defaults are Kafka's.
 
-use super::Rule::{Any, AtLeast, Between, OneOf, Only, Ratio};
+use super::Rule::{Any, AtLeast, Between, OneOf, Ratio};
 use super::{TopicConfig, Type};
 
 const FOREVER: &str = "9223372036854775807";
@@ -22,6 +22,32 @@ const fn config(
     TopicConfig { name, default, kind, rule, doc }
 }
 
+/// Names that differ between a topic and a broker: the topic's, then the broker's. Sorted.
+pub(super) static SYNONYMS: &[(&str, &str)] = &[
+    ("cleanup.policy", "log.cleanup.policy"),
+    ("delete.retention.ms", "log.cleaner.delete.retention.ms"),
+    ("file.delete.delay.ms", "log.segment.delete.delay.ms"),
+    ("flush.messages", "log.flush.interval.messages"),
+    ("flush.ms", "log.flush.interval.ms"),
+    ("index.interval.bytes", "log.index.interval.bytes"),
+    ("local.retention.bytes", "log.local.retention.bytes"),
+    ("local.retention.ms", "log.local.retention.ms"),
+    ("max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms"),
+    ("max.message.bytes", "message.max.bytes"),
+    ("message.timestamp.after.max.ms", "log.message.timestamp.after.max.ms"),
+    ("message.timestamp.before.max.ms", "log.message.timestamp.before.max.ms"),
+    ("message.timestamp.type", "log.message.timestamp.type"),
+    ("min.cleanable.dirty.ratio", "log.cleaner.min.cleanable.ratio"),
+    ("min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms"),
+    ("preallocate", "log.preallocate"),
+    ("retention.bytes", "log.retention.bytes"),
+    ("retention.ms", "log.retention.ms"),
+    ("segment.bytes", "log.segment.bytes"),
+    ("segment.index.bytes", "log.index.size.max.bytes"),
+    ("segment.jitter.ms", "log.roll.jitter.ms"),
+    ("segment.ms", "log.roll.ms"),
+];
+
 /// The table.
 pub(crate) static TOPIC_CONFIGS: &[TopicConfig] = &[
     config(
@@ -29,7 +55,8 @@ pub(crate) static TOPIC_CONFIGS: &[TopicConfig] = &[
         "delete",
         Type::List,
         OneOf(&["delete", "compact"]),
-        "What becomes of old records: deleted after retention, or compacted to the last of each key, or both.",
+        "What becomes of old records: deleted after retention, compacted to the last of each key, both, or (empty) nothing. \
+         Today all of them are kept; a compacted topic already takes no record without a key.",
     ),
     config("compression.gzip.level", "-1", Type::Int, Between(-1, 9), RECOMPRESSED),
     config("compression.lz4.level", "9", Type::Int, Between(1, 17), RECOMPRESSED),
@@ -46,7 +73,7 @@ pub(crate) static TOPIC_CONFIGS: &[TopicConfig] = &[
         "86400000",
         Type::Long,
         AtLeast(0),
-        "How long a tombstone of a compacted topic can be read, at least.",
+        "How long a tombstone of a compacted topic can be read, at least. Today for ever.",
     ),
     config("file.delete.delay.ms", "60000", Type::Long, AtLeast(0), UNUSED),
     config("flush.messages", FOREVER, Type::Long, AtLeast(1), UNUSED),
@@ -61,7 +88,7 @@ pub(crate) static TOPIC_CONFIGS: &[TopicConfig] = &[
         FOREVER,
         Type::Long,
         AtLeast(1),
-        "How long a record of a compacted topic may stay uncompacted.",
+        "How long a record of a compacted topic may stay uncompacted. Today nothing is compacted.",
     ),
     config(
         "max.message.bytes",
@@ -75,38 +102,37 @@ pub(crate) static TOPIC_CONFIGS: &[TopicConfig] = &[
         "3600000",
         Type::Long,
         AtLeast(0),
-        "How far a record's time may lie ahead of the broker's. Not enforced yet.",
+        "How far a record's time may lie ahead of the node's, or of the newest commit's if that is later. Batches beyond it \
+         are refused, by the largest time that their headers tell. Not for LogAppendTime.",
     ),
     config(
         "message.timestamp.before.max.ms",
         FOREVER,
         Type::Long,
         AtLeast(0),
-        "How far a record's time may lie behind the broker's. Not enforced yet.",
+        "How far a record's time may lie behind the node's. Records beyond it are refused; if this is set, each record is \
+         looked at when it comes. Not for LogAppendTime.",
     ),
     config(
         "message.timestamp.type",
         "CreateTime",
         Type::String,
-        Only(
-            "CreateTime",
-            "records keep the time that their producer gave them; LogAppendTime is not supported yet",
-        ),
-        "Whose time a record carries: the producer's.",
+        OneOf(&["CreateTime", "LogAppendTime"]),
+        "Whose time a record carries: the producer's, or that of the node which took it in.",
     ),
     config(
         "min.cleanable.dirty.ratio",
         "0.5",
         Type::Double,
         Ratio,
-        "The share of uncompacted records from which on a compacted topic is compacted.",
+        "The share of uncompacted records from which on a compacted topic is compacted. Today nothing is.",
     ),
     config(
         "min.compaction.lag.ms",
         "0",
         Type::Long,
         AtLeast(0),
-        "How long a record of a compacted topic stays uncompacted, at least.",
+        "How long a record of a compacted topic stays uncompacted, at least. Today for ever.",
     ),
     config("min.insync.replicas", "1", Type::Int, AtLeast(1), UNREPLICATED),
     config("preallocate", "false", Type::Boolean, Any, UNUSED),
@@ -118,14 +144,14 @@ pub(crate) static TOPIC_CONFIGS: &[TopicConfig] = &[
         "-1",
         Type::Long,
         AtLeast(-1),
-        "Bytes of a partition beyond which its oldest records are deleted; -1: no bound.",
+        "Bytes of a partition beyond which its oldest records are deleted; -1: no bound. Today nothing is deleted by it.",
     ),
     config(
         "retention.ms",
         "604800000",
         Type::Long,
         AtLeast(-1),
-        "Age beyond which records are deleted; -1: no bound.",
+        "Age beyond which records are deleted; -1: no bound. Today nothing is deleted by it.",
     ),
     config("segment.bytes", "1073741824", Type::Int, AtLeast(14), UNUSED),
     config("segment.index.bytes", "10485760", Type::Int, AtLeast(4), UNUSED),

@@ -18,6 +18,7 @@ use crate::errors;
 use crate::limits::{CREATED_PER_REQUEST, SIDE_BY_SIDE};
 use crate::metrics;
 use crate::session::Session;
+use crate::topics::Collisions;
 
 /// "The broker's default", for partitions and replicas.
 const DEFAULT: i32 = -1;
@@ -39,8 +40,10 @@ pub(crate) async fn answer(session: &Session, request: Request) -> Response {
         *named.entry(topic.name.clone()).or_default() += 1;
     }
     let (too_many, validate_only) = (request.topics.len() > CREATED_PER_REQUEST, request.validate_only);
+    let collisions = Collisions::of(session, request.topics.iter().map(|topic| topic.name.as_str()));
     // A name that stands there twice is answered once, with an error, as Kafka does.
     let topics = request.topics.into_iter().filter_map(|topic| Some((named.remove(&topic.name)?, topic)));
+    let collisions = &collisions;
     let results = topics.map(|(times, topic)| async move {
         let name = topic.name.clone();
         let made = match (times, too_many) {
@@ -48,7 +51,13 @@ pub(crate) async fn answer(session: &Session, request: Request) -> Response {
                 ErrorCode::PolicyViolation,
                 format!("a request may create at most {CREATED_PER_REQUEST} topics"),
             )),
-            (1, _) => make(session, topic, validate_only).await,
+            (1, _) => match collisions.find(&topic.name) {
+                Some(other) => Err((
+                    ErrorCode::InvalidTopicException,
+                    format!("Topic '{}' collides with existing topic: {other}", topic.name),
+                )),
+                None => make(session, topic, validate_only).await,
+            },
             _ => Err((ErrorCode::InvalidRequest, "Duplicate topic name.".to_owned())),
         };
         result(name, made)

@@ -5,21 +5,18 @@
 
 use std::collections::BTreeSet;
 
+use strandline_core::record::validate_topic_name;
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::describe_configs::{
     ConfigEntry, Request, Resource, ResourceResult, Response, Synonym,
 };
 
-use crate::configs::{self, Described, source};
+use crate::configs::{self, BROKER, Described, TOPIC, source};
 use crate::limits::DESCRIBED_PER_REQUEST;
 use crate::metrics;
 use crate::session::Session;
 use crate::topics::{self, Wanted};
-
-/// Kafka's resource types.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
 
 type Found = Result<Vec<Described>, (ErrorCode, String)>;
 
@@ -39,11 +36,19 @@ pub(crate) async fn answer(session: &Session, request: Request) -> Response {
     let describe = |resource: &Resource| match resource.resource_type {
         TOPIC => match topics.next() {
             Some(Ok(set)) => Ok(configs::of_topic(&set)),
+            Some(Err(ErrorCode::UnknownTopicOrPartition))
+                if !validate_topic_name(&resource.resource_name) =>
+            {
+                Err((ErrorCode::InvalidTopicException, "The topic name is invalid.".to_owned()))
+            }
             Some(Err(code)) => Err((code, code.to_string())),
             None => Err((ErrorCode::UnknownServerError, ErrorCode::UnknownServerError.to_string())),
         },
         BROKER => broker(session, &resource.resource_name),
-        _ => Err((ErrorCode::InvalidRequest, "only topics and brokers have configs here".to_owned())),
+        other => Err((
+            ErrorCode::InvalidRequest,
+            format!("Unexpected resource type {other}; only topics and brokers have configs here."),
+        )),
     };
     let found: Vec<Found> = resources.iter().copied().map(describe).collect();
     let results = resources.into_iter().zip(found).map(|(resource, found)| result(&request, resource, found));
@@ -95,11 +100,22 @@ fn entry(request: &Request, config: Described) -> ConfigEntry {
 
 /// All values that would count, the one that does first.
 fn synonyms(config: &Described) -> Vec<Synonym> {
-    let synonym =
-        |value: &str, source| Synonym { name: config.name.to_owned(), value: Some(value.to_owned()), source };
-    let mut synonyms = vec![synonym(&config.value, config.source)];
-    if let (Some(default), true) = (config.default, config.source != source::DEFAULT) {
-        synonyms.push(synonym(default, source::DEFAULT));
+    let synonym = |name: &str, value: &str, source| Synonym {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        source,
+    };
+    let mut synonyms = Vec::with_capacity(2);
+    if config.source != source::DEFAULT {
+        synonyms.push(synonym(config.name, &config.value, config.source));
+    }
+    match config.default {
+        Some(default) => synonyms.push(synonym(config.synonym, default, source::DEFAULT)),
+        // Of a broker: what is not set when it starts is the default itself.
+        None if config.source == source::DEFAULT => {
+            synonyms.push(synonym(config.name, &config.value, config.source));
+        }
+        None => {}
     }
     synonyms
 }

@@ -12,12 +12,14 @@ use crate::session::Session;
 
 /// A fresh id at epoch 0.
 ///
-/// A producer that names its old id and epoch (KIP-360) wants to start its sequences anew. Bumping its epoch would
-/// need the node to know that no other instance did the same; a fresh id does the same for it without any state: its
-/// sequences start at 0, and batches of the old id that are still under way cannot be mixed up with the new ones.
+/// A producer without transactions that names its old id and epoch (KIP-360) gets a fresh id, too, as it does from Kafka:
+/// its sequences start at 0, and batches of the old id that are still under way cannot be mixed up with the new ones. Java
+/// and librdkafka do not even ask: they raise the epoch of such an id themselves, which the fold lets them.
 pub(crate) async fn answer(session: &Session, request: Request) -> Response {
     let code = match request.transactional_id.as_deref() {
         Some("") => ErrorCode::InvalidRequest,
+        // Both or neither.
+        _ if (request.producer_id == -1) != (request.producer_epoch == -1) => ErrorCode::InvalidRequest,
         // Transactions are not served yet, and producers give up on this code at once, with its text.
         Some(_) => ErrorCode::UnsupportedVersion,
         None => match session.journal.allocate_producer_id().await {

@@ -107,6 +107,9 @@ async fn some(
 }
 
 async fn auto_create(session: &Session, name: &str, describe: Describe<'_>) -> Result<Topic, ErrorCode> {
+    if topics::Collisions::of(session, [name]).find(name).is_some() {
+        return Err(ErrorCode::InvalidTopicException);
+    }
     match session.journal.create_topic(name, DEFAULT_PARTITIONS, Default::default()).await {
         // Somebody else was faster: just as good.
         Ok(Ok(_) | Err(Void::TopicExists)) => {}

@@ -15,8 +15,9 @@ use strandline_kafka::api::ApiKey;
 use strandline_kafka::codec::Records;
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::frame::RequestHeader;
-use strandline_kafka::messages::produce::{PartitionResponse, Request, Response, TopicResponse};
+use strandline_kafka::messages::produce::{PartitionResponse, RecordError, Request, Response, TopicResponse};
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use crate::errors;
 use crate::limits::{PRODUCE_TIMEOUT, PRODUCE_TIMEOUT_DEFAULT};
@@ -95,11 +96,16 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
         .map(|topic| Wanted::new(version >= BY_ID, &topic.name, topic.topic_id))
         .collect();
     let unknown: Vec<ErrorCode> = wanted.iter().map(|wanted| wanted.unknown()).collect();
-    let found = topics::resolve(session, &wanted, |topic| topic.id).await;
+    let mut found = topics::resolve(session, &wanted, |topic| (topic.id, topic.partitions.len())).await;
+    if has_new_partitions(&request, &found)
+        && let Err(error) = session.catch_up().await
+    {
+        found = vec![Err(errors::journal(&error)); found.len()];
+    }
     let mut topics = Vec::with_capacity(found.len());
     let mut leaves_a_gap = false;
     for ((topic, found), unknown) in request.topic_data.into_iter().zip(found).zip(unknown) {
-        let target = refused.map_or(found, Err);
+        let target = refused.map_or(found.map(|(id, _)| id), Err);
         let mut append = |index: i32, records| -> Result<Append, Refused> {
             let batch = single_batch(records)?;
             let idempotent = is_idempotent(&batch);
@@ -121,6 +127,15 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
         });
     }
     Begun { topics, deadline, leaves_a_gap }
+}
+
+/// Whether a partition is named that is not known here: the topic may have grown. Costs one read of the journal's end.
+fn has_new_partitions(request: &Request, found: &[Result<(Uuid, usize), ErrorCode>]) -> bool {
+    let mut topics = request.topic_data.iter().zip(found);
+    topics.any(|(topic, found)| {
+        let beyond = |index: i32, known: usize| usize::try_from(index).is_ok_and(|index| index >= known);
+        found.is_ok_and(|(_, known)| topic.partition_data.iter().any(|data| beyond(data.index, known)))
+    })
 }
 
 /// What makes a request fail as a whole.
@@ -212,7 +227,17 @@ fn acknowledged(index: i32, appended: &Appended) -> PartitionResponse {
 }
 
 fn not_written(index: i32, error: &AppendError, unknown: ErrorCode) -> PartitionResponse {
-    refused(index, errors::append(error, unknown), Some(errors::append_text(error)))
+    let record_error = |why: &str, batch_index: i32| RecordError {
+        batch_index,
+        batch_index_error_message: Some(why.to_owned()),
+    };
+    let record_errors = error
+        .refused()
+        .map(|refused| refused.records.iter().map(|record| record_error(&refused.why, *record)).collect());
+    PartitionResponse {
+        record_errors: record_errors.unwrap_or_default(),
+        ..refused(index, errors::append(error, unknown), Some(errors::append_text(error)))
+    }
 }
 
 fn refused(index: i32, code: ErrorCode, why: Option<String>) -> PartitionResponse {

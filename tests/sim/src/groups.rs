@@ -97,8 +97,7 @@ pub(crate) async fn administrate(world: Arc<World>, group: GroupLife, mut width:
             0..2 if width < most && grow(&world, &group, width + 1, &mut dice).await => {
                 let (number, partition) = (2_000 + width as usize, width);
                 width += 1;
-                let producer =
-                    Producer::new(Arc::clone(&world), number, group.topic, partition, dice.fork());
+                let producer = Producer::new(Arc::clone(&world), number, group.topic, partition, dice.fork());
                 clients.spawn(world.producing(producer.run_plain()));
                 let topic = (group.topic, group.topic_name.clone());
                 let consumer = Consumer::new(Arc::clone(&world), number, topic, partition, dice.fork());
@@ -109,8 +108,12 @@ pub(crate) async fn administrate(world: Arc<World>, group: GroupLife, mut width:
                 let op = pick(&mut dice, &[true, false]);
                 let op = if op { ConfigOp::Set(value) } else { ConfigOp::Delete };
                 let changes = vec![ConfigChange { name: "segment.ms".to_owned(), op }];
-                propose(&world, Change::AlterConfigs { topic: group.topic, replace: false, changes }, &mut dice)
-                    .await;
+                propose(
+                    &world,
+                    Change::AlterConfigs { topic: group.topic, replace: false, changes },
+                    &mut dice,
+                )
+                .await;
             }
             4..8 => delete_records(&world, &group, dice.u32(0..width), &mut dice).await,
             _ => {}
@@ -151,7 +154,9 @@ async fn delete_records(world: &World, group: &GroupLife, partition: u32, dice: 
             world.history().deleted[number].ended_ms = Some(now_ms);
         }
         None => {}
-        Some(other) => world.violated("J6", format!("records before {before} could not be deleted: {other:?}")),
+        Some(other) => {
+            world.violated("J6", format!("records before {before} could not be deleted: {other:?}"))
+        }
     }
 }
 

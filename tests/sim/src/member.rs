@@ -108,7 +108,8 @@ impl Member {
         let offset = self.dice.i64(0..1_000);
         self.owned = BTreeMap::from([(0, offset)]);
         self.commit(-1).await;
-        let ended = self.world.history().committed.iter().rev().find(|one| one.group == self.group.name).cloned();
+        let ended =
+            self.world.history().committed.iter().rev().find(|one| one.group == self.group.name).cloned();
         let code = ended.and_then(|one| one.ended).map_or(0, |(_, code)| code);
         if ![0, 14, 15, 16].contains(&code) {
             self.broken("K7", format!("a commit by hand got code {code}"));

@@ -7,7 +7,7 @@ mod model;
 use super::*;
 use crate::limits::MAX_PRODUCERS_PER_PARTITION;
 use crate::manifest::checkpoint;
-use crate::manifest::commit::Producer;
+use crate::manifest::commit::{ConfigChange, ConfigOp, Producer};
 
 const TOPIC: Uuid = Uuid::from_u128(1);
 const HOUR_MS: i64 = 3_600_000;
@@ -316,4 +316,68 @@ fn contradictions_are_void() {
     (partition.log_start, partition.high_watermark) = (i64::MAX - 2, i64::MAX - 2);
     assert_eq!(fold.append(&[plain(3), plain(2)]), [Err(Void::Malformed), Ok(i64::MAX - 2)]);
     assert_eq!(fold.change(Change::AllocateProducerIds { count: u32::MAX }), Outcome::ProducerIds(0));
+}
+
+/// What a topic asks of batches follows its configs, wherever they come from: made, altered, or loaded.
+#[test]
+fn the_rules_of_a_topic_follow_its_configs() {
+    let mut fold = Fold::new();
+    let set = |name: &str, value: &str| ConfigChange { name: name.into(), op: ConfigOp::Set(value.into()) };
+    let list = |op: fn(String, String) -> ConfigOp, elements: &str| ConfigChange {
+        name: "cleanup.policy".into(),
+        op: op(elements.into(), "delete".into()),
+    };
+    let append = |elements, default| ConfigOp::Append { elements, default };
+    let subtract = |elements, default| ConfigOp::Subtract { elements, default };
+    let default = AppendRules::default();
+    let steps = [
+        (false, vec![], default),
+        (false, vec![set("max.message.bytes", "10")], AppendRules { max_message_bytes: 10, ..default }),
+        (
+            true,
+            vec![
+                set("message.timestamp.type", "LogAppendTime"),
+                set("message.timestamp.before.max.ms", "5"),
+                set("message.timestamp.after.max.ms", "7"),
+            ],
+            AppendRules { append_time: true, before_max_ms: 5, after_max_ms: 7, ..default },
+        ),
+        (true, vec![list(append, "compact")], AppendRules { keyed: true, ..default }),
+        (false, vec![list(append, "compact, compact")], AppendRules { keyed: true, ..default }),
+        (false, vec![list(subtract, "compact")], default),
+        (false, vec![set("max.message.bytes", "many")], default),
+    ];
+    for (replace, changes, rules) in steps {
+        let shown = format!("{changes:?}");
+        let outcome = fold.change(Change::AlterConfigs { topic: TOPIC, replace, changes });
+        assert_eq!(outcome, Outcome::Applied);
+        assert_eq!(fold.manifest.topic(&TOPIC).unwrap().rules(), rules, "{shown}");
+        let loaded = checkpoint::decode("key", &checkpoint::encode(&fold.manifest)).unwrap();
+        assert_eq!(loaded.topic(&TOPIC).unwrap().rules(), rules, "{shown}");
+    }
+}
+
+/// Records go up to where somebody said, at most to the high watermark; an extent goes when all of it is below.
+#[test]
+fn deleted_records_move_the_start_and_nothing_else() {
+    let mut fold = Fold::new();
+    fold.append(&[batch(9, 0, 0, 4)]);
+    fold.append(&[batch(9, 0, 4, 4)]);
+    let start = |fold: &mut Fold, before| {
+        let outcome = fold.change(Change::DeleteRecords { topic: TOPIC, partition: 0, before });
+        let partition = fold.manifest.partition(&TOPIC, 0).unwrap();
+        (outcome, partition.log_start, partition.extents.len(), fold.manifest.extents())
+    };
+    let void = Outcome::Void(Void::OffsetOutOfRange);
+    assert_eq!(start(&mut fold, 9), (void.clone(), 0, 2, 2), "beyond the end");
+    assert_eq!(start(&mut fold, -2), (void, 0, 2, 2));
+    assert_eq!(start(&mut fold, 5), (Outcome::Applied, 5, 1, 1), "inside the second extent");
+    assert_eq!(start(&mut fold, 2), (Outcome::Applied, 5, 1, 1), "never back");
+    let loaded = checkpoint::decode("key", &checkpoint::encode(&fold.manifest)).unwrap();
+    assert_eq!(loaded, fold.manifest);
+    assert_eq!(start(&mut fold, -1), (Outcome::Applied, 8, 0, 0), "everything");
+    assert_eq!(fold.append(&[batch(9, 0, 4, 4)]), [Ok(4)], "producers are known as before");
+    assert_eq!(fold.append(&[batch(9, 0, 8, 1)]), [Ok(8)], "offsets go on");
+    let loaded = checkpoint::decode("key", &checkpoint::encode(&fold.manifest)).unwrap();
+    assert_eq!(loaded, fold.manifest);
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::super::commit::{ConfigChange, ConfigOp, Void};
+use super::super::commit::{ConfigChange, Void};
 use super::{Manifest, Partition, Topic};
 use crate::limits::{
     MAX_CONFIG_CHARS, MAX_PARTITIONS, MAX_PARTITIONS_PER_TOPIC, MAX_TOPIC_CONFIGS, MAX_TOPICS,
@@ -55,7 +55,7 @@ impl Manifest {
             return Err(Void::LimitReached);
         }
         let partitions = vec![Partition::default(); partitions as usize];
-        self.insert_topic(Topic { id, name: name.to_owned(), configs: configs.clone(), partitions });
+        self.insert_topic(Topic::new(id, name.to_owned(), configs.clone(), partitions));
         Ok(())
     }
 
@@ -83,12 +83,12 @@ impl Manifest {
         let topic = self.topics.get_mut(topic).ok_or(Void::UnknownTopic)?;
         let mut configs = if replace { BTreeMap::new() } else { topic.configs.clone() };
         for change in changes {
-            alter(&mut configs, change);
+            change.alter(&mut configs);
         }
         if !configs_fit(&configs) {
             return Err(Void::Malformed);
         }
-        topic.configs = configs;
+        topic.configure(configs);
         Ok(())
     }
 
@@ -113,33 +113,4 @@ fn configs_fit(configs: &BTreeMap<String, String>) -> bool {
     let fits =
         |(key, value): (&String, &String)| key.len() <= MAX_CONFIG_CHARS && value.len() <= MAX_CONFIG_CHARS;
     configs.len() <= MAX_TOPIC_CONFIGS && configs.iter().all(fits)
-}
-
-fn alter(configs: &mut BTreeMap<String, String>, change: &ConfigChange) {
-    let elements = |list: &str| -> Vec<String> {
-        list.split(',').map(str::trim).filter(|element| !element.is_empty()).map(str::to_owned).collect()
-    };
-    let value = match &change.op {
-        ConfigOp::Set(value) => value.clone(),
-        ConfigOp::Delete => {
-            configs.remove(&change.name);
-            return;
-        }
-        ConfigOp::Append { elements: added, default } => {
-            let mut list = elements(configs.get(&change.name).unwrap_or(default));
-            for element in elements(added) {
-                if !list.contains(&element) {
-                    list.push(element);
-                }
-            }
-            list.join(",")
-        }
-        ConfigOp::Subtract { elements: removed, default } => {
-            let removed = elements(removed);
-            let mut list = elements(configs.get(&change.name).unwrap_or(default));
-            list.retain(|element| !removed.contains(element));
-            list.join(",")
-        }
-    };
-    configs.insert(change.name.clone(), value);
 }

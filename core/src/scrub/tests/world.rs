@@ -80,6 +80,19 @@ impl World {
         self.put(paths::LATEST, manifest.applied.to_string()).await;
     }
 
+    /// Records of every partition go, up to some offset in its second half.
+    pub(super) async fn delete_records(&mut self) {
+        let manifest = self.manifest();
+        for topic in manifest.topics() {
+            for (partition, of) in (0..).zip(&topic.partitions) {
+                let high = of.high_watermark as u64;
+                let before = self.dice.between(high / 2, high) as i64;
+                let change = Change::DeleteRecords { topic: topic.id, partition, before };
+                self.journal.propose(vec![change]).await.unwrap();
+            }
+        }
+    }
+
     /// A batch of one to four records; every third is of an idempotent producer, at times one that was sent before.
     fn batch(&mut self) -> Batch {
         let mut records = RecordBuilder::default();

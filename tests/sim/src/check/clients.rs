@@ -145,8 +145,7 @@ fn told(history: &History, asked: &Asked, truth: &Truth, faults: &mut Faults) {
         }
         Some(timestamp) => {
             // Records may have been deleted meanwhile: any first offset between the two may have been the one.
-            let (low, high) =
-                history.log_start(asked.topic, asked.partition, asked.begun_ms, asked.ended_ms);
+            let (low, high) = history.log_start(asked.topic, asked.partition, asked.begun_ms, asked.ended_ms);
             let late = |offset: &usize| log[*offset].timestamp >= timestamp;
             let first = (low as usize..log.len()).find(late);
             let surely = (high as usize..log.len()).find(late);

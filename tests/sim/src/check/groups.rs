@@ -57,7 +57,10 @@ fn committed(number: usize, commit: &Committed, truth: &Truth, faults: &mut Faul
         }
         Some((_, code)) if REFUSED.contains(&code) && there => {
             let generation = commit.generation;
-            faults.push(("K7", format!("commit {number} of generation {generation} was refused with {code} and is there")));
+            faults.push((
+                "K7",
+                format!("commit {number} of generation {generation} was refused with {code} and is there"),
+            ));
         }
         _ => {}
     }
@@ -91,7 +94,10 @@ fn everything_was_read(history: &History, group: &str, width: u32, truth: &Truth
         let received = history.received.get(&(group.to_owned(), topic, partition));
         let had = |offset: i64| received.is_some_and(|received| received.contains(&offset));
         if let Some(lost) = (deleted..end).find(|offset| !had(*offset)) {
-            faults.push(("K3", format!("nobody of {group} had the record at {lost} of {partition}, which ends at {end}")));
+            faults.push((
+                "K3",
+                format!("nobody of {group} had the record at {lost} of {partition}, which ends at {end}"),
+            ));
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::{
-    Request, Response, fetch, find_coordinator, heartbeat, leave_group, list_offsets, metadata, offset_commit,
-    offset_fetch,
+    Request, Response, fetch, find_coordinator, heartbeat, leave_group, list_offsets, metadata,
+    offset_commit, offset_fetch,
 };
 use tokio::time::{Instant, timeout};
 
