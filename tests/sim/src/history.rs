@@ -111,6 +111,16 @@ pub(crate) struct Assigned {
     pub(crate) owner: String,
     pub(crate) generation: i32,
     pub(crate) partitions: Vec<u32>,
+    /// When it was told.
+    pub(crate) at_ms: u64,
+}
+
+/// A heartbeat after which the member may go on.
+#[derive(Debug, Clone)]
+pub(crate) struct Beat {
+    pub(crate) group: String,
+    pub(crate) generation: i32,
+    pub(crate) begun_ms: u64,
 }
 
 /// One offset that somebody asked to commit. Its number is the metadata of the commit.
@@ -161,6 +171,7 @@ pub(crate) struct History {
     pub(crate) asked: Vec<Asked>,
     pub(crate) audits: Vec<Audit>,
     pub(crate) assigned: Vec<Assigned>,
+    pub(crate) beats: Vec<Beat>,
     pub(crate) committed: Vec<Committed>,
     pub(crate) fetched: Vec<Fetched>,
     /// Offsets of which some member of the group had the record.

@@ -141,7 +141,13 @@ impl Member {
                     self.commit(generation).await;
                 }
             }
-            22..30 => self.coordinator = Some(self.world.connect(&mut self.dice).await),
+            22..34 => {
+                // A request of its past, which comes late.
+                if let Some(generation) = self.generation.filter(|generation| *generation > 1) {
+                    self.commit(generation - 1).await;
+                }
+            }
+            34..42 => self.coordinator = Some(self.world.connect(&mut self.dice).await),
             _ => {}
         }
     }
@@ -220,6 +226,7 @@ impl Member {
             owner: self.instance.clone().unwrap_or_else(|| self.id.clone()),
             generation: joined.generation_id,
             partitions: partitions.clone(),
+            at_ms: self.world.trace.now_ms(),
         });
         self.beat_at = Instant::now() + BEAT;
         let Some(positions) = self.positions(&partitions).await else {

@@ -59,6 +59,12 @@ pub fn all() -> Vec<Break> {
         (M::DamagedBlockKept, 58),
         (M::GapOverlooked, 92),
         (M::CloneTakenForOwn, 35),
+        (M::StaleGenerationCommits, 0),
+        (M::GroupVersionIgnored, 0),
+        (M::AssignedBeforeFold, 0),
+        (M::StaleOffsetFetch, 0),
+        (M::CoordinatorNeverReloads, 0),
+        (M::LogStartForgotten, 0),
     ];
     let stores = [(Flaw::IgnoresCondition, 0), (Flaw::ChecksThenActs, 0), (Flaw::ForgetsWrites, 2)];
     let rules = rules.into_iter().map(|(rule, known_seed)| Break {

@@ -211,6 +211,10 @@ impl Producer {
         if self.client.is_none() || chance(&mut self.dice, 100) {
             self.client = Some(self.world.connect(&mut self.dice).await);
             self.connection += 1;
+            // That may have taken a night.
+            if self.identity.is_some() {
+                self.expire();
+            }
         }
         let Some(mut client) = self.client.take() else { return false };
         let mut answers = Vec::new();

@@ -11,10 +11,14 @@ type Faults = Vec<(&'static str, String)>;
 /// Answers after which a commit is known not to hold: not a member, not of this generation, fenced, in a rebalance.
 const REFUSED: [i16; 4] = [22, 25, 27, 82];
 
+/// A coordinator that has not read the journal for five seconds does so before it answers.
+const COORDINATORS_LOOK_MS: u64 = 6_000;
+
 /// Everything that is wrong between the groups and the journal.
 pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
     let mut faults = Faults::new();
     owners(history, truth, &mut faults);
+    beats(history, &mut faults);
     for (number, commit) in history.committed.iter().enumerate() {
         committed(number, commit, truth, &mut faults);
     }
@@ -34,6 +38,20 @@ fn owners(history: &History, truth: &Truth, faults: &mut Faults) {
         let owner = |partition| owners.and_then(|owners| owners.get(partition));
         if assigned.partitions.iter().any(|partition| owner(partition) != Some(&assigned.owner)) {
             faults.push(("K7", format!("{assigned:?}, but the journal says {owners:?}")));
+        }
+    }
+}
+
+/// Nobody may go on in a generation long after somebody got an assignment of a later one: coordinators look.
+fn beats(history: &History, faults: &mut Faults) {
+    for beat in &history.beats {
+        let later = history.assigned.iter().find(|assigned| {
+            assigned.group == beat.group
+                && assigned.generation > beat.generation
+                && assigned.at_ms + COORDINATORS_LOOK_MS < beat.begun_ms
+        });
+        if let Some(later) = later {
+            faults.push(("K7", format!("{beat:?} was allowed after {later:?}")));
         }
     }
 }

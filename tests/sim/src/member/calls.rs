@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{BEAT, Member, Told};
 use crate::client::Client;
-use crate::history::{Committed, Fetched};
+use crate::history::{Beat, Committed, Fetched};
 use crate::plan::{chance, pick};
 
 const FETCH_VERSION: i16 = 13;
@@ -72,10 +72,16 @@ impl Member {
             member_id: self.id.clone(),
             group_instance_id: self.instance.clone(),
         };
+        let begun_ms = self.world.trace.now_ms();
         let answer = self.call(4, Request::Heartbeat(request), Duration::from_secs(4)).await;
         let Some(Response::Heartbeat(beat)) = answer else { return false };
         self.beat_at = Instant::now() + BEAT;
-        self.told("Heartbeat", beat.error_code) == Told::Fine
+        let is_fine = self.told("Heartbeat", beat.error_code) == Told::Fine;
+        if is_fine {
+            let group = self.group.name.clone();
+            self.world.history().beats.push(Beat { group, generation, begun_ms });
+        }
+        is_fine
     }
 
     /// Says good-bye, once; whoever does not hear it counts the silence.
