@@ -27,27 +27,29 @@ pub(crate) async fn oversee(world: Arc<World>, group: GroupLife, dice: Rng) {
         sleep(Duration::from_millis(700)).await;
         if world.at_work().await
             && world.all_is_produced()
-            && let Some(width) = has_read(&world, &group, &mut member).await
+            && let Some(ends) = has_read(&world, &group, &mut member).await
         {
-            world.trace.note(&group.name, format_args!("has read everything"));
-            world.history().read.insert(group.name, width);
+            world.trace.note(&group.name, format_args!("has read everything: {ends:?}"));
+            world.history().read.insert(group.name, ends);
             return;
         }
     }
 }
 
-/// The number of partitions, if the group has committed the end of each.
-async fn has_read(world: &World, group: &GroupLife, member: &mut Member) -> Option<u32> {
+/// The ends of all partitions, if the group has committed them.
+async fn has_read(world: &World, group: &GroupLife, member: &mut Member) -> Option<Vec<i64>> {
     let width = member.ask_width().await?;
     let partitions: Vec<u32> = (0..width).collect();
     let positions = member.positions(&partitions).await?;
+    let mut ends = Vec::new();
     for partition in partitions {
         let end = ask_end(world, group, partition, member).await?;
         if positions.get(&partition).is_none_or(|position| *position < end) {
             return None;
         }
+        ends.push(end);
     }
-    Some(width)
+    Some(ends)
 }
 
 async fn ask_end(world: &World, group: &GroupLife, partition: u32, member: &mut Member) -> Option<i64> {

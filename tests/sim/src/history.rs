@@ -177,8 +177,8 @@ pub(crate) struct History {
     /// Offsets of which some member of the group had the record.
     pub(crate) received: BTreeMap<OfGroup, BTreeSet<i64>>,
     pub(crate) deleted: Vec<Deleted>,
-    /// Groups that have read everything that there will be, and the partitions that they read.
-    pub(crate) read: BTreeMap<String, u32>,
+    /// Groups that have read everything, and where each partition ended then.
+    pub(crate) read: BTreeMap<String, Vec<i64>>,
 }
 
 impl History {

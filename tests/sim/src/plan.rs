@@ -125,7 +125,7 @@ impl Plan {
         let groups = chance(dice, 500).then(|| Groups::drawn(dice));
         Plan {
             machines,
-            seasons: (0..dice.usize(1..=3)).map(|_| Season::drawn(dice)).collect(),
+            seasons: (0..dice.usize(1..=3)).map(|_| Season::drawn(dice, groups.is_some())).collect(),
             rates: Rates::drawn(dice),
             limits: Limits { heartbeats: groups.is_some(), ..Limits::drawn(dice) },
             // A commit of a clone is void where the other's came first, and so is one that was under way when the journal's
@@ -146,7 +146,9 @@ impl Plan {
 }
 
 impl Season {
-    fn drawn(dice: &mut Rng) -> Season {
+    /// `groups`: what befalls them takes longer than a session.
+    fn drawn(dice: &mut Rng, groups: bool) -> Season {
+        let most_ms = if groups && chance(dice, 150) { 50_000 } else { 25_000 };
         let hour = 3_600_000;
         let rest = match dice.u32(0..10) {
             0..4 => dice.u64(0..20_000),
@@ -155,7 +157,7 @@ impl Season {
             _ => dice.u64(24 * hour..72 * hour),
         };
         Season {
-            active: Duration::from_millis(dice.u64(4_000..25_000)),
+            active: Duration::from_millis(dice.u64(4_000..most_ms)),
             rest: Duration::from_millis(rest),
             sleeper: chance(dice, 500),
         }

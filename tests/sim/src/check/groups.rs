@@ -25,8 +25,8 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
     for fetched in &history.fetched {
         told(history, fetched, truth, &mut faults);
     }
-    for (group, width) in &history.read {
-        everything_was_read(history, group, *width, truth, &mut faults);
+    for (group, ends) in &history.read {
+        everything_was_read(history, group, ends, &mut faults);
     }
     faults
 }
@@ -102,20 +102,18 @@ fn told(history: &History, fetched: &Fetched, truth: &Truth, faults: &mut Faults
     }
 }
 
-/// Of every record that was not deleted, some member had it.
-fn everything_was_read(history: &History, group: &str, width: u32, truth: &Truth, faults: &mut Faults) {
+/// Of every record that was not deleted, some member had it. What lands later, nobody was promised.
+fn everything_was_read(history: &History, group: &str, ends: &[i64], faults: &mut Faults) {
     let topics = history.received.keys().filter(|(name, ..)| name == group).map(|(_, topic, _)| *topic);
     let Some(topic) = topics.min() else { return };
-    for partition in 0..width {
-        let end = truth.logs.get(&(topic, partition)).map_or(0, Vec::len) as i64;
+    for (partition, end) in (0..).zip(ends.iter().copied()) {
         let (_, deleted) = history.log_start(topic, partition, 0, u64::MAX);
         let received = history.received.get(&(group.to_owned(), topic, partition));
         let had = |offset: i64| received.is_some_and(|received| received.contains(&offset));
         if let Some(lost) = (deleted..end).find(|offset| !had(*offset)) {
-            faults.push((
-                "K3",
-                format!("nobody of {group} had the record at {lost} of {partition}, which ends at {end}"),
-            ));
+            let what =
+                format!("nobody of {group} had the record at {lost} of {partition}, which ended at {end}");
+            faults.push(("K3", what));
         }
     }
 }
