@@ -11,6 +11,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "clients"))
 
 import bed
+import behaviour
+import oracle
 
 ALL_STORES = ["memory", "file", "localstack", "minio"]
 
@@ -36,17 +38,20 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failed test shows the last lines of the log of each node that it used."""
+    """A failed test shows the last lines of the log of each node that it used; a fixture may look at how its test ended."""
     outcome = yield
     report = outcome.get_result()
+    item.report = report if call.when == "call" else getattr(item, "report", None)
     if report.failed:
         for node in {n for f in item.funcargs.values() for n in nodes_of(f)}:
             report.sections.append((f"log of {node.name} on {node.store}", bed.tail(node.log)))
 
 
 def nodes_of(value):
-    if isinstance(value, bed.Node):
+    if isinstance(value, (bed.Node, oracle.Kafka)):
         return [value]
+    if isinstance(value, behaviour.Broker):
+        return nodes_of(value.node)
     if isinstance(value, NodeFactory):
         return value.started
     return []
@@ -110,6 +115,25 @@ def minio(tmp_path_factory):
 @pytest.fixture(scope="session")
 def localstack(tmp_path_factory):
     yield from _server(bed.LocalStack, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory):
+    """Apache Kafka itself, the oracle of the tests that run against both."""
+    broker = oracle.Kafka(tmp_path_factory.mktemp("kafka"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        if broker.running():
+            broker.kill9()
+
+
+@pytest.fixture(scope="module", params=["kafka", "strandline"])
+def broker(request, make_store, start_module_node):
+    """Each of the two in turn, for tests that hold both to the same."""
+    node = request.getfixturevalue("kafka") if request.param == "kafka" else start_module_node(make_store("minio"))
+    return behaviour.Broker(request.param, node)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ Examples:
   strandline topic create orders --partitions 12
   strandline produce orders lines.txt   no node is needed for this,
   strandline consume orders --follow    nor for this
+  strandline group list                 how far has everybody read?
   strandline doctor s3://bucket/prefix  is this store safe to keep a log in?
   strandline scrub s3://bucket/prefix   is everything in it there and whole?
 

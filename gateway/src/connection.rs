@@ -117,7 +117,10 @@ async fn read_requests(
     session: &Arc<Session>,
     replies: mpsc::Sender<Reply>,
 ) -> Result<(), End> {
+    // From the first request on: a node that only looks whether we are here is no client.
+    let mut connected = None;
     while let Some(head) = frames.head().await? {
+        connected.get_or_insert_with(|| session.nodes.connected());
         let produce = head.api_key == ApiKey::Produce.code();
         // Nothing of the body is read before there is room for it: the rest waits in the client.
         let held = session.admit(head.bytes, produce).await.ok_or(End::Shutdown)?;

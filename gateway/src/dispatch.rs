@@ -10,11 +10,12 @@ use strandline_kafka::frame::{self, RequestHeader};
 use strandline_kafka::messages::{Request, Response};
 
 use crate::handlers::{
-    alter_configs, api_versions, create_acls, create_partitions, create_topics, delete_acls, delete_groups,
-    delete_records, delete_topics, describe_acls, describe_cluster, describe_configs, describe_groups,
-    describe_log_dirs, fetch, find_coordinator, heartbeat, incremental_alter_configs, init_producer_id,
-    join_group, leave_group, list_groups, list_offsets, list_partition_reassignments, metadata,
-    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    alter_configs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_acls,
+    create_partitions, create_topics, delete_acls, delete_groups, delete_records, delete_topics,
+    describe_acls, describe_cluster, describe_configs, describe_groups, describe_log_dirs, fetch,
+    find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group,
+    list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit, offset_delete,
+    offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use crate::metrics;
 use crate::reply::{Answer, Reply, ReplyError};
@@ -83,6 +84,13 @@ async fn respond(
         Request::SyncGroup(request) => sync_group::answer(session, request).await.into(),
         Request::Heartbeat(request) => heartbeat::answer(session, request).await.into(),
         Request::LeaveGroup(request) => leave_group::answer(session, version, request).await.into(),
+        Request::ConsumerGroupHeartbeat(request) => {
+            let client_id = header.client_id.clone();
+            consumer_group_heartbeat::answer(session, version, client_id, request).await.into()
+        }
+        Request::ConsumerGroupDescribe(request) => {
+            consumer_group_describe::answer(session, request).await.into()
+        }
         Request::CreatePartitions(request) => create_partitions::answer(session, request).await.into(),
         Request::DeleteRecords(request) => delete_records::answer(session, request).await.into(),
         Request::AlterConfigs(request) => alter_configs::answer(session, request).await.into(),
@@ -94,9 +102,6 @@ async fn respond(
         Request::DescribeAcls(_) => describe_acls::answer().into(),
         Request::CreateAcls(request) => create_acls::answer(&request).into(),
         Request::DeleteAcls(request) => delete_acls::answer(&request).into(),
-        Request::ConsumerGroupHeartbeat(_) | Request::ConsumerGroupDescribe(_) => {
-            return Err(ReplyError::Handler);
-        }
         // Begun in `begin`; a Produce frame always comes with an admission, by the same two bytes.
         Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) => return Err(ReplyError::Handler),
     })

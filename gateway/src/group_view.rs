@@ -10,7 +10,7 @@ use strandline_kafka::consumer_protocol;
 use uuid::Uuid;
 
 use crate::groups::classic::subscription;
-use crate::groups::{Live, LiveMember};
+use crate::groups::{Live, LiveMember, consumer};
 use crate::services::Services;
 
 /// Kafka's names of states.
@@ -42,16 +42,24 @@ pub fn state(name: &str, manifest: &Manifest) -> Option<&'static str> {
 
 /// The member that each partition is assigned to, as far as it can be told.
 pub fn readers(name: &str, manifest: &Manifest) -> BTreeMap<(Uuid, u32), String> {
-    let Some(group) = manifest.group(name).filter(|of| of.protocol_type == consumer_protocol::PROTOCOL_TYPE)
-    else {
-        return BTreeMap::new();
-    };
     let mut readers = BTreeMap::new();
-    for member in group.members.values() {
+    let mut read = |member: &str, topic: &str, partitions: Vec<i32>| {
+        let Some(topic) = manifest.topic_named(topic) else { return };
+        let numbers = partitions.into_iter().filter_map(|number| u32::try_from(number).ok());
+        readers.extend(numbers.map(|number| ((topic.id, number), member.to_owned())));
+    };
+    for member in consumer::describe(name, manifest).map(|group| group.members).unwrap_or_default() {
+        for of in member.assignment.topic_partitions {
+            read(&member.member_id, &of.topic_name, of.partitions);
+        }
+    }
+    let is_classic = |group: &&Group| {
+        group.kind == GroupKind::Classic && group.protocol_type == consumer_protocol::PROTOCOL_TYPE
+    };
+    let classic = manifest.group(name).filter(is_classic).map(|group| group.members.values());
+    for member in classic.into_iter().flatten() {
         for of in consumer_protocol::assigned_partitions(&member.assignment).unwrap_or_default() {
-            let Some(topic) = manifest.topic_named(&of.topic) else { continue };
-            let numbers = of.partitions.into_iter().filter_map(|number| u32::try_from(number).ok());
-            readers.extend(numbers.map(|number| ((topic.id, number), member.id.clone())));
+            read(&member.id, &of.topic, of.partitions);
         }
     }
     readers
@@ -98,7 +106,11 @@ impl GroupView {
     fn without_members(group: &Group) -> GroupView {
         GroupView {
             kind: group.kind,
-            state: if group.members.is_empty() { EMPTY } else { STABLE },
+            state: match group.kind {
+                _ if group.members.is_empty() => EMPTY,
+                GroupKind::Consumer => consumer::state(group).unwrap_or(DEAD),
+                GroupKind::Simple | GroupKind::Classic => STABLE,
+            },
             protocol_type: group.protocol_type.clone(),
             protocol: group.protocol.clone(),
             members: Vec::new(),
@@ -124,7 +136,16 @@ impl GroupView {
     }
 
     /// What its members read. `None`: it cannot be told, and may be anything.
-    pub(crate) fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
+    pub(crate) fn subscribed_topics(&self, services: &Services, name: &str) -> Option<BTreeSet<String>> {
+        if self.kind == GroupKind::Consumer {
+            let described = services.journal.view(|manifest| consumer::describe(name, manifest))?;
+            // What a pattern matches is in the targets.
+            let topics = described.members.into_iter().flat_map(|member| {
+                let targets = member.target_assignment.topic_partitions.into_iter().map(|of| of.topic_name);
+                member.subscribed_topic_names.into_iter().chain(targets)
+            });
+            return Some(topics.collect());
+        }
         let topics = self.members.iter().map(|of| consumer_protocol::subscribed_topics(&of.metadata).ok());
         topics.collect::<Option<Vec<_>>>().map(|topics| topics.into_iter().flatten().collect())
     }

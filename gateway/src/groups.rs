@@ -6,16 +6,24 @@
 //! Modules stand in the order in which a request meets them:
 //!
 //! - `sweep`: groups whose coordinator this node has become without being asked
+//! - `either`: the task of one group, in the protocol that its members speak
+//! - `coordinator`: the task while members join and assign themselves
+//! - `assigning`: the task while this node assigns (KIP-848)
 //! - `active`: which groups are active, and how to reach their tasks
-//! - `coordinator`: the task of one group
 //! - `saving`: from a machine's wish to the fold's answer
+//! - `message`: what a task is asked
 //! - `classic`: the protocol of JoinGroup and SyncGroup, without any I/O
+//! - `consumer`: the protocol of ConsumerGroupHeartbeat (KIP-848), without any I/O
 
 mod sweep;
-mod active;
+mod either;
 mod coordinator;
+mod assigning;
+mod active;
 mod saving;
+mod message;
 pub(crate) mod classic;
+pub(crate) mod consumer;
 
 #[cfg(test)]
 mod tests;
@@ -28,13 +36,14 @@ use strandline_core::limits::MAX_GROUP_NAME_BYTES;
 use strandline_core::manifest::Journal;
 use strandline_ingest::Ingest;
 use strandline_kafka::error::ErrorCode;
-use strandline_kafka::messages::{heartbeat, join_group, leave_group, sync_group};
+use strandline_kafka::messages::{consumer_group_heartbeat, heartbeat, join_group, leave_group, sync_group};
 use tokio::sync::oneshot;
 
 use crate::nodes::Nodes;
 use crate::phase::{Phase, Phases};
 use active::Active;
-use coordinator::Message;
+use consumer::Refusal;
+use message::Message;
 
 /// A group that is active on this node, as it is now: more than its last completed generation in the manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +91,8 @@ pub(crate) struct Groups(Arc<Active>);
 impl Groups {
     /// None is active yet. Must be called inside a tokio runtime.
     pub(crate) fn new(journal: Journal, ingest: Ingest, nodes: Arc<Nodes>, phases: Phases) -> Groups {
-        let active = Arc::new(Active::new(journal, ingest, nodes, phases));
+        let start = |seat, inbox| drop(env::spawn(either::run(seat, inbox)));
+        let active = Arc::new(Active::new(start, journal, ingest, nodes, phases));
         env::spawn(sweep::run(Arc::clone(&active)));
         Groups(active)
     }
@@ -129,6 +139,20 @@ impl Groups {
         members: Vec<leave_group::Member>,
     ) -> Result<Vec<leave_group::MemberResponse>, ErrorCode> {
         self.ask(group, |reply| Message::Leave { members, reply }).await
+    }
+
+    /// ConsumerGroupHeartbeat, checked on its own: waits until what it changes is in the manifest.
+    ///
+    /// # Errors
+    /// What the client has to hear.
+    pub(crate) async fn consumer_heartbeat(
+        &self,
+        caller: Caller,
+        request: consumer_group_heartbeat::Request,
+    ) -> Result<consumer_group_heartbeat::Response, Refusal> {
+        let group = request.group_id.clone();
+        let answer = self.ask(&group, |reply| Message::Beat { caller, request, reply }).await;
+        answer.unwrap_or_else(|code| Err(Refusal { code, message: code.to_string() }))
     }
 
     /// Whether a member may commit offsets now; counts as its heartbeat. The fold decides: this only says early what the

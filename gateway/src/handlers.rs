@@ -25,6 +25,8 @@ pub(crate) mod join_group;
 pub(crate) mod sync_group;
 pub(crate) mod heartbeat;
 pub(crate) mod leave_group;
+pub(crate) mod consumer_group_heartbeat;
+pub(crate) mod consumer_group_describe;
 pub(crate) mod create_partitions;
 pub(crate) mod delete_records;
 pub(crate) mod alter_configs;

@@ -78,7 +78,7 @@ use budget::FetchBudget;
 use groups::Groups;
 use limits::{HTTP_DRAIN, SHUTDOWN};
 use node::Node;
-use nodes::Nodes;
+use nodes::{Nodes, Reach};
 use phase::{Phase, Phases};
 use services::Services;
 use session::Way;
@@ -131,17 +131,17 @@ impl Connections {
         ingest: Ingest,
         reader: Reader,
     ) -> Result<Connections, Error> {
-        let connections = Connections::starting(config, journal, ingest, reader, |nodes| nodes)?;
+        let connections = Connections::starting(config, Reach::Trust, journal, ingest, reader)?;
         connections.phase.send_replace(Phase::Serving);
         Ok(connections)
     }
 
     fn starting(
         config: Config,
+        reach: Reach,
         journal: Journal,
         ingest: Ingest,
         reader: Reader,
-        reached: impl FnOnce(Nodes) -> Nodes,
     ) -> Result<Connections, Error> {
         metrics::register();
         let node = Node::new(&config, journal.cluster_id())?;
@@ -152,11 +152,11 @@ impl Connections {
             ));
         }
         let nodes = match config.heartbeats {
-            true => Nodes::start(own, journal.store().clone()),
+            true => Nodes::start(own, journal.store().clone(), reach),
             false => Nodes::alone(own),
         };
         let (phase, phases) = Phases::new();
-        let nodes = Arc::new(reached(nodes));
+        let nodes = Arc::new(nodes);
         let groups = Groups::new(journal.clone(), ingest.clone(), Arc::clone(&nodes), phases.clone());
         let fetch_budget = FetchBudget::new();
         let services =
@@ -211,7 +211,7 @@ impl Gateway {
             Some(address) => Some(bind(address, "HTTP", "--http").await?),
             None => None,
         };
-        let connections = Connections::starting(config, journal, ingest, reader, Nodes::probing)?;
+        let connections = Connections::starting(config, Reach::Dial, journal, ingest, reader)?;
         Ok(Gateway { kafka, kafka_addrs, http, connections })
     }
 

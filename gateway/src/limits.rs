@@ -106,6 +106,23 @@ pub(crate) const GROUP_VERIFY: Duration = Duration::from_secs(5);
 /// How often a node looks for groups with members whose coordinator it has become.
 pub(crate) const GROUP_SWEEP: Duration = Duration::from_secs(10);
 
+/// Topics that one member may subscribe to by name.
+pub(crate) const MAX_SUBSCRIBED_NAMES: usize = 10_000;
+/// The longest that a member may take to give partitions up.
+pub(crate) const MAX_REBALANCE_TIMEOUT: Duration = Duration::from_secs(86_400);
+/// Bytes of a pattern of topic names.
+pub(crate) const MAX_PATTERN_BYTES: usize = KIB;
+/// Different patterns of one group: each is matched with all topics.
+pub(crate) const MAX_PATTERNS_PER_GROUP: usize = 32;
+/// Memory that a compiled pattern takes.
+pub(crate) const PATTERN_PROGRAM_BYTES: usize = 256 * KIB;
+/// Memory that matching a pattern takes.
+pub(crate) const PATTERN_CACHE_BYTES: usize = 256 * KIB;
+/// How often the topics that the members of a group name are looked at.
+pub(crate) const GROUP_LOOK: Duration = Duration::from_secs(1);
+/// The same where there are patterns: all topics are looked at.
+pub(crate) const GROUP_PATTERN_LOOK: Duration = Duration::from_secs(5);
+
 /// A node that is busy, or knows one that is, says so often that it lives, and looks who else does.
 pub(crate) const NODE_BEAT: Duration = Duration::from_secs(5);
 /// A node that has said nothing for so long, by the store's clock, is taken for dead.
@@ -122,12 +139,12 @@ pub(crate) const NODE_READ_AGAIN: Duration = Duration::from_secs(600);
 pub(crate) const NODE_REQUEST: Duration = Duration::from_secs(5);
 /// How long a request waits for a look at the nodes when the last one is old.
 pub(crate) const NODE_REFRESH: Duration = Duration::from_secs(1);
-/// How long a node may take to let another one connect, before clients are told of the others only.
-pub(crate) const NODE_PROBE: Duration = Duration::from_millis(500);
-/// The other nodes are connected to this often at most, and only when clients ask for nodes.
-pub(crate) const NODE_PROBE_EVERY: Duration = Duration::from_secs(1);
-/// Nodes that are connected to side by side.
-pub(crate) const NODES_PROBED_SIDE_BY_SIDE: usize = 64;
+/// How long it may take to connect to another node, to see whether it is there.
+pub(crate) const NODE_DIAL: Duration = Duration::from_millis(300);
+/// A client that asks who lives has the other nodes dialled if that was not done for so long.
+pub(crate) const NODE_DIAL_EVERY: Duration = Duration::from_secs(1);
+/// In larger clusters a client's question alone does not have them dialled.
+pub(crate) const NODES_DIALLED: usize = 32;
 /// Of two nodes with one id the younger ends if it is younger than this; else both only complain.
 pub(crate) const NODE_SETTLED: Duration = Duration::from_secs(25);
 /// How long a node that is stopping tries to take its name off the list.

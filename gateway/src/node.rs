@@ -21,8 +21,8 @@ pub(crate) const LEADER_EPOCH: i32 = 0;
 /// What everybody may do to a topic while there are no access rules, as Kafka's bits: read, write, create, delete,
 /// alter, describe, describe and alter configs.
 pub(crate) const TOPIC_OPERATIONS: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
-/// What everybody may do to a group: read, delete, describe.
-pub(crate) const GROUP_OPERATIONS: i32 = bits(&[3, 6, 8]);
+/// What everybody may do to a group: read, delete, describe, describe and alter configs.
+pub(crate) const GROUP_OPERATIONS: i32 = bits(&[3, 6, 8, 10, 11]);
 /// What everybody may do to the cluster: create, alter, describe, cluster action, describe and alter configs,
 /// idempotent write.
 pub(crate) const CLUSTER_OPERATIONS: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);

@@ -4,8 +4,8 @@
 //! nothing that is decided here is relied on for correctness: two nodes that disagree are still a correct cluster.
 
 mod heart;
-mod probe;
 mod placement;
+mod reach;
 mod said;
 mod zone;
 
@@ -19,15 +19,17 @@ use strandline_core::store::Store;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::limits::{NODE_BEAT, NODE_BUSY, NODE_LEAVE, NODE_LINGER, NODE_REFRESH};
+use crate::limits::{
+    NODE_BEAT, NODE_BUSY, NODE_DIAL_EVERY, NODE_LEAVE, NODE_LINGER, NODE_REFRESH, NODES_DIALLED,
+};
 use crate::metrics;
 use crate::node::Peer;
 use crate::task::Task;
 use heart::Heart;
-use probe::Probe;
 use said::Said;
 
 pub(crate) use placement::{Key, replicas};
+pub(crate) use reach::Reach;
 pub(crate) use zone::of_client as zone_of_client;
 
 /// What is known of the nodes of the cluster.
@@ -35,9 +37,8 @@ pub(crate) use zone::of_client as zone_of_client;
 pub(crate) struct Nodes {
     own: i32,
     view: watch::Receiver<View>,
+    reach: Reach,
     shared: Arc<Shared>,
-    /// `None`: nodes that are listed are not connected to.
-    probe: Option<Probe>,
     /// `None`: alone by choice.
     heart: Option<Task<()>>,
 }
@@ -50,6 +51,8 @@ struct View {
     /// When that was, whether it succeeded or not.
     looked: Option<Instant>,
     failed: bool,
+    /// When the other nodes were dialled last.
+    dialled: Option<Instant>,
     /// Where the other node is that has our id.
     refused: Option<String>,
     left: bool,
@@ -64,6 +67,8 @@ struct Shared {
     connections: AtomicUsize,
     asleep: AtomicBool,
     wake: Notify,
+    /// A client wants to know whether the others are still there.
+    doubt: Notify,
     leave: Notify,
 }
 
@@ -75,6 +80,7 @@ impl Shared {
             connections: AtomicUsize::new(0),
             asleep: AtomicBool::new(false),
             wake: Notify::new(),
+            doubt: Notify::new(),
             leave: Notify::new(),
         })
     }
@@ -122,21 +128,16 @@ impl Nodes {
     pub(crate) fn alone(own: Peer) -> Nodes {
         metrics::NODES_LIVE.set(1);
         let (id, (_, view)) = (own.id, watch::channel(View::of(own)));
-        Nodes { own: id, view, shared: Shared::new(), probe: None, heart: None }
+        Nodes { own: id, view, reach: Reach::Trust, shared: Shared::new(), heart: None }
     }
 
     /// Tells the others under this store's prefix of this node from now on, and looks for them. Ends when dropped.
-    pub(crate) fn start(own: Peer, store: Store) -> Nodes {
+    pub(crate) fn start(own: Peer, store: Store, reach: Reach) -> Nodes {
         metrics::NODES_LIVE.set(1);
         let shared = Shared::new();
         let (id, (publish, view)) = (own.id, watch::channel(View::of(own.clone())));
-        let heart = Heart::new(store, own, Arc::clone(&shared), publish);
-        Nodes { own: id, view, shared, probe: None, heart: Some(Task::spawn(heart.run())) }
-    }
-
-    /// Connects to the others, from time to time, before clients are told of them.
-    pub(crate) fn probing(self) -> Nodes {
-        Nodes { probe: Some(Probe::default()), ..self }
+        let heart = Heart::new(store, own, (reach, Arc::clone(&shared)), publish);
+        Nodes { own: id, view, reach, shared, heart: Some(Task::spawn(heart.run())) }
     }
 
     /// Whether the others would believe what this node says of itself.
@@ -146,11 +147,7 @@ impl Nodes {
 
     /// The nodes that live, this one among them, in the order of their ids.
     pub(crate) fn live(&self) -> Arc<[Peer]> {
-        let listed = Arc::clone(&self.view.borrow().live);
-        match &self.probe {
-            Some(probe) => probe.reachable(listed),
-            None => listed,
-        }
+        Arc::clone(&self.view.borrow().live)
     }
 
     /// The node that looks after a group or a transactional id.
@@ -177,23 +174,28 @@ impl Nodes {
         self.shared.active();
     }
 
-    /// Looks for other nodes if what is known of them is old, and whether they can be reached. Waits for a moment at most; a store that does not answer
-    /// leaves what was known.
+    /// Looks for other nodes if what is known of them is old, and whether they are still there. Waits for a moment at
+    /// most; a store that does not answer leaves what was known.
     pub(crate) async fn refresh(&self) {
         if self.heart.is_none() {
             return;
         }
         self.shared.active();
-        let recent = |view: &View| view.looked.is_some_and(|looked| looked.elapsed() <= NODE_BEAT);
+        let recent = |at: Option<Instant>, span| at.is_some_and(|at| at.elapsed() <= span);
+        let doubted = |view: &View| {
+            self.reach == Reach::Dial
+                && (2..=NODES_DIALLED).contains(&view.live.len())
+                && !recent(view.dialled, NODE_DIAL_EVERY)
+        };
         let mut view = self.view.clone();
-        let waits = !view.borrow().failed;
-        if waits {
-            let _ = timeout(NODE_REFRESH, view.wait_for(recent)).await;
-        }
-        if let Some(probe) = &self.probe {
-            let listed = Arc::clone(&self.view.borrow().live);
-            probe.round(self.own, listed).await;
-        }
+        let wait = async {
+            let _ = view.wait_for(|view| view.failed || recent(view.looked, NODE_BEAT)).await;
+            if doubted(&view.borrow()) {
+                self.shared.doubt.notify_one();
+                let _ = view.wait_for(|view| !doubted(view)).await;
+            }
+        };
+        let _ = timeout(NODE_REFRESH, wait).await;
     }
 
     /// Waits until another node turns out to live under our id, soon after our start; gives its address.
@@ -223,6 +225,13 @@ impl Nodes {
 
 impl View {
     fn of(own: Peer) -> View {
-        View { live: Arc::from([own]), looked: None, failed: false, refused: None, left: false }
+        View {
+            live: Arc::from([own]),
+            looked: None,
+            failed: false,
+            dialled: None,
+            refused: None,
+            left: false,
+        }
     }
 }

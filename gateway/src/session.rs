@@ -13,7 +13,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{CONNECTION_REQUEST_BYTES, FETCHES_PER_CONNECTION, UNADMITTED_FRAME_BYTES};
 use crate::node::{Endpoint, Peer};
-use crate::nodes::Connected;
 use crate::services::Services;
 
 /// One connection, as its requests see it. Dereferences to what all connections share.
@@ -25,8 +24,6 @@ pub(crate) struct Session {
     listener: usize,
     /// Where the client connects from, as Kafka writes it: `/127.0.0.1`; empty: nobody knows.
     pub(crate) client_host: String,
-    /// The node is busy while this is there.
-    _connected: Connected,
     /// Fetches of this connection that may run now.
     pub(crate) fetch_slots: Semaphore,
     /// Fetches so far: where the next one starts among its partitions.
@@ -65,7 +62,6 @@ impl Session {
             client_host: peer.map(|peer| format!("/{}", peer.to_canonical())).unwrap_or_default(),
             endpoint: services.node.endpoint(listener, local),
             listener,
-            _connected: services.nodes.connected(),
             services,
             fetch_slots: Semaphore::new(FETCHES_PER_CONNECTION),
             fetches: AtomicUsize::new(0),

@@ -9,7 +9,8 @@ use strandline_core::env::Env;
 use strandline_core::manifest::{Change, GroupKind, GroupMember, Outcome, UpdateGroup};
 use strandline_core::store::Store;
 use strandline_kafka::messages::{
-    Response, delete_groups, describe_groups, list_groups, offset_commit, offset_delete, offset_fetch,
+    Response, consumer_group_heartbeat, delete_groups, describe_groups, join_group, leave_group, list_groups,
+    offset_commit, offset_delete, offset_fetch, sync_group,
 };
 
 use support::{Client, Node, node, stranger_on};
@@ -260,6 +261,131 @@ async fn offsets_of_what_is_not_read_are_deleted() {
     assert_eq!(fetched(&mut client, 8, ask("g", None)).await, (0, vec!["u/0 5 \"\" 0".to_owned()]));
 }
 
+/// The first half of a generation: the group has its member, and waits for what it is assigned. Member id, generation.
+async fn join(client: &mut Client, topics: &[&str]) -> (String, i32) {
+    let protocol = join_group::Protocol { name: "range".to_owned(), metadata: subscription(topics) };
+    let request = join_group::Request {
+        group_id: "g".to_owned(),
+        session_timeout_ms: 30_000,
+        rebalance_timeout_ms: 30_000,
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![protocol],
+        ..Default::default()
+    };
+    let response = answer!(JoinGroup, client.call(3, request));
+    assert_eq!(response.error_code, 0, "{response:?}");
+    (response.member_id, response.generation_id)
+}
+
+async fn sync(client: &mut Client, member_id: &str, generation_id: i32) {
+    let assignment = sync_group::Assignment {
+        member_id: member_id.to_owned(),
+        assignment: Bytes::from_static(b"assigned"),
+    };
+    let request = sync_group::Request {
+        group_id: "g".to_owned(),
+        generation_id,
+        member_id: member_id.to_owned(),
+        assignments: vec![assignment],
+        ..Default::default()
+    };
+    assert_eq!(answer!(SyncGroup, client.call(3, request)).error_code, 0);
+}
+
+/// What the coordinator holds in memory counts, too: a group between two generations, and what its member reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_group_is_seen_as_it_is() {
+    let node = node().await;
+    let mut client = node.client().await;
+    for topic in ["t", "u"] {
+        client.create(topic, 1).await;
+        assert_eq!(committed(&mut client, 8, commit("g", topic, &[(0, 5, None)])).await, [0]);
+    }
+    let (member, generation) = join(&mut client, &["t"]).await;
+    let between = described(&mut client, 6, "g").await;
+    assert_eq!((between.group_state.as_str(), between.members.len()), ("CompletingRebalance", 1));
+    assert_eq!(between.members[0].member_metadata, Bytes::new());
+    assert_eq!(listed(&mut client, 5, &["completingrebalance"], &[]).await.len(), 1);
+    assert_eq!(committed(&mut client, 8, as_member(&member, generation, 6)).await, [27]);
+    sync(&mut client, &member, generation).await;
+
+    let stable = described(&mut client, 6, "g").await;
+    assert_eq!((stable.group_state.as_str(), stable.protocol_data.as_str()), ("Stable", "range"));
+    assert_eq!(
+        (&stable.members[0].member_metadata, stable.members[0].client_id.as_str()),
+        (&subscription(&["t"]), "test")
+    );
+    assert_eq!(stable.members[0].member_assignment.as_ref(), b"assigned");
+    assert_eq!(committed(&mut client, 8, as_member(&member, generation, 6)).await, [0]);
+    assert_eq!(committed(&mut client, 8, as_member("", -1, 7)).await, [25]);
+    assert_eq!(forget(&mut client, "g", &["t", "u"]).await, (0, vec![86, 0]));
+    let request = delete_groups::Request { groups_names: vec!["g".to_owned()] };
+    assert_eq!(answer!(DeleteGroups, client.call(2, request)).results[0].error_code, 68);
+    assert_eq!(fetched(&mut client, 8, ask("g", None)).await, (0, vec!["t/0 6 \"\" 0".to_owned()]));
+
+    let leave =
+        leave_group::Request { group_id: "g".to_owned(), member_id: member.clone(), ..Default::default() };
+    assert_eq!(answer!(LeaveGroup, client.call(1, leave)).error_code, 0);
+    assert_eq!(committed(&mut client, 8, as_member(&member, generation, 8)).await, [25]);
+    assert_eq!(listed(&mut client, 5, &["Empty"], &[]).await, ["g \"consumer\" Empty classic"]);
+    let request = delete_groups::Request { groups_names: vec!["g".to_owned()] };
+    assert_eq!(answer!(DeleteGroups, client.call(2, request)).results[0].error_code, 0);
+    // The coordinator begins anew with the group that was deleted.
+    let (member, generation) = join(&mut client, &["t"]).await;
+    sync(&mut client, &member, generation).await;
+    assert_eq!(committed(&mut client, 8, as_member(&member, generation, 9)).await, [0]);
+}
+
+/// The same where the coordinator assigns (KIP-848).
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_are_assigned_to_commit_by_their_epoch() {
+    let node = node().await;
+    let mut client = node.client().await;
+    for topic in ["t", "u"] {
+        client.create(topic, 1).await;
+        assert_eq!(committed(&mut client, 9, commit("g", topic, &[(0, 5, None)])).await, [0]);
+    }
+    let beat = consumer_group_heartbeat::Request {
+        group_id: "g".to_owned(),
+        member_id: "m".to_owned(),
+        rebalance_timeout_ms: 60_000,
+        subscribed_topic_names: Some(vec!["t".to_owned()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    let joined = answer!(ConsumerGroupHeartbeat, client.call(1, beat));
+    assert_eq!(joined.error_code, 0, "{joined:?}");
+    let epoch = joined.member_epoch;
+    for (version, member, epoch, code) in [
+        (9, "m", epoch + 1, 113),
+        (8, "m", epoch + 1, 22),
+        (9, "x", epoch, 25),
+        (9, "", -1, 25),
+        (9, "m", epoch, 0),
+    ] {
+        let done = committed(&mut client, version, as_member(member, epoch, 6)).await;
+        assert_eq!(done, [code], "{version} {member} {epoch}");
+    }
+    for (member, epoch, code) in
+        [(Some("m"), epoch, 0), (Some("m"), epoch - 1, 113), (Some("x"), epoch, 25), (None, -1, 0)]
+    {
+        let mut asked = ask("g", Some(&[("t", &[0])]));
+        (asked.member_id, asked.member_epoch) = (member.map(str::to_owned), epoch);
+        let found = fetched(&mut client, 9, asked).await;
+        assert_eq!((found.0, found.1.len()), (code, usize::from(code == 0)), "{member:?} {epoch}");
+    }
+    assert_eq!(forget(&mut client, "g", &["t", "u"]).await, (0, vec![86, 0]));
+    assert_eq!(described(&mut client, 6, "g").await.error_code, 69);
+    assert_eq!(listed(&mut client, 5, &[], &["consumer"]).await.len(), 1);
+    let request = delete_groups::Request { groups_names: vec!["g".to_owned()] };
+    assert_eq!(answer!(DeleteGroups, client.call(2, request)).results[0].error_code, 68);
+    let (readers, state) = node.journal.view(|manifest| {
+        (strandline_gateway::group_readers("g", manifest), strandline_gateway::group_state("g", manifest))
+    });
+    assert_eq!(readers.into_values().collect::<Vec<_>>(), ["m"]);
+    assert_eq!(state, Some("Stable"));
+}
+
 async fn listed(client: &mut Client, version: i16, states: &[&str], types: &[&str]) -> Vec<String> {
     let filter = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
     let request = list_groups::Request { states_filter: filter(states), types_filter: filter(types) };
@@ -316,7 +442,7 @@ async fn groups_are_described() {
             (member.client_host.as_str(), member.member_assignment.as_ref()),
             ("/127.0.0.1", &b"assigned"[..])
         );
-        assert_eq!(group.authorized_operations, if version < 3 { i32::MIN } else { 328 });
+        assert_eq!(group.authorized_operations, if version < 3 { i32::MIN } else { 3_400 });
         let gone = described(&mut client, version, "none").await;
         let (code, says) = if version < 6 { (0, None) } else { (69, Some("Group none not found.")) };
         assert_eq!((gone.error_code, gone.group_state.as_str()), (code, "Dead"));

@@ -354,6 +354,8 @@ def missing():
         "MinIO": (TESTBED / "minio").exists(),
         "LocalStack": (TESTBED / "localstack/bin/python").exists(),
         "the package list": (TESTBED / "packages.txt").exists(),
+        "a JDK": shutil.which("javac"),
+        "the jars": (TESTBED / "java/stamp").exists(),
         f"the binary {BINARY}": BINARY.exists(),
     }
     return [name for name, there in needs.items() if not there]

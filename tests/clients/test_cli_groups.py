@@ -108,11 +108,12 @@ def test_what_a_client_commits_is_shown_and_what_is_reset_a_client_finds(store, 
     assert client.committed([partition], timeout=10)[0].offset == 11
     client.close()
 
-    asked = admin(node).list_consumer_group_offsets([ConsumerGroupTopicPartitions("billing")])
+    tools = admin(node)
+    asked = tools.list_consumer_group_offsets([ConsumerGroupTopicPartitions("billing")])
     assert [tp.offset for tp in asked["billing"].result(10).topic_partitions] == [11]
-    listed = admin(node).list_consumer_groups(request_timeout=10).result(10)
+    listed = tools.list_consumer_groups(request_timeout=10).result(10)
     assert [found.group_id for found in listed.valid] == ["billing"] and not listed.errors
-    admin(node).delete_consumer_groups(["billing"], request_timeout=10)["billing"].result(10)
+    tools.delete_consumer_groups(["billing"], request_timeout=10)["billing"].result(10)
     assert group(store, "list").stdout == b"no groups\n"
 
 
@@ -133,8 +134,9 @@ def test_a_group_with_members_is_left_alone(store, start_node):
     for args in (["reset-offsets", "billing", "--topic", "orders", "--to-latest"], ["delete", "billing", "--yes"]):
         refused = group(store, *args, check=False)
         assert refused.code == 1 and "1 member" in refused.stderr, refused
+    tools = admin(node)
     with pytest.raises(confluent_kafka.KafkaException) as refused:
-        admin(node).delete_consumer_groups(["billing"], request_timeout=10)["billing"].result(10)
+        tools.delete_consumer_groups(["billing"], request_timeout=10)["billing"].result(10)
     assert refused.value.args[0].code() == confluent_kafka.KafkaError.NON_EMPTY_GROUP
     client.close()
     reset(store, "billing", "--topic", "orders", "--to-latest", "--execute")

@@ -7,6 +7,7 @@ import socket
 import struct
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, INIT_PRODUCER_ID = 0, 1, 2, 3, 18, 22
+OFFSET_COMMIT, OFFSET_FETCH = 8, 9
 
 NONE = 0
 CORRUPT_MESSAGE = 2
@@ -200,3 +201,85 @@ def api_versions_v0(answer):
     error, count = struct.unpack_from(">hi", answer)
     assert len(answer) == 6 + 6 * count, "not a v0 body"
     return error, {k: (lo, hi) for k, lo, hi in struct.iter_unpack(">hhh", answer[6:])}
+
+
+def batch_producers(stored):
+    """(producer id, epoch, first sequence number) of the whole batches in the answer to a fetch."""
+    found, at = [], 0
+    while at + 61 <= len(stored):
+        (length,) = struct.unpack_from(">i", stored, at + 8)
+        if at + 12 + length > len(stored):
+            break
+        found.append(struct.unpack_from(">qhi", stored, at + 43))
+        at += 12 + length
+    return found
+
+
+# --- as old clients speak ---
+
+
+def pipeline(connection, requests):
+    """Sends all the requests, each (api, version, body), before it reads; returns the answers, which must come in their order."""
+    first = connection.correlation + 1
+    for request in requests:
+        connection.send(*request)
+    answers = []
+    for correlation in range(first, first + len(requests)):
+        connection.correlation = correlation
+        answers.append(connection.receive())
+    return answers
+
+
+def list_offsets_v0(connection, topic, partition, timestamp, most):
+    """ListOffsets v0, of librdkafka before 1.8: returns (error code, at most `most` offsets, the latest first)."""
+    part = struct.pack(">iqi", partition, timestamp, most)
+    answer = connection.call(LIST_OFFSETS, 0, struct.pack(">i", -1) + array([string(topic) + array([part])]))
+    at = 4 + 2 + len(topic) + 4
+    _, error, count = struct.unpack_from(">ihi", answer, at)
+    assert len(answer) == at + 10 + 8 * count, "not a v0 body"
+    return error, list(struct.unpack_from(f">{count}q", answer, at + 10))
+
+
+def offset_commit_v1(connection, group, topic, partition, offset, metadata):
+    """OffsetCommit v1, of librdkafka before 1.3 and Sarama 1.22, without a generation; returns the error code."""
+    part = struct.pack(">iqq", partition, offset, -1) + string(metadata)
+    body = string(group) + struct.pack(">i", -1) + string("") + array([string(topic) + array([part])])
+    answer = connection.call(OFFSET_COMMIT, 1, body)
+    assert len(answer) == 4 + 2 + len(topic) + 4 + 6, "not a v1 body"
+    return struct.unpack(">h", answer[-2:])[0]
+
+
+def offset_fetch_v1(connection, group, topic, partition):
+    """OffsetFetch v1 of one partition; returns (error code, offset, metadata)."""
+    body = string(group) + array([string(topic) + array([struct.pack(">i", partition)])])
+    answer = connection.call(OFFSET_FETCH, 1, body)
+    at = 4 + 2 + len(topic) + 4
+    _, offset, length = struct.unpack_from(">iqh", answer, at)
+    metadata = answer[at + 14 : at + 14 + max(length, 0)].decode()
+    return struct.unpack(">h", answer[-2:])[0], offset, metadata
+
+
+def metadata_v0(answer):
+    """([(node id, host, port)], {topic: (error code, number of partitions)}) of a Metadata answer with a v0 body."""
+    (brokers_count,) = struct.unpack_from(">i", answer)
+    at, brokers, topics = 4, [], {}
+    for _ in range(brokers_count):
+        node, length = struct.unpack_from(">ih", answer, at)
+        host = answer[at + 6 : at + 6 + length].decode()
+        brokers.append((node, host, struct.unpack_from(">i", answer, at + 6 + length)[0]))
+        at += 10 + length
+    (topics_count,) = struct.unpack_from(">i", answer, at)
+    at += 4
+    for _ in range(topics_count):
+        error, length = struct.unpack_from(">hh", answer, at)
+        name = answer[at + 4 : at + 4 + length].decode()
+        (partitions,) = struct.unpack_from(">i", answer, at + 4 + length)
+        at += 8 + length
+        for _ in range(partitions):
+            # Error, index and leader, then the replicas and those in sync.
+            at += 10
+            for _ in range(2):
+                at += 4 + 4 * struct.unpack_from(">i", answer, at)[0]
+        topics[name] = (error, partitions)
+    assert at == len(answer), "not a v0 body"
+    return brokers, topics

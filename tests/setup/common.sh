@@ -44,10 +44,10 @@ apt_install() {
     as_root "${apt[@]}" install -y --no-install-recommends "$@"
 }
 
-# Prints the path of an interpreter of at least version $1 (like 3.13), or nothing. A candidate counts only if it
-# really runs, which pyenv's shims do not always. The version asked for is preferred to a newer one.
+# Prints the path of an interpreter of at least version $1 (like 3.13) and, if $2 is given, at most $2, or nothing. A candidate
+# counts only if it really runs, which pyenv's shims do not always. The version asked for is preferred to a newer one.
 find_python() {
-    local minor="${1#3.}" candidates=() candidate root m
+    local minor="${1#3.}" most="${2:-3.99}" candidates=() candidate root m
     for ((m = minor; m < minor + 6; m++)); do candidates+=("python3.$m"); done
     for root in "${PYENV_ROOT:-}" "$HOME/.pyenv" /opt/pyenv /usr/local/pyenv; do
         [ -d "$root/versions" ] || continue
@@ -56,7 +56,7 @@ find_python() {
     done
     candidates+=(python3 "$HOME"/.local/share/uv/python/*/bin/python3)
     for candidate in "${candidates[@]}"; do
-        "$candidate" -c "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, $minor))" 2>/dev/null || continue
+        "$candidate" -c "import sys, venv, ensurepip; sys.exit(not (3, $minor) <= sys.version_info[:2] <= (3, ${most#3.}))" 2>/dev/null || continue
         "$candidate" -c 'import sys; print(sys.executable)'
         return
     done

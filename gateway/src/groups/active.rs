@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use strandline_core::env::{self, Moment};
+use strandline_core::env::Moment;
 use strandline_core::manifest::Journal;
 use strandline_ingest::Ingest;
 use strandline_kafka::error::ErrorCode;
@@ -16,13 +16,33 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::coordinator::{Coordinator, Message};
+use super::message::Message;
 use crate::limits::{ACTIVE_GROUP_BYTES, CATCH_UP_TIMEOUT, GROUP_INBOX, GROUP_VERIFY, MAX_ACTIVE_GROUPS};
 use crate::nodes::Nodes;
 use crate::phase::Phases;
 
+/// The place of a task among all that are active.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// What all tasks share.
+    pub(super) active: Arc<Active>,
+    /// The group.
+    pub(super) name: String,
+    /// Tells the tasks that the group had and has apart.
+    pub(super) number: u64,
+    /// Kafka's name for the state of the group.
+    pub(super) state: Arc<Mutex<&'static str>>,
+}
+
+/// A task hands its group over: what is still to be heard, and the message that it could not follow.
+pub(super) type Turn = (mpsc::Receiver<Message>, Message);
+
+/// Starts the task of a group.
+pub(super) type Start = fn(Seat, mpsc::Receiver<Message>);
+
 /// What all tasks share, and where they are found.
 pub(super) struct Active {
+    start: Start,
     pub(super) journal: Journal,
     pub(super) ingest: Ingest,
     nodes: Arc<Nodes>,
@@ -54,8 +74,15 @@ impl fmt::Debug for Active {
 }
 
 impl Active {
-    pub(super) fn new(journal: Journal, ingest: Ingest, nodes: Arc<Nodes>, phases: Phases) -> Active {
+    pub(super) fn new(
+        start: Start,
+        journal: Journal,
+        ingest: Ingest,
+        nodes: Arc<Nodes>,
+        phases: Phases,
+    ) -> Active {
         Active {
+            start,
             journal,
             ingest,
             nodes,
@@ -125,8 +152,8 @@ impl Active {
             let number = tasks.started;
             let (inbox, messages) = mpsc::channel(GROUP_INBOX);
             let state = Arc::new(Mutex::new("Empty"));
-            let task = Coordinator::new(Arc::clone(active), group, number, messages, Arc::clone(&state));
-            env::spawn(task.run());
+            let (name, shown) = (group.to_owned(), Arc::clone(&state));
+            (active.start)(Seat { active: Arc::clone(active), name, number, state: shown }, messages);
             tasks.by_group.insert(group.to_owned(), Handle { number, inbox, state });
         }
         // Sent while the lock is held: a task that has nothing to do ends only if nothing was sent to it.

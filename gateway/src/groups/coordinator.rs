@@ -10,44 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use strandline_core::manifest::GroupKind;
 use strandline_core::mutation::{self, Mutation};
 use strandline_kafka::error::ErrorCode;
-use strandline_kafka::messages::{heartbeat, join_group, leave_group, sync_group};
+use strandline_kafka::messages::{join_group, sync_group};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::active::Active;
+use super::active::{Active, Turn};
 use super::classic::{Answer, Classic, Joining, Save, Ticket};
-use super::{Caller, Live, saving};
+use super::message::Message;
+use super::{Caller, saving};
 use crate::limits::GROUP_WATCH;
 use crate::phase::Phase;
-
-/// What a task is asked.
-pub(super) enum Message {
-    /// JoinGroup.
-    Join {
-        caller: Caller,
-        version: i16,
-        request: join_group::Request,
-        reply: oneshot::Sender<join_group::Response>,
-    },
-    /// SyncGroup.
-    Sync { request: sync_group::Request, reply: oneshot::Sender<sync_group::Response> },
-    /// Heartbeat.
-    Heartbeat { request: heartbeat::Request, reply: oneshot::Sender<Result<(), ErrorCode>> },
-    /// LeaveGroup.
-    Leave { members: Vec<leave_group::Member>, reply: oneshot::Sender<Vec<leave_group::MemberResponse>> },
-    /// OffsetCommit.
-    Commit {
-        member: String,
-        generation: i32,
-        instance_id: Option<String>,
-        reply: oneshot::Sender<Result<(), ErrorCode>>,
-    },
-    /// DescribeGroups.
-    Describe { reply: oneshot::Sender<Live> },
-    /// The group is this node's now.
-    Wake,
-}
 
 /// Whoever waits for an answer of the machine.
 enum Waiter {
@@ -123,15 +96,19 @@ impl Coordinator {
         }
     }
 
-    /// Until the group is idle, another node's, or the node stops.
-    pub(super) async fn run(mut self) {
+    /// Until the group is idle, another node's, or the node stops; or somebody without members in the way speaks the other
+    /// protocol: then that is given back.
+    pub(super) async fn run(mut self, first: Option<Message>) -> Option<Turn> {
         let phases = self.active.phases.clone();
         let stopping = phases.reached(Phase::Stopping);
         tokio::pin!(stopping);
+        if let Some(message) = first {
+            self.take(Instant::now(), message);
+        }
         let code = loop {
             self.settle();
             if self.is_idle() && self.active.retire(&self.name, self.number, &self.inbox) {
-                return;
+                return None;
             }
             let due = self.due();
             let step = tokio::select! {
@@ -139,7 +116,12 @@ impl Coordinator {
                 () = &mut stopping => Err(ErrorCode::NotCoordinator),
                 saved = finished(&mut self.saving) => self.saved(saved),
                 message = self.inbox.recv() => match message {
-                    Some(message) => self.look().map(|now| self.take(now, message)),
+                    Some(message) => match self.look() {
+                        Ok(_) if self.is_idle() && matches!(message, Message::Beat { .. }) => {
+                            return Some((self.inbox, message));
+                        }
+                        looked => looked.map(|now| self.take(now, message)),
+                    },
                     None => Err(ErrorCode::NotCoordinator),
                 },
                 () = until(due) => self.look().map(|_| ()),
@@ -152,6 +134,7 @@ impl Coordinator {
         self.active.resign(&self.name, self.number);
         self.machine.refuse_all(code);
         self.settle_answers();
+        None
     }
 
     fn is_idle(&self) -> bool {
@@ -253,7 +236,7 @@ impl Coordinator {
 
     fn take(&mut self, now: Instant, message: Message) {
         if self.seen.foreign {
-            return refuse(message);
+            return message.refuse(&self.name);
         }
         match message {
             Message::Join { caller, version, request, reply } => {
@@ -289,6 +272,7 @@ impl Coordinator {
             Message::Describe { reply } => {
                 let _ = reply.send(self.machine.live());
             }
+            beat @ Message::Beat { .. } => beat.refuse(&self.name),
             Message::Wake => {}
         }
     }
@@ -300,34 +284,6 @@ impl Coordinator {
         }
         self.waiting.insert(self.tickets, waiter);
         self.tickets
-    }
-}
-
-/// The members of the group speak another protocol.
-fn refuse(message: Message) {
-    // Whoever asked may be gone.
-    match message {
-        Message::Join { reply, request, .. } => {
-            let error_code = ErrorCode::InconsistentGroupProtocol.code();
-            let member_id = request.member_id;
-            let _ = reply.send(join_group::Response { error_code, member_id, ..Default::default() });
-        }
-        Message::Sync { reply, .. } => {
-            let error_code = ErrorCode::UnknownMemberId.code();
-            let _ = reply.send(sync_group::Response { error_code, ..Default::default() });
-        }
-        Message::Heartbeat { reply, .. } => drop(reply.send(Err(ErrorCode::UnknownMemberId))),
-        Message::Leave { members, reply } => {
-            let unknown = |member: leave_group::Member| leave_group::MemberResponse {
-                member_id: member.member_id,
-                group_instance_id: member.group_instance_id,
-                error_code: ErrorCode::UnknownMemberId.code(),
-            };
-            drop(reply.send(members.into_iter().map(unknown).collect()));
-        }
-        // The fold knows.
-        Message::Commit { reply, .. } => drop(reply.send(Ok(()))),
-        Message::Describe { .. } | Message::Wake => {}
     }
 }
 

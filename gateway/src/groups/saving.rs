@@ -46,6 +46,8 @@ fn is_saved(group: &Group, update: &UpdateGroup) -> bool {
         && group.epoch == update.epoch
         && group.leader == update.leader
         && group.protocol == update.protocol
-        && group.members.len() == update.put.len()
+        && group.state == update.state
+        && (!update.replace || group.members.len() == update.put.len())
+        && !update.remove.iter().any(|id| group.members.contains_key(id))
         && update.put.iter().all(|member| group.members.get(&member.id) == Some(member))
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::active::Active;
-use super::coordinator::Message;
+use super::message::Message;
 use crate::limits::GROUP_SWEEP;
 use crate::phase::Phase;
 

@@ -45,7 +45,7 @@ async fn delete(session: &Session, request: &Request) -> Result<Vec<ErrorCode>, 
     }
     let wanted: Vec<Wanted<'_>> = request.topics.iter().map(|topic| Wanted::Name(&topic.name)).collect();
     let ids = topics::resolve(session, &wanted, |topic| topic.id).await;
-    let subscribed = group.subscribed_topics();
+    let subscribed = group.subscribed_topics(session, &request.group_id);
     let check = |(id, topic): (Result<Uuid, ErrorCode>, &RequestTopic)| match &subscribed {
         None => Err(ErrorCode::GroupSubscribedToTopic),
         Some(topics) if topics.contains(&topic.name) => Err(ErrorCode::GroupSubscribedToTopic),

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
+use super::reach::{Reach, Reached, Target};
 use super::said::Said;
 use super::{Shared, View};
 use crate::limits::{
@@ -35,11 +36,15 @@ pub(super) struct Heart {
     incarnation: String,
     /// The store's stamp of the first object of this incarnation.
     since_ms: Option<i64>,
+    reach: Reach,
     shared: Arc<Shared>,
     view: watch::Sender<View>,
     born: Instant,
     /// What nodes said, this one included, and the mark under which it was read.
     read: BTreeMap<i32, Read>,
+    /// The others that said lately that they live, and their stamps.
+    fresh: Vec<(i32, i64)>,
+    reached: Reached,
     /// When this node's own object was written last.
     told: Option<Instant>,
     /// The store's clock: the stamp of this node's own object, and when that was.
@@ -70,17 +75,25 @@ struct Quarrel {
 }
 
 impl Heart {
-    pub(super) fn new(store: Store, own: Peer, shared: Arc<Shared>, view: watch::Sender<View>) -> Heart {
+    pub(super) fn new(
+        store: Store,
+        own: Peer,
+        (reach, shared): (Reach, Arc<Shared>),
+        view: watch::Sender<View>,
+    ) -> Heart {
         let incarnation = store.env().uuid().simple().to_string();
         Heart {
             store,
             own,
             incarnation,
             since_ms: None,
+            reach,
             shared,
             view,
             born: Instant::now(),
             read: BTreeMap::new(),
+            fresh: Vec::new(),
+            reached: Reached::default(),
             told: None,
             anchor: None,
             company_until: None,
@@ -99,15 +112,45 @@ impl Heart {
                 () = self.round() => {}
             }
             let next = self.next(begun);
-            tokio::select! {
-                biased;
-                () = shared.leave.notified() => break,
-                () = shared.wake.notified() => {}
-                () = pause(next) => {}
+            let leaves = loop {
+                tokio::select! {
+                    biased;
+                    () = shared.leave.notified() => break true,
+                    () = shared.wake.notified() => break false,
+                    () = shared.doubt.notified() => self.dial_all().await,
+                    () = pause(next) => break false,
+                }
+            };
+            if leaves {
+                break;
             }
             shared.awake();
         }
         self.leave().await;
+    }
+
+    /// A client asks: are those that we name still there?
+    async fn dial_all(&mut self) {
+        let ids: Vec<i32> = self.fresh.iter().map(|(id, _)| *id).collect();
+        self.dial(&ids).await;
+        self.publish();
+        let dialled = Some(Instant::now());
+        self.view.send_modify(|view| view.dialled = dialled);
+    }
+
+    async fn dial(&mut self, ids: &[i32]) {
+        if self.reach == Reach::Trust {
+            return;
+        }
+        let target = |(id, stamp_ms): &(i32, i64)| {
+            let said = &self.read.get(id)?.said;
+            let at = said.peer().listeners.first()?.clone();
+            let incarnation = said.incarnation.clone();
+            Some(Target { id: *id, incarnation, stamp_ms: *stamp_ms, host: at.host, port: at.port })
+        };
+        let asked = self.fresh.iter().filter(|(id, _)| ids.contains(id));
+        let targets = asked.filter_map(target).collect();
+        self.reached.dial(targets).await;
     }
 
     /// When to look next; `None`: when a client comes.
@@ -178,7 +221,8 @@ impl Heart {
         // A stamp of the future says that our own idea of the store's clock is behind.
         let clock = self.anchor.map(|(stamp_ms, at)| stamp_ms + at.elapsed().as_millis() as i64);
         let Some(store_ms) = nodes.values().map(|found| found.stamp_ms).chain(clock).max() else {
-            self.publish(&[]);
+            self.fresh.clear();
+            self.publish();
             return Ok(());
         };
         let age = |found: &Listed| Duration::from_millis((store_ms - found.stamp_ms).max(0) as u64);
@@ -189,12 +233,34 @@ impl Heart {
         let forgotten = old.into_iter().filter(|(_, found)| age(found) > NODE_FORGOTTEN);
         let forgotten: Vec<String> = forgotten.take(NODES_SWEPT).map(|(_, found)| found.key).collect();
         self.read_all(&fresh).await;
+        self.note(&fresh);
+        // Those that are new here, and those that have missed a beat.
+        let known = Arc::clone(&self.view.borrow().live);
+        let late = |found: &Listed| age(found) > NODE_BEAT * 3 / 2;
+        let new = |id: i32| !known.iter().any(|peer| peer.id == id);
+        let doubtful = fresh.iter().filter(|(id, found)| new(*id) || late(found)).map(|(id, _)| *id);
+        let doubtful: Vec<i32> = doubtful.collect();
+        self.dial(&doubtful).await;
         for key in forgotten {
             // It will be tried again, by us or another node.
             let _ = in_time(self.store.delete(&key)).await;
         }
-        self.publish(&fresh);
+        self.publish();
         Ok(())
+    }
+
+    /// Keeps who said lately that it lives, and no more.
+    fn note(&mut self, fresh: &[(i32, Listed)]) {
+        self.fresh = fresh.iter().map(|(id, found)| (*id, found.stamp_ms)).collect();
+        for (id, stamp_ms) in &self.fresh {
+            if let Some(read) = self.read.get(id) {
+                self.reached.seen(*id, &read.said.incarnation, *stamp_ms);
+            }
+        }
+        let (own, fresh) = (self.own.id, &self.fresh);
+        let is_fresh = |id: i32| fresh.iter().any(|(fresh, _)| *fresh == id);
+        self.reached.retain(is_fresh);
+        self.read.retain(|id, _| *id == own || is_fresh(*id));
     }
 
     /// Reads what is new. What cannot be read, or makes no sense, is as if it were not there.
@@ -218,8 +284,6 @@ impl Heart {
                 Err(error) => debug!(node = id, %error, "what a node says cannot be read"),
             }
         }
-        let own = self.own.id;
-        self.read.retain(|id, _| *id == own || fresh.iter().any(|(fresh, _)| fresh == id));
     }
 
     /// The object under our own id: a stamp of the store's clock, or somebody else's.
@@ -267,8 +331,9 @@ impl Heart {
     }
 
     /// Says who lives to whoever asks.
-    fn publish(&mut self, fresh: &[(i32, Listed)]) {
-        let said = || fresh.iter().filter_map(|(id, _)| Some(&self.read.get(id)?.said));
+    fn publish(&mut self) {
+        let there = || self.fresh.iter().filter(|(id, _)| !self.reached.is_gone(*id));
+        let said = || there().filter_map(|(id, _)| Some(&self.read.get(id)?.said));
         let living = || said().filter(|said| !said.draining);
         self.others_busy = living().any(|said| said.busy);
         let mut live: Vec<Peer> = living().map(Said::peer).chain([self.own.clone()]).collect();

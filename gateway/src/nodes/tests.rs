@@ -3,6 +3,7 @@
 
 mod bucket;
 mod life;
+mod reach;
 
 use std::sync::Arc;
 

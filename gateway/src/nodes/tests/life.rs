@@ -8,13 +8,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::bucket::Bucket;
 use super::{ids, peer};
 use crate::limits::{NODE_BEAT, NODE_DEAD, NODE_FORGOTTEN, NODE_PEEK};
-use crate::nodes::{Connected, Nodes};
+use crate::nodes::{Connected, Nodes, Reach};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn start(bucket: &Bucket, id: i32) -> Nodes {
-    Nodes::start(peer(id, None), bucket.store())
+    Nodes::start(peer(id, None), bucket.store(), Reach::Trust)
 }
 
 async fn put(bucket: &Bucket, key: &str, body: &str) {
@@ -164,7 +164,7 @@ async fn an_id_is_not_used_twice() {
     let one = start(&bucket, 1);
     let _client = one.connected();
     sleep(Duration::from_secs(3)).await;
-    let again = Nodes::start(peer_at(1, "elsewhere"), bucket.store());
+    let again = Nodes::start(peer_at(1, "elsewhere"), bucket.store(), Reach::Trust);
     let other = timeout(NODE_BEAT * 4, again.refused()).await.unwrap();
     assert_eq!(other, "h1:9092");
     again.leave().await;
@@ -181,7 +181,7 @@ async fn a_node_that_comes_back_keeps_its_id() {
     let (one, two, _client) = pair(&bucket).await;
     drop(two);
     let late = bucket.store().get("node/2").await.unwrap();
-    let two = Nodes::start(peer_at(2, "elsewhere"), bucket.store());
+    let two = Nodes::start(peer_at(2, "elsewhere"), bucket.store(), Reach::Trust);
     sleep(Duration::from_secs(2)).await;
     bucket.store().put("node/2", &late).await.unwrap();
     assert!(timeout(MINUTE * 5, two.refused()).await.is_err());

@@ -1,0 +1,3 @@
+module strandline/scenarios
+
+go 1.24
