@@ -2,6 +2,8 @@
 //!
 //! Must not know the bucket.
 
+use std::collections::BTreeMap;
+
 use super::commits::State;
 use super::truth::Truth;
 use crate::history::{Committed, Fetched, History, OfGroup};
@@ -19,11 +21,12 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
     let mut faults = Faults::new();
     owners(history, truth, &mut faults);
     beats(history, &mut faults);
+    let places = places(history, truth);
     for (number, commit) in history.committed.iter().enumerate() {
-        committed(number, commit, truth, &mut faults);
+        committed(number, commit, places[number].is_some(), &mut faults);
     }
     for fetched in &history.fetched {
-        told(history, fetched, truth, &mut faults);
+        told(history, fetched, truth, &places, &mut faults);
     }
     for (group, ends) in &history.read {
         everything_was_read(history, group, ends, &mut faults);
@@ -60,15 +63,25 @@ fn states<'a>(truth: &'a Truth, of: &OfGroup) -> &'a [State] {
     truth.groups.states.get(of).map_or(&[], Vec::as_slice)
 }
 
-/// The state that a commit made.
-fn place(number: usize, commit: &Committed, truth: &Truth) -> Option<usize> {
-    let of = (commit.group.clone(), commit.topic, commit.partition);
-    let wanted = State { offset: commit.offset, commit: number.to_string() };
-    states(truth, &of).iter().position(|state| *state == wanted)
+/// The state that each commit made, by its place among those of its partition.
+fn places(history: &History, truth: &Truth) -> Vec<Option<usize>> {
+    let mut by_number = BTreeMap::new();
+    for (of, states) in &truth.groups.states {
+        for (place, state) in states.iter().enumerate() {
+            let number = state.commit.parse::<usize>().ok();
+            let right = number.and_then(|number| history.committed.get(number)).filter(|commit| {
+                (&commit.group, commit.topic, commit.partition, commit.offset)
+                    == (&of.0, of.1, of.2, state.offset)
+            });
+            if let (Some(number), Some(_)) = (number, right) {
+                by_number.entry(number).or_insert(place);
+            }
+        }
+    }
+    (0..history.committed.len()).map(|number| by_number.get(&number).copied()).collect()
 }
 
-fn committed(number: usize, commit: &Committed, truth: &Truth, faults: &mut Faults) {
-    let there = place(number, commit, truth).is_some();
+fn committed(number: usize, commit: &Committed, there: bool, faults: &mut Faults) {
     match commit.ended {
         Some((_, 0)) if !there => {
             faults.push(("J4", format!("commit {number} was acknowledged and is not there: {commit:?}")));
@@ -85,13 +98,13 @@ fn committed(number: usize, commit: &Committed, truth: &Truth, faults: &mut Faul
 }
 
 /// An answer is the state at some moment after everything that was acknowledged before the question.
-fn told(history: &History, fetched: &Fetched, truth: &Truth, faults: &mut Faults) {
+fn told(history: &History, fetched: &Fetched, truth: &Truth, places: &[Option<usize>], faults: &mut Faults) {
     let of = (fetched.group.clone(), fetched.topic, fetched.partition);
     let acked = history.committed.iter().enumerate().filter(|(_, commit)| {
         (&commit.group, commit.topic, commit.partition) == (&of.0, of.1, of.2)
             && commit.ended.is_some_and(|(at_ms, code)| code == 0 && at_ms < fetched.begun_ms)
     });
-    let least = acked.filter_map(|(number, commit)| place(number, commit, truth)).max();
+    let least = acked.filter_map(|(number, _)| places[number]).max();
     let commit = fetched.commit.clone().unwrap_or_default();
     let wanted = State { offset: fetched.offset, commit };
     let possible = &states(truth, &of)[least.unwrap_or(0)..];
