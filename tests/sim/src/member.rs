@@ -38,6 +38,8 @@ pub(crate) struct Member {
     generation: Option<i32>,
     /// Where it goes on, for each partition that is its own.
     owned: BTreeMap<u32, i64>,
+    /// The same as they were last committed.
+    committed: BTreeMap<u32, i64>,
     /// Partitions of the topic when it joined.
     width: u32,
     coordinator: Option<Client>,
@@ -77,6 +79,7 @@ impl Member {
             id: String::new(),
             generation: None,
             owned: BTreeMap::new(),
+            committed: BTreeMap::new(),
             width: 0,
             coordinator: None,
             reader: None,
@@ -234,6 +237,7 @@ impl Member {
             return false;
         };
         self.owned = positions;
+        self.committed.clear();
         self.generation = Some(joined.generation_id);
         true
     }
@@ -246,15 +250,17 @@ impl Member {
         for partition in self.owned.keys().copied().collect::<Vec<_>>() {
             self.read(partition).await;
         }
-        if (ending || chance(&mut self.dice, 250)) && !self.owned.is_empty() {
-            return self.commit(generation).await;
-        }
         // Its leader has counted fewer partitions than there are now.
         if chance(&mut self.dice, 60)
             && let Some(width) = self.ask_width().await
             && width > self.width
         {
             self.generation = None;
+            return true;
+        }
+        let news = self.owned != self.committed;
+        if (news && (ending || chance(&mut self.dice, 250))) || chance(&mut self.dice, 20) {
+            return self.owned.is_empty() || self.commit(generation).await;
         }
         true
     }

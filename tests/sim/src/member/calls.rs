@@ -267,6 +267,9 @@ impl Member {
             self.world.commit_ended(number, code);
             told = self.told("OffsetCommit", code);
         }
+        if told == Told::Fine {
+            self.committed.clone_from(&self.owned);
+        }
         told == Told::Fine
     }
 }
