@@ -40,8 +40,10 @@ pub(crate) struct Member {
     owned: BTreeMap<u32, i64>,
     /// The same as they were last committed.
     committed: BTreeMap<u32, i64>,
-    /// Partitions of the topic when it joined.
+    /// Partitions of the topic when it joined, or when it first shared them out in this generation: that one holds.
     width: u32,
+    /// The generation that it shared out last, and how many partitions there were.
+    shared_out: (i32, u32),
     coordinator: Option<Client>,
     reader: Option<Client>,
     beat_at: Instant,
@@ -81,6 +83,7 @@ impl Member {
             owned: BTreeMap::new(),
             committed: BTreeMap::new(),
             width: 0,
+            shared_out: (-1, 0),
             coordinator: None,
             reader: None,
             beat_at: Instant::now(),
@@ -204,6 +207,12 @@ impl Member {
 
     async fn sync(&mut self, joined: join_group::Response) -> bool {
         let leads = joined.leader == self.id && !joined.skip_assignment;
+        if leads {
+            if self.shared_out.0 != joined.generation_id {
+                self.shared_out = (joined.generation_id, self.width);
+            }
+            self.width = self.shared_out.1;
+        }
         let request = sync_group::Request {
             group_id: self.group.name.clone(),
             generation_id: joined.generation_id,
