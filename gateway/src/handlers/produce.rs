@@ -17,6 +17,7 @@ use strandline_kafka::error::ErrorCode;
 use strandline_kafka::frame::RequestHeader;
 use strandline_kafka::messages::produce::{PartitionResponse, RecordError, Request, Response, TopicResponse};
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use crate::errors;
 use crate::limits::{PRODUCE_TIMEOUT, PRODUCE_TIMEOUT_DEFAULT};
@@ -98,11 +99,16 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
         .map(|topic| Wanted::new(version >= BY_ID, &topic.name, topic.topic_id))
         .collect();
     let unknown: Vec<ErrorCode> = wanted.iter().map(|wanted| wanted.unknown()).collect();
-    let found = topics::resolve(session, &wanted, |topic| topic.id).await;
+    let mut found = topics::resolve(session, &wanted, |topic| (topic.id, topic.partitions.len())).await;
+    if has_new_partitions(&request, &found)
+        && let Err(error) = session.catch_up().await
+    {
+        found = vec![Err(errors::journal(&error)); found.len()];
+    }
     let mut topics = Vec::with_capacity(found.len());
     let mut leaves_a_gap = false;
     for ((topic, found), unknown) in request.topic_data.into_iter().zip(found).zip(unknown) {
-        let target = refused.map_or(found, Err);
+        let target = refused.map_or(found.map(|(id, _)| id), Err);
         let mut append = |index: i32, records| -> Result<Append, Refused> {
             let batch = single_batch(records)?;
             if version < ZSTD && is_zstd(&batch) {
@@ -127,6 +133,15 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
         });
     }
     Begun { topics, deadline, leaves_a_gap }
+}
+
+/// Whether a partition is named that is not known here: the topic may have grown. Costs one read of the journal's end.
+fn has_new_partitions(request: &Request, found: &[Result<(Uuid, usize), ErrorCode>]) -> bool {
+    let mut topics = request.topic_data.iter().zip(found);
+    topics.any(|(topic, found)| {
+        let beyond = |index: i32, known: usize| usize::try_from(index).is_ok_and(|index| index >= known);
+        found.is_ok_and(|(_, known)| topic.partition_data.iter().any(|data| beyond(data.index, known)))
+    })
 }
 
 /// What makes a request fail as a whole.

@@ -16,6 +16,9 @@ use object_store::{
 };
 use tokio::time::Instant;
 
+/// From 1970 to the moment at which every run begins.
+const EPOCH: Duration = Duration::from_millis(1_767_225_600_000);
+
 /// What is wrong with the store itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
@@ -112,11 +115,12 @@ impl Bucket {
         self.past.lock().unwrap().stamps.get(key).copied()
     }
 
-    /// An object as a listing shows it: with the simulated time, not with that of the machine.
+    /// With the store's own stamp.
     pub(crate) fn stamped(&self, mut meta: ObjectMeta) -> ObjectMeta {
-        let written = self.stamp(meta.location.as_ref()).unwrap_or(self.begun);
-        meta.last_modified = Default::default();
-        meta.last_modified += written.duration_since(self.begun);
+        if let Some(stamp) = self.stamp(meta.location.as_ref()) {
+            meta.last_modified = Default::default();
+            meta.last_modified += EPOCH + (stamp - self.begun);
+        }
         meta
     }
 
