@@ -103,6 +103,10 @@ pub(crate) const GROUP_TIMER_LATE: Duration = Duration::from_secs(1);
 pub(crate) const GROUP_WATCH: Duration = Duration::from_secs(1);
 /// A coordinator that has not read the journal to its end for so long does so before it answers.
 pub(crate) const GROUP_VERIFY: Duration = Duration::from_secs(5);
+/// How long an answer waits for that: well below the shortest session.
+pub(crate) const GROUP_VERIFY_WAIT: Duration = Duration::from_secs(2);
+/// How long a coordinator goes on without it while the store does not answer.
+pub(crate) const GROUP_UNVERIFIED: Duration = Duration::from_secs(45);
 /// How often a node looks for groups with members whose coordinator it has become.
 pub(crate) const GROUP_SWEEP: Duration = Duration::from_secs(10);
 
@@ -176,6 +180,8 @@ const _: () = assert!(DRAIN.as_secs() < SHUTDOWN.as_secs() && SHUTDOWN.as_secs()
 const _: () = assert!(SESSION_TIMEOUT.0.as_secs() < SESSION_TIMEOUT.1.as_secs());
 // The change of the feature level may stand in front.
 const _: () = assert!(CHANGED_PER_REQUEST < MAX_CHANGES_PER_COMMIT);
+// A member that waits for the store to answer stays a member.
+const _: () = assert!(GROUP_VERIFY_WAIT.as_secs() * 2 < SESSION_TIMEOUT.0.as_secs());
 // A small frame always fits into a fresh read buffer, its length included.
 const _: () = assert!(SMALL_FRAME_BYTES + 4 <= READ_BUFFER_BYTES);
 const _: () =

@@ -17,7 +17,10 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::message::Message;
-use crate::limits::{ACTIVE_GROUP_BYTES, CATCH_UP_TIMEOUT, GROUP_INBOX, GROUP_VERIFY, MAX_ACTIVE_GROUPS};
+use crate::limits::{
+    ACTIVE_GROUP_BYTES, CATCH_UP_TIMEOUT, GROUP_INBOX, GROUP_UNVERIFIED, GROUP_VERIFY, GROUP_VERIFY_WAIT,
+    MAX_ACTIVE_GROUPS,
+};
 use crate::nodes::Nodes;
 use crate::phase::Phases;
 
@@ -109,36 +112,53 @@ impl Active {
     /// this call is folded here, or was looked for a moment ago.
     pub(super) async fn prepare(&self, group: &str) -> Result<(), ErrorCode> {
         if !self.is_ours(group) {
+            self.nodes.refresh().await;
+        }
+        if !self.is_ours(group) {
             self.tasks().by_group.remove(group);
             return Err(ErrorCode::NotCoordinator);
         }
-        let loaded = self.state(group).is_some();
+        match self.state(group) {
+            Some(_) => self.verify().await,
+            None if self.catch_up().await => Ok(()),
+            None => Err(ErrorCode::CoordinatorLoadInProgress),
+        }
+    }
+
+    /// Looks for what other nodes did, now and then. While the store does not answer, nobody else does much either: members
+    /// go on for a while, and the fold decides on whatever they want to last.
+    async fn verify(&self) -> Result<(), ErrorCode> {
         let verified = *self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         // Both clocks: a node that slept knows that it did.
-        if loaded && verified.is_some_and(|then| self.journal.env().within(then, GROUP_VERIFY)) {
+        let within = |span| verified.is_some_and(|then| self.journal.env().within(then, span));
+        let begun = self.journal.env().moment();
+        if within(GROUP_VERIFY) {
             return Ok(());
         }
-        match self.catch_up().await {
-            true => Ok(()),
-            false if loaded => Err(ErrorCode::CoordinatorNotAvailable),
-            false => Err(ErrorCode::CoordinatorLoadInProgress),
+        match timeout(GROUP_VERIFY_WAIT, self.journal.refresh()).await {
+            Ok(Ok(_)) => self.has_verified(begun),
+            Ok(Err(_)) | Err(_) if within(GROUP_UNVERIFIED) => {}
+            Ok(Err(_)) | Err(_) => return Err(ErrorCode::CoordinatorNotAvailable),
         }
+        Ok(())
     }
 
     /// Reads the journal to its end.
     pub(super) async fn catch_up(&self) -> bool {
         let begun = self.journal.env().moment();
-        match timeout(CATCH_UP_TIMEOUT, self.journal.catch_up()).await {
-            Ok(Ok(_)) => {
-                *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
-                true
-            }
-            Ok(Err(error)) => {
-                debug!(%error, "a coordinator cannot read the journal");
-                false
-            }
-            Err(_) => false,
+        let caught_up = timeout(CATCH_UP_TIMEOUT, self.journal.catch_up()).await;
+        if let Ok(Err(error)) = &caught_up {
+            debug!(%error, "a coordinator cannot read the journal");
         }
+        let caught_up = matches!(caught_up, Ok(Ok(_)));
+        if caught_up {
+            self.has_verified(begun);
+        }
+        caught_up
+    }
+
+    fn has_verified(&self, begun: Moment) {
+        *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
     }
 
     /// Hands a message to the group's task, which is started if there is none.
