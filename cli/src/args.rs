@@ -82,7 +82,7 @@ pub(crate) struct LogArgs {
 pub(crate) enum Command {
     /// Run a node: Kafka clients produce to it and consume from it
     Serve(ServeArgs),
-    /// Create, list, describe and delete topics, straight on a store
+    /// Create, list, describe, alter and delete topics, straight on a store
     Topic(TopicArgs),
     /// List and describe consumer groups, reset their offsets, delete them, straight on a store
     Group(GroupArgs),
@@ -206,6 +206,8 @@ Examples:
   strandline topic create orders --partitions 12 --config max.message.bytes=4194304
   strandline topic list --store s3://bucket/prefix
   strandline topic describe orders --format json
+  strandline topic alter orders --partitions 24 --config retention.ms=86400000
+  strandline topic alter orders --delete-config retention.ms
   strandline topic delete orders --yes";
 
 /// `topic`
@@ -228,7 +230,7 @@ pub(crate) enum TopicCommand {
     Create {
         /// Name: letters, digits, `.`, `_` and `-`
         name: String,
-        /// How many partitions; it cannot be changed later
+        /// How many partitions; there can be more later, never fewer
         #[arg(
             long,
             value_name = "N",
@@ -242,10 +244,24 @@ pub(crate) enum TopicCommand {
     },
     /// List all topics
     List,
-    /// Show the partitions of a topic
+    /// Show the partitions and the configs of a topic
     Describe {
         /// Name
         name: String,
+    },
+    /// Give a topic more partitions, or other configs
+    Alter {
+        /// Name
+        name: String,
+        /// How many partitions it is to have: more than it has. Records of a key may go to another one from then on
+        #[arg(long, value_name = "N", value_parser = partitions())]
+        partitions: Option<u32>,
+        /// A config of the topic; may be given several times
+        #[arg(long = "config", value_name = "KEY=VALUE", value_parser = key_value)]
+        configs: Vec<(String, String)>,
+        /// A config that goes back to its default; may be given several times
+        #[arg(long = "delete-config", value_name = "KEY")]
+        delete_configs: Vec<String>,
     },
     /// Delete a topic and all its records
     Delete {

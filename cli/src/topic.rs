@@ -1,6 +1,8 @@
-//! `strandline topic`: create, list, describe and delete, straight on a store.
+//! `strandline topic`: create, list, describe, alter and delete, straight on a store.
 //!
 //! Must not know Kafka's protocol. Looking never makes a cluster; what the fold decided is what is said.
+
+mod alter;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -22,6 +24,9 @@ pub(crate) async fn run(args: TopicArgs) -> Result<()> {
         }
         TopicCommand::List => list(url, format).await,
         TopicCommand::Describe { name } => describe(url, format, &name).await,
+        TopicCommand::Alter { name, partitions, configs, delete_configs } => {
+            alter::run(url, format, &name, partitions, configs, delete_configs).await
+        }
         TopicCommand::Delete { name, yes } => delete(url, format, &name, yes).await,
     }
 }
@@ -44,6 +49,10 @@ async fn create(
         journal::Options { tail_bytes: 0, ..journal::Options::default() },
     )
     .await?;
+    if let Some(other) = journal.view(|manifest| strandline_gateway::colliding_topic(manifest, name)) {
+        journal.close().await;
+        bail!("cannot create the topic {name}: it collides with {other}, which differs only in . and _");
+    }
     let created = journal.create_topic(name, partitions, configs).await;
     journal.close().await;
     let id = match created.with_context(|| format!("cannot create the topic {name}"))? {

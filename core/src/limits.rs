@@ -41,7 +41,7 @@ pub const MAX_GROUP_NAME_BYTES: usize = 1_024;
 pub const MAX_GROUP_MEMBERS: usize = 10_000;
 /// Bytes of all members of one group, their subscriptions and assignments included.
 pub const MAX_GROUP_BYTES: usize = 8 * MIB;
-/// Bytes of all members of all groups: they are part of the manifest.
+/// Bytes of all members and of the metadata of all offsets of all groups: they are part of the manifest.
 pub const MAX_GROUPS_BYTES: usize = 512 * MIB;
 /// Committed offsets of all groups.
 pub const MAX_GROUP_OFFSETS: usize = 4_000_000;

@@ -1,8 +1,9 @@
 //! Buckets that earlier versions wrote are read for ever.
 //!
-//! `golden/v1` holds one object of every kind in format version 1, below the keys that they have in a bucket. Those
-//! files are never written again. What a new version adds gets a folder of its own: raise `NEWEST`, extend the history
-//! below, and run this test once with `STRANDLINE_WRITE_GOLDEN=1`.
+//! `golden/v1` holds one object of every kind in format version 1, below the keys that they have in a bucket; `golden/v2`
+//! goes on from there with the changes of feature level 2: groups, offsets, more partitions, configs, deleted records.
+//! Those files are never written again. What a new version adds gets a folder of its own: raise `NEWEST`, extend the
+//! history below, and run this test once with `STRANDLINE_WRITE_GOLDEN=1`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -10,6 +11,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use strandline_core::env::Env;
+use strandline_core::manifest::commit::group::{
+    CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup,
+};
+use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
 use strandline_core::manifest::journal::Options;
 use strandline_core::manifest::state::apply;
 use strandline_core::manifest::{
@@ -25,13 +30,16 @@ use strandline_core::{Kind, paths};
 use ulid::Ulid;
 use uuid::Uuid;
 
-const NEWEST: &str = "v1";
+const NEWEST: &str = "v2";
+const VERSIONS: [&str; 2] = ["v1", "v2"];
 const EPOCH_MS: i64 = 1_767_225_600_000;
 const CLUSTER_ID: &str = "0123456789abcdef0123456789abcdef";
 const ORDERS: Uuid = Uuid::from_u128(0x1111_2222_3333_4444_5555_6666_7777_8888);
 const GONE: Uuid = Uuid::from_u128(0x9999_aaaa_bbbb_cccc_dddd_eeee_ffff_0000);
-/// The checkpoint and the floor lie at this slot.
-const CHECKPOINT: u64 = 4;
+/// The checkpoint and the floor lie at this slot of each version.
+fn checkpoint_of(version: &str) -> u64 {
+    if version == "v1" { 4 } else { 8 }
+}
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct FloorWire {
@@ -72,8 +80,106 @@ fn segment() -> Segment {
     )
 }
 
-/// Five slots that hold every kind of change with every field set.
-fn history() -> Vec<(Commit, Vec<Bytes>)> {
+/// The slots of a version.
+fn history(version: &str) -> Vec<(Commit, Vec<Bytes>)> {
+    let mut slots = history_1();
+    if version != "v1" {
+        slots.extend(history_2().into_iter().map(|commit| (commit, vec![])));
+    }
+    slots
+}
+
+/// Four slots more, with every kind of change of feature level 2 and every field set.
+fn history_2() -> Vec<Commit> {
+    let commit = |counter, changes: Vec<Change>| {
+        let id = CommitId { incarnation: ulid(3), counter };
+        Commit { id, oldest_open: counter, timestamp_ms: EPOCH_MS + 100 + counter as i64, changes }
+    };
+    let config = |name: &str, op| ConfigChange { name: name.to_owned(), op };
+    let (elements, default) = ("compact".to_owned(), "delete".to_owned());
+    let configs = vec![
+        config("retention.ms", ConfigOp::Delete),
+        config("max.message.bytes", ConfigOp::Set("2000000".to_owned())),
+        config("cleanup.policy", ConfigOp::Append { elements: elements.clone(), default: default.clone() }),
+        config("leader.replication.throttled.replicas", ConfigOp::Subtract { elements, default }),
+    ];
+    let topics = vec![
+        Change::FeatureLevel { level: 2 },
+        Change::CreatePartitions { topic: ORDERS, count: 3 },
+        Change::AlterConfigs { topic: ORDERS, replace: false, changes: configs },
+        Change::AlterConfigs { topic: GONE, replace: true, changes: vec![] },
+        Change::DeleteRecords { topic: ORDERS, partition: 0, before: 5 },
+    ];
+    let groups = vec![
+        Change::UpdateGroup(joined("readers", GroupKind::Classic)),
+        Change::UpdateGroup(joined("streams", GroupKind::Consumer)),
+        Change::CommitOffsets(offsets("by-hand", "", -1)),
+        Change::CommitOffsets(offsets("short-lived", "", -1)),
+    ];
+    let later = vec![
+        Change::CommitOffsets(offsets("readers", "one", 7)),
+        Change::CommitOffsets(offsets("readers", "one", 6)),
+        Change::DeleteOffsets { group: "by-hand".to_owned(), partitions: vec![(ORDERS, 1)] },
+        Change::DeleteGroup { group: "short-lived".to_owned() },
+    ];
+    let left = UpdateGroup {
+        seen_version: 7,
+        epoch: 8,
+        replace: false,
+        put: vec![],
+        remove: vec!["two".to_owned()],
+        ..joined("readers", GroupKind::Classic)
+    };
+    vec![commit(1, topics), commit(2, groups), commit(3, later), commit(4, vec![Change::UpdateGroup(left)])]
+}
+
+/// Two members join a group that was not there.
+fn joined(group: &str, kind: GroupKind) -> UpdateGroup {
+    let member = |id: &str, instance_id: Option<&str>| GroupMember {
+        id: id.to_owned(),
+        epoch: 7,
+        instance_id: instance_id.map(str::to_owned),
+        client_id: "client".to_owned(),
+        client_host: "/10.0.0.1".to_owned(),
+        session_timeout_ms: 45_000,
+        rebalance_timeout_ms: 300_000,
+        subscription: Bytes::from_static(b"orders"),
+        assignment: Bytes::from_static(b"orders-0"),
+    };
+    UpdateGroup {
+        group: group.to_owned(),
+        seen_version: 0,
+        kind,
+        protocol_type: "consumer".to_owned(),
+        protocol: "range".to_owned(),
+        epoch: 7,
+        leader: "one".to_owned(),
+        state: Bytes::from_static(b"state"),
+        replace: true,
+        put: vec![member("one", Some("static-1")), member("two", None)],
+        remove: vec![],
+    }
+}
+
+fn offsets(group: &str, member: &str, epoch: i32) -> CommitOffsets {
+    let offset = |topic, partition| OffsetCommit {
+        topic,
+        partition,
+        offset: 6,
+        leader_epoch: 0,
+        metadata: "half way".to_owned(),
+    };
+    CommitOffsets {
+        group: group.to_owned(),
+        member: member.to_owned(),
+        epoch,
+        instance_id: (!member.is_empty()).then(|| "static-1".to_owned()),
+        offsets: vec![offset(ORDERS, 0), offset(ORDERS, 1), offset(GONE, 0)],
+    }
+}
+
+/// Five slots that hold every kind of change of version 1 with every field set.
+fn history_1() -> Vec<(Commit, Vec<Bytes>)> {
     let create = |id, name: &str, configs: &[(&str, &str)]| Change::CreateTopic {
         id,
         name: name.to_owned(),
@@ -119,9 +225,9 @@ fn history() -> Vec<(Commit, Vec<Bytes>)> {
     ]
 }
 
-fn fold(upto: u64) -> (Manifest, Vec<Outcome>) {
+fn fold(version: &str, upto: u64) -> (Manifest, Vec<Outcome>) {
     let (mut manifest, mut outcomes) = (Manifest::default(), vec![]);
-    for (slot, (commit, payload)) in (1..=upto).zip(history()) {
+    for (slot, (commit, payload)) in (1..=upto).zip(history(version)) {
         let payload_at = (commit.encode(payload.clone()).len() - Rope::new(payload).len()) as u64;
         outcomes.extend(apply(&mut manifest, slot, &commit, payload_at));
     }
@@ -129,16 +235,17 @@ fn fold(upto: u64) -> (Manifest, Vec<Outcome>) {
 }
 
 /// Every object of the bucket, by its key.
-fn objects() -> BTreeMap<String, Bytes> {
+fn objects(version: &str) -> BTreeMap<String, Bytes> {
+    let at = checkpoint_of(version);
     let cluster = format!("{{\n  \"format\": 1,\n  \"cluster_id\": \"{CLUSTER_ID}\"\n}}");
     let mut objects = BTreeMap::from([
         (paths::CLUSTER.to_owned(), cluster.into()),
-        (paths::LATEST.to_owned(), CHECKPOINT.to_string().into()),
-        (paths::checkpoint(CHECKPOINT), checkpoint::encode(&fold(CHECKPOINT).0)),
-        (paths::floor(0), object::encode(Shape::Floor, &FloorWire { slot: CHECKPOINT })),
+        (paths::LATEST.to_owned(), at.to_string().into()),
+        (paths::checkpoint(at), checkpoint::encode(&fold(version, at).0)),
+        (paths::floor(0), object::encode(Shape::Floor, &FloorWire { slot: at })),
         (paths::segment(segment().id), segment().body.to_bytes()),
     ]);
-    for (slot, (commit, payload)) in (1..).zip(history()) {
+    for (slot, (commit, payload)) in (1..).zip(history(version)) {
         objects.insert(paths::slot(slot), commit.encode(payload).to_bytes());
     }
     objects
@@ -147,7 +254,7 @@ fn objects() -> BTreeMap<String, Bytes> {
 /// The golden bucket of a version, in a folder of its own, as a store.
 fn open_store(version: &str) -> (tempfile::TempDir, Store) {
     let copy = tempfile::tempdir().unwrap();
-    for key in objects().keys() {
+    for key in objects(version).keys() {
         let to = copy.path().join(key);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::copy(folder(version).join(key), to).unwrap();
@@ -161,7 +268,7 @@ fn golden_files_are_written_once() {
     if std::env::var_os("STRANDLINE_WRITE_GOLDEN").is_none() {
         return;
     }
-    for (key, object) in objects() {
+    for (key, object) in objects(NEWEST) {
         let path = folder(NEWEST).join(key);
         assert!(!path.exists(), "{} is there already: golden files never change", path.display());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -170,65 +277,103 @@ fn golden_files_are_written_once() {
 }
 
 #[tokio::test]
-async fn every_object_of_version_1_means_what_it_meant() {
-    let (_copy, store) = open_store("v1");
-    for (slot, (commit, payload)) in (1..).zip(history()) {
-        let key = paths::slot(slot);
+async fn every_object_means_what_it_meant() {
+    for version in VERSIONS {
+        let (_copy, store) = open_store(version);
+        for (slot, (commit, payload)) in (1..).zip(history(version)) {
+            let key = paths::slot(slot);
+            let object = store.get(&key).await.unwrap();
+            let (decoded, payload_at) = Commit::decode(&key, &object).unwrap();
+            assert_eq!(decoded, commit, "{version}, slot {slot}");
+            let there = object.slice(payload_at as usize..object.len()).unwrap();
+            assert_eq!(there.to_bytes(), Rope::new(payload).to_bytes(), "{version}, slot {slot}");
+        }
+        let written = segment();
+        let key = paths::segment(written.id);
         let object = store.get(&key).await.unwrap();
-        let (decoded, payload_at) = Commit::decode(&key, &object).unwrap();
-        assert_eq!(decoded, commit, "slot {slot}");
-        let there = object.slice(payload_at as usize..object.len()).unwrap();
-        assert_eq!(there.to_bytes(), Rope::new(payload).to_bytes(), "slot {slot}");
+        assert_eq!(read_header(&key, &object.to_bytes()).unwrap(), (written.id, written.runs));
+        let at = checkpoint_of(version);
+        let key = paths::checkpoint(at);
+        let decoded = checkpoint::decode(&key, &store.get(&key).await.unwrap().to_bytes()).unwrap();
+        assert_eq!(decoded, fold(version, at).0, "{version}");
     }
-    let written = segment();
-    let key = paths::segment(written.id);
-    let object = store.get(&key).await.unwrap();
-    assert_eq!(read_header(&key, &object.to_bytes()).unwrap(), (written.id, written.runs));
-    let key = paths::checkpoint(CHECKPOINT);
-    let decoded = checkpoint::decode(&key, &store.get(&key).await.unwrap().to_bytes()).unwrap();
-    assert_eq!(decoded, fold(CHECKPOINT).0);
 }
 
 /// From the checkpoint and from the first slot on, and the log goes on where it stopped.
 #[tokio::test]
-async fn a_bucket_of_version_1_opens() {
-    for from_checkpoint in [true, false] {
-        let (_copy, store) = open_store("v1");
+async fn a_bucket_of_every_version_opens() {
+    for (version, from_checkpoint) in VERSIONS.into_iter().flat_map(|of| [(of, true), (of, false)]) {
+        let (_copy, store) = open_store(version);
+        let at = checkpoint_of(version);
         if !from_checkpoint {
-            for key in [paths::LATEST, &paths::checkpoint(CHECKPOINT), &paths::floor(0)] {
+            for key in [paths::LATEST, &paths::checkpoint(at), &paths::floor(0)] {
                 store.delete(key).await.unwrap();
             }
         }
         let journal = Journal::open(store, Options::default()).await.unwrap();
         assert_eq!(journal.cluster_id(), CLUSTER_ID);
-        let (expected, outcomes) = fold(5);
+        let (expected, outcomes) = fold(version, 99);
         assert!(outcomes.contains(&Outcome::Appended(vec![Err(Void::OutOfOrderSequence)])));
         assert_eq!(journal.view(Manifest::clone), expected);
-        journal.view(|manifest| {
-            let topic = manifest.topic_named("orders").unwrap();
-            assert_eq!((topic.id, topic.configs.len(), manifest.topics().count()), (ORDERS, 2, 1));
-            let extents =
-                topic.partitions[0].extents.iter().map(|extent| (extent.base_offset, extent.object));
-            assert_eq!(
-                extents.collect::<Vec<_>>(),
-                [(0, ObjectId::Slot(2)), (4, ObjectId::Segment(segment().id))]
-            );
-        });
+        journal.view(|manifest| check_records(version, manifest));
         let (bytes, meta) = batch(producer(3, 2));
         let crc = crc32c::crc32c(&bytes);
         let known = Append { topic: ORDERS, partition: 0, segment: None, at: 0, crc, batches: vec![meta] };
         let answer = journal.propose_with(vec![Change::Append(known)], bytes.into()).await.unwrap();
         let Outcome::Appended(placed) = answer.await.unwrap().remove(0) else { panic!() };
-        assert_eq!(placed[0].unwrap().base_offset, 6, "a batch that version 1 knew is known again");
+        // A batch that version 1 knew is known again. Level 2 forgets producers that were silent for a day.
+        let base_offset = if version == "v1" { 6 } else { 8 };
+        assert_eq!(placed[0].unwrap().base_offset, base_offset);
         assert_eq!(journal.allocate_producer_id().await.unwrap(), 1_000);
         journal.close().await;
     }
 }
 
+fn check_records(version: &str, manifest: &Manifest) {
+    let topic = manifest.topic_named("orders").unwrap();
+    assert_eq!((topic.id, manifest.topics().count()), (ORDERS, 1));
+    let extents = topic.partitions[0].extents.iter().map(|extent| (extent.base_offset, extent.object));
+    let all = [(0, ObjectId::Slot(2)), (4, ObjectId::Segment(segment().id))];
+    // Version 2 has deleted everything before offset 5.
+    let left = if version == "v1" { &all[..] } else { &all[1..] };
+    assert_eq!(extents.collect::<Vec<_>>(), left);
+}
+
+/// What level 2 brought: by value, not only by what the same fold makes of it.
+#[test]
+fn version_2_knows_groups_and_what_befell_topics() {
+    let (manifest, outcomes) = fold("v2", 99);
+    let topic = manifest.topic_named("orders").unwrap();
+    let bounds = topic.partitions.iter().map(|one| (one.log_start, one.high_watermark));
+    assert_eq!(bounds.collect::<Vec<_>>(), [(5, 8), (0, 4), (0, 0)]);
+    let configs: Vec<_> = topic.configs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let expected = [
+        ("cleanup.policy", "delete,compact"),
+        ("leader.replication.throttled.replicas", "delete"),
+        ("max.message.bytes", "2000000"),
+    ];
+    assert_eq!(configs, expected);
+    assert_eq!(
+        manifest.groups().map(|(name, _)| name).collect::<Vec<_>>(),
+        ["by-hand", "readers", "streams"]
+    );
+    let readers = manifest.group("readers").unwrap();
+    assert_eq!((readers.kind, readers.epoch, readers.version), (GroupKind::Classic, 8, 9));
+    assert_eq!(readers.members.keys().collect::<Vec<_>>(), ["one"]);
+    let committed = |group: &str| {
+        let offsets = manifest.group(group).unwrap().offsets.iter();
+        offsets.map(|((_, partition), one)| (*partition, one.offset)).collect::<Vec<_>>()
+    };
+    assert_eq!((committed("readers"), committed("by-hand")), (vec![(0, 6), (1, 6)], vec![(0, 6)]));
+    assert!(outcomes.contains(&Outcome::Void(Void::IllegalGeneration)));
+}
+
 /// The floor's object is understood: without the checkpoint that it demands, the bucket does not open.
 #[tokio::test]
-async fn a_floor_of_version_1_is_obeyed() {
-    let (_copy, store) = open_store("v1");
-    store.delete(&paths::checkpoint(CHECKPOINT)).await.unwrap();
-    assert_eq!(Journal::open(store, Options::default()).await.unwrap_err().kind(), Kind::Corrupt);
+async fn a_floor_of_every_version_is_obeyed() {
+    for version in VERSIONS {
+        let (_copy, store) = open_store(version);
+        store.delete(&paths::checkpoint(checkpoint_of(version))).await.unwrap();
+        assert_eq!(Journal::open(store, Options::default()).await.unwrap_err().kind(), Kind::Corrupt);
+    }
 }

@@ -153,6 +153,11 @@ pub fn check(
     Ok(checked)
 }
 
+/// Whether topics have a config of this name.
+pub fn is_topic_config(name: &str) -> bool {
+    TopicConfig::named(name).is_some()
+}
+
 fn unknown(name: &str) -> String {
     let known: Vec<_> = TOPIC_CONFIGS.iter().map(|config| config.name).collect();
     // The name came from a client: kept short.

@@ -67,9 +67,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::info;
 
-pub use configs::{check as check_topic_configs, check_changes as check_topic_config_changes};
+pub use configs::{
+    check as check_topic_configs, check_changes as check_topic_config_changes, is_topic_config,
+};
 pub use error::Error;
 pub use group_view::{readers as group_readers, state as group_state};
+pub use topics::colliding_topic;
 
 use budget::FetchBudget;
 use groups::Groups;

@@ -84,16 +84,24 @@ impl Collisions {
         if !names.into_iter().any(may_collide) {
             return Collisions::default();
         }
-        services.journal.view(|manifest| {
-            let names = manifest.topics().map(|topic| &topic.name).filter(|name| may_collide(name));
-            Collisions(names.map(|name| (name.replace('.', "_"), name.clone())).collect())
-        })
+        services.journal.view(Collisions::in_manifest)
+    }
+
+    fn in_manifest(manifest: &Manifest) -> Collisions {
+        let names = manifest.topics().map(|topic| &topic.name).filter(|name| may_collide(name));
+        Collisions(names.map(|name| (name.replace('.', "_"), name.clone())).collect())
     }
 
     /// The other topic that this one would be taken for.
     pub(crate) fn find(&self, name: &str) -> Option<&str> {
         self.0.get(&name.replace('.', "_")).map(String::as_str).filter(|other| *other != name)
     }
+}
+
+/// The topic that differs from `name` only in `.` and `_`. Kafka allows one of them at a time: in the names of metrics they
+/// would be the same.
+pub fn colliding_topic(manifest: &Manifest, name: &str) -> Option<String> {
+    Collisions::in_manifest(manifest).find(name).map(str::to_owned)
 }
 
 fn may_collide(name: &str) -> bool {

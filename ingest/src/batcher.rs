@@ -5,11 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use strandline_core::limits::MAX_CHANGES_PER_COMMIT;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::ack::{Entry, Rider};
+
+/// Changes of riders in one commit, unless one rider alone has more.
+const RIDING_CHANGES: usize = MAX_CHANGES_PER_COMMIT / 2;
 
 /// One partition's batches, in order.
 #[derive(Debug)]
@@ -44,6 +48,19 @@ struct Open {
     bytes: usize,
     since: Option<Instant>,
     closed: bool,
+}
+
+impl Open {
+    /// The first riders, as many as fit a commit beside its batches; the others wait for the next flush.
+    fn take_riders(&mut self) -> Vec<Rider> {
+        let mut changes = 0;
+        let mut fits = |rider: &Rider| {
+            changes += rider.changes.len();
+            changes <= RIDING_CHANGES
+        };
+        let count = self.riders.iter().take_while(|rider| fits(rider)).count().max(1);
+        self.riders.drain(..count.min(self.riders.len())).collect()
+    }
 }
 
 /// What waits now.
@@ -110,7 +127,10 @@ impl Batcher {
         let since = open.since.take()?;
         let bytes = std::mem::take(&mut open.bytes);
         let runs = std::mem::take(&mut open.runs);
-        let riders = std::mem::take(&mut open.riders);
+        let riders = open.take_riders();
+        if !open.riders.is_empty() {
+            open.since = Some(since);
+        }
         drop(open);
         let runs =
             runs.into_iter().map(|((topic, partition), entries)| Run { topic, partition, entries }).collect();

@@ -14,7 +14,6 @@ import wire
 
 # What a test asks: (what Strandline answers instead, why that is right).
 UNKNOWN_CODEC = (76, "UNSUPPORTED_COMPRESSION_TYPE says what is wrong; Kafka runs into an exception and says UNKNOWN_SERVER_ERROR")
-PLACEMENT = (0, "any node serves any partition: an assignment says how many partitions there are, and nothing else")
 DIFFERENCES = {
     "Produce of codec 5": UNKNOWN_CODEC,
     "Produce of codec 7": UNKNOWN_CODEC,
@@ -26,9 +25,10 @@ DIFFERENCES = {
     ),
     "IncrementalAlterConfigs: an operation that is none": (42, "INVALID_REQUEST says what is wrong; Kafka runs into an exception"),
     "CreateTopics with more replicas than nodes": (0, "the bucket replicates: programs that ask for three replicas run on any number of nodes"),
-    "CreateTopics with an assignment to a node that is not there": PLACEMENT,
-    "CreatePartitions: an assignment to a node that is not there": PLACEMENT,
-    "CreateTopics of a name that differs in . and _": (0, "such names collide in the names of Kafka's metrics, and nowhere here"),
+    "CreateTopics with an assignment to a node that is not there": (
+        0,
+        "any node serves any partition: an assignment says how many partitions there are, and nothing else",
+    ),
 }
 
 _numbers = itertools.count()

@@ -77,6 +77,57 @@ def test_topics_as_json(file_store):
     assert described["config"]["retention.ms"] == "3600000"
 
 
+def test_a_topic_is_altered(store):
+    """More partitions and other configs, in one go; what the description shows afterwards is what was asked for."""
+    topic(store, "create", "orders", "--partitions", 2, "--config", "retention.ms=3600000", "--config", "segment.ms=5")
+    done = topic(
+        store, "alter", "orders", "--partitions", 5, "--config", "cleanup.policy=compact", "--config", "retention.ms=7200000",
+        "--delete-config", "segment.ms",
+    )  # fmt: skip
+    assert "5 partitions" in done.stdout.decode()
+    described = json.loads(topic(store, "describe", "orders", "--format", "json").stdout)
+    assert len(described["partitions"]) == 5
+    assert described["config"] == {"cleanup.policy": "compact", "retention.ms": "7200000"}
+    altered = json.loads(topic(store, "alter", "orders", "--delete-config", "cleanup.policy", "--format", "json").stdout)
+    assert (altered["partitions"], altered["config"]) == (5, {"retention.ms": "7200000"})
+    assert "retention.ms=7200000" in topic(store, "describe", "orders").stdout.decode()
+
+
+def test_a_topic_is_not_altered_to_what_cannot_be(file_store):
+    """Each refusal names the topic and the reason, and nothing of the same command line is done."""
+    topic(file_store, "create", "orders", "--partitions", 4)
+    for arguments, reason in [
+        (["--partitions", 4], "4 partitions"),
+        (["--partitions", 3, "--config", "retention.ms=5"], "4 partitions"),
+        (["--partitions", 8, "--config", "retention.ms=soon"], "retention.ms"),
+        (["--config", "no.such=1"], "no.such"),
+        (["--delete-config", "no.such"], "no.such"),
+        (["--config", "retention.ms=5", "--delete-config", "retention.ms"], "twice"),
+        ([], "nothing to alter"),
+    ]:
+        done = topic(file_store, "alter", "orders", *arguments, check=False)
+        assert done.code == 1 and reason in done.stderr, done
+    gone = topic(file_store, "alter", "nowhere", "--partitions", 5, check=False)
+    assert gone.code == 1 and "nowhere" in gone.stderr, gone
+    described = json.loads(topic(file_store, "describe", "orders", "--format", "json").stdout)
+    assert (len(described["partitions"]), described["config"]) == (4, {})
+
+
+def test_names_that_differ_only_in_dots_and_underscores_collide(file_store):
+    """As in Kafka: in the names of metrics they would be the same."""
+    topic(file_store, "create", "a.b", "--partitions", 1)
+    refused = topic(file_store, "create", "a_b", "--partitions", 1, check=False)
+    assert refused.code == 1 and "a.b" in refused.stderr and "a_b" in refused.stderr, refused
+
+
+def test_a_compacted_topic_takes_no_line_without_a_key(file_store):
+    topic(file_store, "create", "keyed", "--partitions", 1, "--config", "cleanup.policy=compact")
+    refused = produce_lines(file_store, "keyed", [b"no key"], check=False)
+    assert refused.code == 1 and "key" in refused.stderr, refused
+    produce_lines(file_store, "keyed", [b"k:v"], "--key-separator", ":")
+    assert consume(file_store, "keyed") == b"v\n"
+
+
 def test_deleting_without_a_terminal_needs_a_yes(file_store):
     """A script that did not say so deletes nothing, and does not wait for an answer that cannot come."""
     topic(file_store, "create", "orders", "--partitions", 1)

@@ -196,6 +196,15 @@ def fetch(connection, topic, partition, offset, max_bytes=1 << 20, max_wait_ms=1
     return error, high, answer[at + 4 : at + 4 + max(length, 0)]
 
 
+def list_offset(connection, topic, partition, timestamp):
+    """ListOffsets v1 of one partition; returns the offset."""
+    body = struct.pack(">i", -1) + array([string(topic) + array([struct.pack(">iq", partition, timestamp)])])
+    answer = connection.call(LIST_OFFSETS, 1, body)
+    _, error, _, offset = struct.unpack_from(">ihqq", answer, 4 + 2 + len(topic) + 4)
+    assert error == NONE, f"error {error}"
+    return offset
+
+
 def api_versions_v0(answer):
     """Error code and {api key: (lowest, highest)} of an ApiVersions answer with a v0 body."""
     error, count = struct.unpack_from(">hi", answer)

@@ -81,6 +81,8 @@ fn what_cannot_work_is_refused_with_code_2() {
         "topic create t --partitions 0",
         "topic create t --partitions 10001",
         "topic create t --config novalue",
+        "topic alter t --partitions 0",
+        "topic alter t --config novalue",
         "consume t --offset -1",
         "consume t --offset @yesterday",
         "bench --record-bytes 1GiB",

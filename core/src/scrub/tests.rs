@@ -9,9 +9,14 @@ mod damage;
 mod moving;
 mod world;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::*;
+use crate::manifest::Partition;
+use crate::manifest::state::apply;
+use crate::manifest::{Change, Commit, Outcome, checkpoint};
+use crate::paths;
 use crate::testing::for_seeds_paused;
 use world::World;
 
@@ -70,6 +75,67 @@ async fn a_long_log_is_clean() {
     let report = world.scrub(&Options { concurrency: 3, ..Options::default() }).await;
     assert_clean(&report);
     assert_eq!(report.journal.checkpoints_compared, 3 + 2, "those of the nodes are met too");
+}
+
+/// Deleted records are looked for nowhere, what is left is, and what only they needed is an orphan; groups and all that
+/// befell topics fold as the checkpoints say, also from a checkpoint on.
+#[test]
+fn a_log_with_deleted_records_and_groups_is_clean() {
+    for_seeds_paused(10, |seed| async move {
+        let mut world = World::new(seed).await;
+        let had = world.segments().await.len();
+        world.befall().await;
+        let left: BTreeSet<_> = world.segment_extents().iter().map(|extent| extent.object).collect();
+        assert!(left.len() < had, "some segments are needed no more");
+        let report = world.scrub(&Options::default()).await;
+        assert_clean(&report);
+        assert_eq!(report.journal.checkpoints_compared, 5);
+        assert_eq!(report.data.segments, left.len() as u64);
+        assert_eq!(report.orphans.unwrap().young.objects, (world.segments().await.len() - left.len()) as u64);
+        let floor = world.checkpoints().await[3];
+        world.trim(floor).await;
+        assert_clean(&world.scrub(&Options::default()).await);
+        // A checkpoint that has lost a committed offset is not what the slots fold to.
+        let last = *world.checkpoints().await.last().unwrap();
+        let mut other = world.manifest();
+        assert_eq!(other.applied, last);
+        let commit = Commit {
+            id: crate::manifest::CommitId { incarnation: ulid::Ulid::nil(), counter: 1 },
+            oldest_open: 1,
+            timestamp_ms: 0,
+            changes: vec![Change::DeleteOffsets {
+                group: "readers".to_owned(),
+                partitions: vec![(world.topics[0], 0)],
+            }],
+        };
+        assert_eq!(apply(&mut other, last, &commit, 0), [Outcome::Applied]);
+        world.put(&paths::checkpoint(last), checkpoint::encode(&other)).await;
+        let report = world.scrub(&Options::default()).await;
+        assert_eq!(short(&report.faults), [(Kind::CheckpointDiffers, paths::checkpoint(last), None)]);
+    });
+}
+
+/// Deleted records: extents below the start are gone, and the first one that is left may begin below it.
+#[test]
+fn a_log_with_deleted_records_is_clean() {
+    for_seeds_paused(10, |seed| async move {
+        let mut world = World::new(seed).await;
+        world.delete_records().await;
+        world.append_inline().await;
+        world.append_segment().await;
+        world.checkpoint().await;
+        let report = world.scrub(&Options::default()).await;
+        assert_clean(&report);
+        assert_eq!(report.data.extents, world.segment_extents().len() as u64);
+        assert!(
+            report.orphans.is_some_and(|orphans| orphans.young.objects > 0),
+            "segments lost their extents"
+        );
+        let manifest = world.manifest();
+        let mut partitions = manifest.topics().flat_map(|topic| &topic.partitions);
+        let begins_below = |p: &Partition| p.extents.first().is_some_and(|e| e.base_offset < p.log_start);
+        assert!(partitions.any(begins_below));
+    });
 }
 
 /// With a floor, slots below it are gone but for those that extents point into.

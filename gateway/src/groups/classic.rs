@@ -31,6 +31,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use strandline_core::mutation::{self, Mutation};
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::{join_group, sync_group};
 use tokio::time::Instant;
@@ -221,7 +222,10 @@ impl Classic {
         if generation < 0 && self.roll.is_empty() {
             return Ok(());
         }
-        self.check_member(member, generation, instance_id)?;
+        match mutation::is(Mutation::StaleGenerationCommits) {
+            true => self.roll.check(member, instance_id)?,
+            false => self.check_member(member, generation, instance_id)?,
+        }
         self.touch(now, member);
         match self.state {
             State::Completing { .. } => Err(ErrorCode::RebalanceInProgress),

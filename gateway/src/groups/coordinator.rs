@@ -172,7 +172,10 @@ impl Coordinator {
 
     fn save(&self, save: Save) -> impl Future<Output = Saved> + Send + use<> {
         let Save { number, mut update } = save;
-        update.seen_version = self.seen.version;
+        update.seen_version = match mutation::is(Mutation::CoordinatorNeverReloads) {
+            true => see(&self.active, &self.name).version,
+            false => self.seen.version,
+        };
         let (epoch, bare) = (update.epoch, update.put.is_empty());
         let (journal, ingest) = (self.active.journal.clone(), self.active.ingest.clone());
         async move {

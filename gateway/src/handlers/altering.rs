@@ -69,7 +69,7 @@ async fn plan(
     for one in &asked {
         *times.entry((one.resource_type, one.resource_name.clone())).or_default() += 1;
     }
-    let too_many = times.len() > CHANGED_PER_REQUEST;
+    let too_many = asked.len() > CHANGED_PER_REQUEST;
     let stale = match asked.iter().any(|one| one.resource_type == TOPIC) && !too_many {
         true => session.catch_up().await.err(),
         false => None,
@@ -77,8 +77,7 @@ async fn plan(
     let (mut resources, mut plans) = (Vec::new(), Vec::new());
     for one in asked {
         let resource = (one.resource_type, one.resource_name.clone());
-        // A resource that stands there twice is answered once.
-        let Some(times) = times.remove(&resource) else { continue };
+        let times = times.get(&resource).copied().unwrap_or_default();
         plans.push(match (times, &stale) {
             _ if too_many => Err((
                 ErrorCode::PolicyViolation,

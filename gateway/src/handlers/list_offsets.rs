@@ -24,16 +24,22 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 
+/// The versions in which they came to be (KIP-734, KIP-405, KIP-1005).
+const SINCE: [(i64, i16); 3] = [(MAX_TIMESTAMP, 7), (EARLIEST_LOCAL, 8), (LATEST_TIERED, 9)];
+
 /// What a timestamp of the request asks for; `None` for the last offset in tiered storage, which we do not have.
-fn spec(timestamp: i64) -> Result<Option<OffsetSpec>, ErrorCode> {
+fn spec(timestamp: i64, version: i16) -> Result<Option<OffsetSpec>, ErrorCode> {
     match timestamp {
+        _ if SINCE.iter().any(|(name, since)| *name == timestamp && version < *since) => {
+            Err(ErrorCode::UnsupportedVersion)
+        }
         LATEST => Ok(Some(OffsetSpec::Latest)),
         // All that we have is "local".
         EARLIEST | EARLIEST_LOCAL => Ok(Some(OffsetSpec::Earliest)),
         MAX_TIMESTAMP => Ok(Some(OffsetSpec::MaxTimestamp)),
         LATEST_TIERED => Ok(None),
         0.. => Ok(Some(OffsetSpec::Timestamp(timestamp))),
-        _ => Err(ErrorCode::InvalidRequest),
+        _ => Err(ErrorCode::UnsupportedVersion),
     }
 }
 
@@ -44,7 +50,10 @@ pub(crate) async fn answer(session: &Session, version: i16, request: Request) ->
     let lookups = request.topics.iter().zip(ids).flat_map(|(topic, id)| {
         let lookup = move |partition: &_| {
             let (index, timestamp) = asked(partition);
-            async move { respond(version, index, look_up(session, id, index, timestamp).await) }
+            async move {
+                let found = look_up(session, version, id, index, timestamp).await;
+                respond(version, index, found)
+            }
         };
         topic.partitions.iter().map(lookup)
     });
@@ -63,13 +72,14 @@ fn asked(partition: &strandline_kafka::messages::list_offsets::RequestPartition)
 
 async fn look_up(
     session: &Session,
+    version: i16,
     topic: Result<Uuid, ErrorCode>,
     index: i32,
     timestamp: i64,
 ) -> Result<OffsetFound, ErrorCode> {
     let topic = topic?;
     let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
-    match spec(timestamp)? {
+    match spec(timestamp, version)? {
         Some(spec) => {
             let found = session.reader.offset_at(topic, partition, spec).await;
             found.map_err(|error| errors::read(&error, ErrorCode::UnknownTopicOrPartition))

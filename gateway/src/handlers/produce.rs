@@ -17,6 +17,7 @@ use strandline_kafka::error::ErrorCode;
 use strandline_kafka::frame::RequestHeader;
 use strandline_kafka::messages::produce::{PartitionResponse, RecordError, Request, Response, TopicResponse};
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use crate::errors;
 use crate::limits::{PRODUCE_TIMEOUT, PRODUCE_TIMEOUT_DEFAULT};
@@ -27,9 +28,12 @@ use crate::topics::{self, Wanted};
 
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
+/// The first version whose clients can be expected to read zstd (KIP-110).
+const ZSTD: i16 = 7;
 /// Where a batch says how long it is and of which format.
 const BATCH_LENGTH: std::ops::Range<usize> = 8..12;
 const BATCH_MAGIC: usize = 16;
+const BATCH_ATTRIBUTES: usize = 22;
 const BATCH_PRODUCER_ID: std::ops::Range<usize> = 43..51;
 
 /// A request whose batches are all handed over or refused.
@@ -95,13 +99,21 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
         .map(|topic| Wanted::new(version >= BY_ID, &topic.name, topic.topic_id))
         .collect();
     let unknown: Vec<ErrorCode> = wanted.iter().map(|wanted| wanted.unknown()).collect();
-    let found = topics::resolve(session, &wanted, |topic| topic.id).await;
+    let mut found = topics::resolve(session, &wanted, |topic| (topic.id, topic.partitions.len())).await;
+    if has_new_partitions(&request, &found)
+        && let Err(error) = session.catch_up().await
+    {
+        found = vec![Err(errors::journal(&error)); found.len()];
+    }
     let mut topics = Vec::with_capacity(found.len());
     let mut leaves_a_gap = false;
     for ((topic, found), unknown) in request.topic_data.into_iter().zip(found).zip(unknown) {
-        let target = refused.map_or(found, Err);
+        let target = refused.map_or(found.map(|(id, _)| id), Err);
         let mut append = |index: i32, records| -> Result<Append, Refused> {
             let batch = single_batch(records)?;
+            if version < ZSTD && is_zstd(&batch) {
+                return Err(ErrorCode::UnsupportedCompressionType.into());
+            }
             let idempotent = is_idempotent(&batch);
             let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
             let begun = target.map(|id| session.ingest.append(id, partition, batch, admission.clone()));
@@ -121,6 +133,15 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
         });
     }
     Begun { topics, deadline, leaves_a_gap }
+}
+
+/// Whether a partition is named that is not known here: the topic may have grown. Costs one read of the journal's end.
+fn has_new_partitions(request: &Request, found: &[Result<(Uuid, usize), ErrorCode>]) -> bool {
+    let mut topics = request.topic_data.iter().zip(found);
+    topics.any(|(topic, found)| {
+        let beyond = |index: i32, known: usize| usize::try_from(index).is_ok_and(|index| index >= known);
+        found.is_ok_and(|(_, known)| topic.partition_data.iter().any(|data| beyond(data.index, known)))
+    })
 }
 
 /// What makes a request fail as a whole.
@@ -146,6 +167,11 @@ fn patience(timeout_ms: i32) -> Duration {
 fn is_idempotent(batch: &Bytes) -> bool {
     let id = batch.get(BATCH_PRODUCER_ID).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
     id.is_some_and(|id| id >= 0)
+}
+
+/// Whether the lower bits of the attributes name zstd.
+fn is_zstd(batch: &Bytes) -> bool {
+    batch.get(BATCH_ATTRIBUTES).is_some_and(|attributes| attributes & 0b111 == 4)
 }
 
 /// The one batch of a partition. What is wrong inside it is for ingest to say.

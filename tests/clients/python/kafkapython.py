@@ -67,7 +67,8 @@ class Reader:
         self.client.subscribe(topics)
 
     def poll(self, seconds):
-        polled = self.client.poll(timeout_ms=int(seconds * 1000))
+        # Longer than asked: 3.x begins to join a group anew when poll's time is up, and on a slow machine never ends.
+        polled = self.client.poll(timeout_ms=int(max(seconds, 1.0) * 1000))
         return [(m.topic, m.partition, m.offset, m.key, m.value) for part in polled.values() for m in part]
 
     def owned(self):

@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
+use strandline_core::manifest::commit::group::{
+    CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup,
+};
+use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
 use strandline_core::manifest::{
     Append, BatchMeta, Change, Commit, CommitId, Manifest, Producer, checkpoint, state,
 };
@@ -67,7 +71,7 @@ fn commit(from: &mut Unstructured<'_>) -> Result<Commit> {
 }
 
 fn change(from: &mut Unstructured<'_>) -> Result<Change> {
-    Ok(match from.int_in_range(0..=20)? {
+    Ok(match from.int_in_range(0..=32)? {
         0 => Change::CreateTopic {
             id: topic(from)?,
             name: name(from)?,
@@ -78,7 +82,97 @@ fn change(from: &mut Unstructured<'_>) -> Result<Change> {
         3 => Change::AllocateProducerIds { count: from.arbitrary()? },
         4 => Change::FeatureLevel { level: from.arbitrary()? },
         5 => Change::Tick,
+        6 => Change::CreatePartitions { topic: topic(from)?, count: from.int_in_range(0..=6)? },
+        7 => Change::AlterConfigs { topic: topic(from)?, replace: from.arbitrary()?, changes: alters(from)? },
+        8 => {
+            let before = if from.ratio(1, 8)? { from.arbitrary()? } else { from.int_in_range(-1..=9)? };
+            Change::DeleteRecords { topic: topic(from)?, partition: from.int_in_range(0..=2)?, before }
+        }
+        9 => Change::DeleteGroup { group: group(from)? },
+        10 => Change::DeleteOffsets { group: group(from)?, partitions: vec![(topic(from)?, 0)] },
+        11..14 => Change::UpdateGroup(update(from)?),
+        14..17 => Change::CommitOffsets(offsets(from)?),
         _ => Change::Append(append(from)?),
+    })
+}
+
+fn alters(from: &mut Unstructured<'_>) -> Result<Vec<ConfigChange>> {
+    let alter = |from: &mut Unstructured<'_>| {
+        let lists = ["", "a", "a,b", ",,", " a , c"];
+        let (elements, default) = ((*from.choose(&lists)?).to_owned(), (*from.choose(&lists)?).to_owned());
+        let op = match from.int_in_range(0..=4)? {
+            0 => ConfigOp::Set(elements),
+            1 => ConfigOp::Delete,
+            2 => ConfigOp::Append { elements, default },
+            3 => ConfigOp::Subtract { elements, default },
+            _ => ConfigOp::Set(from.arbitrary()?),
+        };
+        Ok(ConfigChange { name: (*from.choose(&["cleanup.policy", "x", ""])?).to_owned(), op })
+    };
+    (0..from.int_in_range(0..=3)?).map(|_| alter(from)).collect()
+}
+
+fn group(from: &mut Unstructured<'_>) -> Result<String> {
+    if from.ratio(1, 16)? { from.arbitrary() } else { Ok((*from.choose(&["readers", "others"])?).to_owned()) }
+}
+
+fn member_id(from: &mut Unstructured<'_>) -> Result<String> {
+    if from.ratio(1, 16)? { from.arbitrary() } else { Ok((*from.choose(&["one", "two", ""])?).to_owned()) }
+}
+
+fn instance_id(from: &mut Unstructured<'_>) -> Result<Option<String>> {
+    Ok(if from.ratio(1, 4)? { Some((*from.choose(&["a", "b", ""])?).to_owned()) } else { None })
+}
+
+fn epoch(from: &mut Unstructured<'_>) -> Result<i32> {
+    if from.ratio(1, 8)? { from.arbitrary() } else { from.int_in_range(-1..=3) }
+}
+
+fn update(from: &mut Unstructured<'_>) -> Result<UpdateGroup> {
+    let member = |from: &mut Unstructured<'_>| {
+        Ok(GroupMember {
+            id: member_id(from)?,
+            epoch: epoch(from)?,
+            instance_id: instance_id(from)?,
+            client_id: member_id(from)?,
+            client_host: member_id(from)?,
+            session_timeout_ms: from.arbitrary()?,
+            rebalance_timeout_ms: from.arbitrary()?,
+            subscription: Bytes::from(from.bytes(from.len().min(3))?.to_vec()),
+            assignment: Bytes::from(from.bytes(from.len().min(3))?.to_vec()),
+        })
+    };
+    Ok(UpdateGroup {
+        group: group(from)?,
+        seen_version: from.int_in_range(0..=64)?,
+        kind: *from.choose(&[GroupKind::Simple, GroupKind::Classic, GroupKind::Consumer])?,
+        protocol_type: (*from.choose(&["", "consumer"])?).to_owned(),
+        protocol: (*from.choose(&["", "range"])?).to_owned(),
+        epoch: epoch(from)?,
+        leader: member_id(from)?,
+        state: Bytes::from(from.bytes(from.len().min(2))?.to_vec()),
+        replace: from.arbitrary()?,
+        put: (0..from.int_in_range(0..=2)?).map(|_| member(from)).collect::<Result<_>>()?,
+        remove: (0..from.int_in_range(0..=2)?).map(|_| member_id(from)).collect::<Result<_>>()?,
+    })
+}
+
+fn offsets(from: &mut Unstructured<'_>) -> Result<CommitOffsets> {
+    let offset = |from: &mut Unstructured<'_>| {
+        Ok(OffsetCommit {
+            topic: topic(from)?,
+            partition: from.int_in_range(0..=3)?,
+            offset: from.arbitrary()?,
+            leader_epoch: epoch(from)?,
+            metadata: member_id(from)?,
+        })
+    };
+    Ok(CommitOffsets {
+        group: group(from)?,
+        member: member_id(from)?,
+        epoch: epoch(from)?,
+        instance_id: instance_id(from)?,
+        offsets: (0..from.int_in_range(0..=3)?).map(|_| offset(from)).collect::<Result<_>>()?,
     })
 }
 
@@ -128,7 +222,8 @@ fn configs(from: &mut Unstructured<'_>) -> Result<BTreeMap<String, String>> {
     if from.ratio(3, 4)? { Ok(BTreeMap::new()) } else { from.arbitrary() }
 }
 
-/// Within two days, by the hour.
+/// Within two days, by the hour; seldom days later, so that producers and groups expire.
 fn time_ms(from: &mut Unstructured<'_>) -> Result<u64> {
-    Ok(NOW_MS + HOUR_MS * from.int_in_range(0..=48)?)
+    let hours = if from.ratio(1, 32)? { 480 } else { 48 };
+    Ok(NOW_MS + HOUR_MS * from.int_in_range(0..=hours)?)
 }

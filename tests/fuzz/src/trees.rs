@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Text,
     /// Packed varints, as many as in the other columns of the message.
     Column,
+    /// Texts, as many as there are entries in the columns of the message.
+    Texts,
     /// Any number of messages.
     Messages(&'static [Field]),
 }
@@ -23,7 +25,7 @@ pub(crate) enum Kind {
 /// A tag, and what it stands before.
 pub(crate) type Field = (u8, Kind);
 
-use Kind::{Column, Fixed32, Fixed64, Id, Messages, Text, Varint};
+use Kind::{Column, Fixed32, Fixed64, Id, Messages, Text, Texts, Varint};
 
 const ENTRY: &[Field] = &[(1, Text), (2, Text)];
 
@@ -31,12 +33,45 @@ const ENTRY: &[Field] = &[(1, Text), (2, Text)];
 pub(crate) const COMMIT: &[Field] = &[(1, Id), (2, Varint), (3, Varint), (4, Varint), (5, Messages(CHANGE))];
 /// The last one that is there holds.
 const CHANGE: &[Field] = &[
+    (13, Messages(&[(1, Text), (2, Messages(&[(1, Id), (2, Varint)]))])),
+    (12, Text),
+    (11, Messages(&[(1, Text), (2, Text), (3, Varint), (4, Text), (5, Messages(OFFSET))])),
+    (10, Messages(UPDATE)),
+    (9, Messages(&[(1, Id), (2, Varint), (3, Varint)])),
+    (8, Messages(&[(1, Id), (2, Varint), (3, Messages(CONFIG))])),
+    (7, Messages(&[(1, Id), (2, Varint)])),
     (6, Varint),
     (5, Varint),
     (4, Varint),
     (3, Id),
     (2, Messages(&[(1, Id), (2, Text), (3, Varint), (4, Messages(ENTRY))])),
     (1, Messages(&[(1, Id), (2, Varint), (3, Id), (4, Varint), (5, Fixed32), (6, Messages(BATCH))])),
+];
+const CONFIG: &[Field] = &[(1, Text), (2, Varint), (3, Text), (4, Text)];
+const OFFSET: &[Field] = &[(1, Id), (2, Varint), (3, Varint), (4, Varint), (5, Text)];
+const UPDATE: &[Field] = &[
+    (1, Text),
+    (2, Varint),
+    (3, Varint),
+    (4, Text),
+    (5, Text),
+    (6, Varint),
+    (7, Text),
+    (8, Text),
+    (9, Varint),
+    (10, Messages(MEMBER)),
+    (11, Texts),
+];
+const MEMBER: &[Field] = &[
+    (1, Text),
+    (2, Varint),
+    (3, Text),
+    (4, Text),
+    (5, Text),
+    (6, Varint),
+    (7, Varint),
+    (8, Text),
+    (9, Text),
 ];
 const BATCH: &[Field] = &[(1, Varint), (2, Varint), (3, Varint), (4, Messages(PRODUCER))];
 const PRODUCER: &[Field] = &[(1, Varint), (2, Varint), (3, Varint)];
@@ -50,6 +85,20 @@ pub(crate) const CHECKPOINT: &[Field] = &[
     (5, Messages(&[(1, Id), (2, Varint), (3, Fixed64), (4, Varint), (5, Fixed64)])),
     (6, Messages(&[(1, Id), (2, Text), (3, Messages(ENTRY)), (4, Messages(PARTITION))])),
     (7, Id),
+    (8, Messages(GROUP)),
+];
+const GROUP: &[Field] = &[
+    (1, Text),
+    (2, Varint),
+    (3, Text),
+    (4, Text),
+    (5, Varint),
+    (6, Text),
+    (7, Text),
+    (8, Varint),
+    (9, Varint),
+    (10, Messages(MEMBER)),
+    (11, Messages(&[(1, Id), (2, Column), (3, Column), (4, Column), (5, Column), (6, Texts)])),
 ];
 const PARTITION: &[Field] = &[
     (1, Varint),
@@ -84,6 +133,7 @@ pub(crate) fn message(from: &mut Unstructured<'_>, fields: &[Field]) -> Result<V
     for (tag, kind) in fields {
         let times = match kind {
             Messages(_) => from.int_in_range(0..=2)?,
+            Texts => rows,
             _ => u8::from(!from.ratio(1, 12)?),
         };
         for _ in 0..times {
@@ -114,7 +164,7 @@ fn field(from: &mut Unstructured<'_>, out: &mut Vec<u8>, tag: u8, kind: Kind, ro
             let length = if from.ratio(1, 16)? { from.int_in_range(0..=40)? } else { 16 };
             vec![from.int_in_range(0..=3)?; length]
         }
-        Text => match from.int_in_range(0..=4)? {
+        Text | Texts => match from.int_in_range(0..=4)? {
             0 => from.bytes(from.len().min(9))?.to_vec(),
             n => vec![b'a' + n; usize::from(n)],
         },

@@ -22,8 +22,14 @@ use crate::world::World;
 /// Creates a topic, trying until it is known to be there. `None`: the run ended first.
 pub(crate) async fn create(world: &World, name: &str, partitions: u32, dice: &mut Rng) -> Option<Uuid> {
     loop {
+        // Clocks are hours apart here: a node would refuse what it takes for the future.
+        let anytime = create_topics::ConfigEntry {
+            name: "message.timestamp.after.max.ms".to_owned(),
+            value: Some(i64::MAX.to_string()),
+        };
         let topic = create_topics::NewTopic {
             name: name.to_owned(),
+            configs: vec![anytime],
             num_partitions: partitions as i32,
             replication_factor: 1,
             ..Default::default()

@@ -5,15 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult, Result,
+    GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::time::Instant;
+
+/// From 1970 to the moment at which every run begins.
+const EPOCH: Duration = Duration::from_millis(1_767_225_600_000);
 
 /// What is wrong with the store itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +36,7 @@ pub(crate) struct Bucket {
     objects: Arc<InMemory>,
     past: Arc<Mutex<Past>>,
     flaw: Option<Flaw>,
+    begun: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +50,7 @@ struct Past {
 
 impl Bucket {
     pub(crate) fn new(flaw: Option<Flaw>) -> Bucket {
-        Bucket { objects: Arc::new(InMemory::new()), past: Arc::default(), flaw }
+        Bucket { objects: Arc::new(InMemory::new()), past: Arc::default(), flaw, begun: Instant::now() }
     }
 
     pub(crate) async fn put(&self, key: &Path, body: PutPayload, options: PutOptions) -> Result<PutResult> {
@@ -56,7 +61,7 @@ impl Bucket {
             (Some(Flaw::IgnoresCondition), PutMode::Create) => self.overwrite(key, body).await,
             (Some(Flaw::ChecksThenActs), PutMode::Create) => {
                 self.objects.head(key).await.is_ok().then_some(()).map_or(Ok(()), |()| Err(exists(key)))?;
-                tokio::time::sleep(std::time::Duration::from_millis(8)).await;
+                tokio::time::sleep(Duration::from_millis(8)).await;
                 self.overwrite(key, body).await
             }
             (Some(Flaw::ForgetsWrites), PutMode::Create) if self.forgets(key) => {
@@ -108,6 +113,15 @@ impl Bucket {
     /// When an object was last written, by the store's own clock.
     pub(crate) fn stamp(&self, key: &str) -> Option<Instant> {
         self.past.lock().unwrap().stamps.get(key).copied()
+    }
+
+    /// With the store's own stamp.
+    pub(crate) fn stamped(&self, mut meta: ObjectMeta) -> ObjectMeta {
+        if let Some(stamp) = self.stamp(meta.location.as_ref()) {
+            meta.last_modified = Default::default();
+            meta.last_modified += EPOCH + (stamp - self.begun);
+        }
+        meta
     }
 
     pub(crate) async fn get(&self, key: &str) -> Option<Bytes> {

@@ -39,9 +39,11 @@ fn strike(world: &Arc<World>, machine: Arc<Machine>, dice: &mut Rng) {
             });
         }
         3..5 => {
+            // Long enough for its groups to go on elsewhere.
+            let times = if world.plan.groups.is_some() && dice.bool() { 4 } else { 2 };
             if machine.pause() {
                 tokio::spawn(async move {
-                    sleep(span * 2).await;
+                    sleep(span * times).await;
                     machine.resume();
                 });
             }

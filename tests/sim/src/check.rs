@@ -4,11 +4,15 @@
 //! that shares nothing with it. Must not know how the run went.
 //!
 //! - [`clients`]: the clients' histories against the truth
+//! - [`groups`]: what groups were told against what the journal holds
 //! - [`bucket`]: the bucket as it lies there: chain, references, checkpoints
 //! - [`truth`]: the slots, folded; every record by its offset
+//! - [`commits`]: every state of every committed offset, and who owned what, in the order of the journal
 //! - [`oracle`]: the fold, written a second time
 
 pub(crate) mod clients;
+pub(crate) mod groups;
 pub(crate) mod bucket;
 pub(crate) mod truth;
+mod commits;
 mod oracle;

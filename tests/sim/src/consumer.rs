@@ -23,6 +23,7 @@ use crate::world::World;
 /// Names topics by id.
 const FETCH_VERSION: i16 = 13;
 const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
 
 /// One consumer of one partition.
 pub(crate) struct Consumer {
@@ -110,6 +111,19 @@ impl Consumer {
 
     /// The offset at a timestamp, or the end. Churning topics may be another topic of the same name: nothing is noted.
     async fn ask(&mut self, timestamp: i64) -> Option<i64> {
+        let offset = self.offset_at(timestamp).await?;
+        let (topic, partition) = (self.topic, self.partition);
+        let (begun_ms, ended_ms, offset) = (offset.0, self.world.trace.now_ms(), offset.1);
+        let timestamp = (timestamp != LATEST).then_some(timestamp);
+        self.world
+            .trace
+            .note("consumer", format_args!("offset at {timestamp:?} of {topic}/{partition}: {offset}"));
+        self.world.history().asked.push(Asked { topic, partition, timestamp, begun_ms, ended_ms, offset });
+        Some(offset)
+    }
+
+    /// When it was asked for, and what it is.
+    async fn offset_at(&mut self, timestamp: i64) -> Option<(u64, i64)> {
         let partition = list_offsets::RequestPartition {
             partition_index: self.partition as i32,
             timestamp,
@@ -124,14 +138,19 @@ impl Consumer {
         if partition.error_code != 0 || self.may_be_gone() {
             return None;
         }
-        let offset = partition.offset;
-        let (topic, partition) = (self.topic, self.partition);
-        let timestamp = (timestamp != LATEST).then_some(timestamp);
-        self.world
-            .trace
-            .note("consumer", format_args!("offset at {timestamp:?} of {topic}/{partition}: {offset}"));
-        self.world.history().asked.push(Asked { topic, partition, timestamp, begun_ms, offset });
-        Some(offset)
+        Some((begun_ms, partition.offset))
+    }
+
+    /// What it wanted was deleted: it goes on with the first record that is there.
+    async fn skip(&mut self) -> Next {
+        let (low, _) = self.world.log_start(self.topic, self.partition);
+        let Some((_, first)) = self.offset_at(EARLIEST).await else { return Next::Elsewhere };
+        let (_, high) = self.world.log_start(self.topic, self.partition);
+        if !(low..=high).contains(&first) {
+            self.broken("K2", format!("it begins at {first}, expected {low} to {high}"));
+        }
+        self.position = self.position.max(first);
+        Next::On
     }
 
     async fn fetch(&mut self) -> Next {
@@ -167,6 +186,11 @@ impl Consumer {
             Ok(ErrorCode::None) => self.take(partition),
             Ok(ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut) => Next::Elsewhere,
             Ok(ErrorCode::UnknownTopicId) if self.may_be_gone() => Next::Over,
+            Ok(ErrorCode::OffsetOutOfRange)
+                if self.position < self.world.log_start(self.topic, self.partition).1 =>
+            {
+                self.skip().await
+            }
             _ => {
                 let (code, at) = (partition.error_code, self.position);
                 let what = format!("consumer {} at offset {at} got code {code}", self.number);
@@ -182,23 +206,14 @@ impl Consumer {
             self.broken("K2", format!("the high watermark went back from {} to {watermark}", self.watermark));
         }
         self.watermark = watermark.max(self.watermark);
-        let mut bytes = BytesMut::new();
-        for part in partition.records.iter().flat_map(|records| records.parts()) {
-            bytes.extend_from_slice(part);
-        }
-        let mut bytes = bytes.freeze();
-        while !bytes.is_empty() {
-            let length = match bytes.get(8..12) {
-                Some(field) => u32::from_be_bytes(field.try_into().unwrap()) as usize + 12,
-                None => 0,
-            };
-            if length > bytes.len() || length == 0 {
-                // A client drops a batch that is cut off; a whole answer never ends in one here.
-                self.broken("K3", "a batch is cut off".to_owned());
-                return Next::Elsewhere;
+        match split(partition, self.position) {
+            Ok(records) => {
+                let (consumer, topic, partition) = (self.number, self.topic, self.partition);
+                let seen = |(offset, record)| Seen { consumer, topic, partition, offset, record };
+                self.position = records.last().map_or(self.position, |(offset, _)| offset + 1);
+                self.world.history().seen.extend(records.into_iter().map(seen));
             }
-            let batch = bytes.split_to(length);
-            if let Err(why) = self.take_batch(&batch) {
+            Err(why) => {
                 self.broken("K3", why);
                 return Next::Elsewhere;
             }
@@ -209,36 +224,56 @@ impl Consumer {
         Next::On
     }
 
-    fn take_batch(&mut self, batch: &Bytes) -> Result<(), String> {
-        let header =
-            BatchHeader::check(batch).map_err(|why| format!("a batch at {}: {why}", self.position))?;
-        let found = records(batch).map_err(|why| why.to_string())?;
-        if header.base_offset > self.position {
-            return Err(format!(
-                "offset {} was wanted, the batch begins at {}",
-                self.position, header.base_offset
-            ));
-        }
-        for one in found {
-            let offset = header.base_offset + i64::from(one.offset_delta);
-            if offset < self.position {
-                continue;
-            }
-            if offset > self.position {
-                return Err(format!("offset {} was wanted, {offset} came", self.position));
-            }
-            let Some(record) = one.value.as_ref().and_then(|value| Record::of(value)) else {
-                return Err(format!("the record at {offset} is none that was ever sent"));
-            };
-            let (topic, partition) = (self.topic, self.partition);
-            self.world.history().seen.push(Seen { consumer: self.number, topic, partition, offset, record });
-            self.position = offset + 1;
-        }
-        Ok(())
-    }
-
     fn broken(&self, invariant: &'static str, what: String) {
         let (number, topic, partition) = (self.number, self.topic, self.partition);
         self.world.violated(invariant, format!("consumer {number} of {topic}/{partition}: {what}"));
     }
+}
+
+/// The records of an answer from `position` on, each at its offset, without a gap.
+pub(crate) fn split(
+    partition: &fetch::PartitionResponse,
+    position: i64,
+) -> Result<Vec<(i64, Record)>, String> {
+    let mut bytes = BytesMut::new();
+    for part in partition.records.iter().flat_map(|records| records.parts()) {
+        bytes.extend_from_slice(part);
+    }
+    let (mut bytes, mut found) = (bytes.freeze(), Vec::new());
+    while !bytes.is_empty() {
+        let length = match bytes.get(8..12) {
+            Some(field) => u32::from_be_bytes(field.try_into().unwrap()) as usize + 12,
+            None => 0,
+        };
+        if length > bytes.len() || length == 0 {
+            // A client drops a batch that is cut off; a whole answer never ends in one here.
+            return Err("a batch is cut off".to_owned());
+        }
+        let next = found.last().map_or(position, |(offset, _)| offset + 1);
+        split_batch(&bytes.split_to(length), next, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn split_batch(batch: &Bytes, mut position: i64, into: &mut Vec<(i64, Record)>) -> Result<(), String> {
+    let header = BatchHeader::check(batch).map_err(|why| format!("a batch at {position}: {why}"))?;
+    let found = records(batch).map_err(|why| why.to_string())?;
+    if header.base_offset > position {
+        return Err(format!("offset {position} was wanted, the batch begins at {}", header.base_offset));
+    }
+    for one in found {
+        let offset = header.base_offset + i64::from(one.offset_delta);
+        if offset < position {
+            continue;
+        }
+        if offset > position {
+            return Err(format!("offset {position} was wanted, {offset} came"));
+        }
+        let Some(record) = one.value.as_ref().and_then(|value| Record::of(value)) else {
+            return Err(format!("the record at {offset} is none that was ever sent"));
+        };
+        into.push((offset, record));
+        position = offset + 1;
+    }
+    Ok(())
 }

@@ -1,6 +1,9 @@
-//! What the clients did and saw, for the checkers: every record that was sent, every record that was read.
+//! What the clients did and saw, for the checkers: every record that was sent, every record that was read, every offset
+//! that a group committed.
 //!
 //! Must not know the bucket. A record is named by the batch that it was sent in and its place there; the name is its value.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -80,6 +83,7 @@ pub(crate) struct Asked {
     /// `None`: the end.
     pub(crate) timestamp: Option<i64>,
     pub(crate) begun_ms: u64,
+    pub(crate) ended_ms: u64,
     pub(crate) offset: i64,
 }
 
@@ -91,6 +95,73 @@ pub(crate) struct Audit {
     pub(crate) fingerprint: u64,
 }
 
+/// One consumer group and what it reads.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupLife {
+    pub(crate) name: String,
+    pub(crate) topic: Uuid,
+    pub(crate) topic_name: String,
+}
+
+/// What a member was told that its part is.
+#[derive(Debug, Clone)]
+pub(crate) struct Assigned {
+    pub(crate) group: String,
+    /// The static member, or the member.
+    pub(crate) owner: String,
+    pub(crate) generation: i32,
+    pub(crate) partitions: Vec<u32>,
+    /// When it was told.
+    pub(crate) at_ms: u64,
+}
+
+/// A heartbeat after which the member may go on.
+#[derive(Debug, Clone)]
+pub(crate) struct Beat {
+    pub(crate) group: String,
+    pub(crate) generation: i32,
+    pub(crate) begun_ms: u64,
+}
+
+/// One offset that somebody asked to commit. Its number is the metadata of the commit.
+#[derive(Debug, Clone)]
+pub(crate) struct Committed {
+    pub(crate) group: String,
+    pub(crate) topic: Uuid,
+    pub(crate) partition: u32,
+    pub(crate) offset: i64,
+    pub(crate) generation: i32,
+    /// When it was answered, and with which code.
+    pub(crate) ended: Option<(u64, i16)>,
+}
+
+/// What somebody was told that a group had committed.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetched {
+    pub(crate) group: String,
+    pub(crate) topic: Uuid,
+    pub(crate) partition: u32,
+    pub(crate) begun_ms: u64,
+    /// -1: nothing.
+    pub(crate) offset: i64,
+    /// The metadata.
+    pub(crate) commit: Option<String>,
+}
+
+/// Somebody asked to delete the records before an offset.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deleted {
+    pub(crate) topic: Uuid,
+    pub(crate) partition: u32,
+    pub(crate) before: i64,
+    pub(crate) begun_ms: u64,
+    /// When that was acknowledged.
+    pub(crate) ended_ms: Option<u64>,
+}
+
+/// A partition as a group sees it.
+pub(crate) type OfGroup = (String, Uuid, u32);
+
 /// Everything.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -99,10 +170,28 @@ pub(crate) struct History {
     pub(crate) seen: Vec<Seen>,
     pub(crate) asked: Vec<Asked>,
     pub(crate) audits: Vec<Audit>,
+    pub(crate) assigned: Vec<Assigned>,
+    pub(crate) beats: Vec<Beat>,
+    pub(crate) committed: Vec<Committed>,
+    pub(crate) fetched: Vec<Fetched>,
+    /// Offsets of which some member of the group had the record.
+    pub(crate) received: BTreeMap<OfGroup, BTreeSet<i64>>,
+    pub(crate) deleted: Vec<Deleted>,
+    /// Groups that have read everything, and where each partition ended then.
+    pub(crate) read: BTreeMap<String, Vec<i64>>,
 }
 
 impl History {
     pub(crate) fn topic(&self, id: Uuid) -> Option<&TopicLife> {
         self.topics.iter().find(|topic| topic.id == id)
+    }
+
+    /// The first offset of a partition at a time: at least what was acknowledged before, at most what was asked for until
+    /// the end of the question.
+    pub(crate) fn log_start(&self, topic: Uuid, partition: u32, begun_ms: u64, ended_ms: u64) -> (i64, i64) {
+        let of = self.deleted.iter().filter(|one| (one.topic, one.partition) == (topic, partition));
+        let acked = of.clone().filter(|one| one.ended_ms.is_some_and(|at_ms| at_ms < begun_ms));
+        let asked = of.filter(|one| one.begun_ms <= ended_ms);
+        (acked.map(|one| one.before).max().unwrap_or(0), asked.map(|one| one.before).max().unwrap_or(0))
     }
 }

@@ -13,7 +13,9 @@
 //! - `chaos`: crashes, pauses, clocks, outages
 //! - `collector`: moves the floor, deletes slots and orphans
 //! - `auditor`: notes what the nodes hold while they run
-//! - `admin`, `producer`, `consumer`: the clients
+//! - `groups`: what goes on around consumer groups
+//! - `member`: a member of a group
+//! - `admin`, `producer`, `consumer`: the other clients
 //! - `world`: what all of them share
 //! - `client`: Kafka's protocol over a pipe, from the client's side
 //! - `machine`: one node, its clocks, its starts and ends
@@ -30,6 +32,8 @@ mod check;
 mod chaos;
 mod collector;
 mod auditor;
+mod groups;
+mod member;
 mod admin;
 mod producer;
 mod consumer;

@@ -306,7 +306,7 @@ impl ObjectStore for Link {
             chance(&mut weather.dice, share)
         };
         self.note(format_args!("list {prefix} {:?} torn: {torn}", fate.fault));
-        let objects = Arc::clone(self.bucket.objects());
+        let (objects, bucket) = (Arc::clone(self.bucket.objects()), self.bucket.clone());
         let pages = async move {
             sleep(fate.there).await;
             match fate.fault {
@@ -326,7 +326,8 @@ impl ObjectStore for Link {
                 });
                 first.extend(rest.collect::<Vec<_>>().await);
             }
-            first
+            // The store's clock is the run's.
+            first.into_iter().map(|meta| meta.map(|meta| bucket.stamped(meta))).collect()
         };
         stream::once(pages).flat_map(stream::iter).boxed()
     }

@@ -247,7 +247,7 @@ impl Machine {
             http: None,
             node_id: Some(self.number),
             rack: None,
-            heartbeats: false,
+            heartbeats: limits.heartbeats,
         };
         let connections = Connections::new(config, journal.clone(), ingest, reader).unwrap();
         Ok(Node { journal, connections })

@@ -29,6 +29,35 @@ pub(crate) struct Plan {
     pub(crate) wild_clocks: bool,
     /// Two machines draw the same dice: one is a clone of the other.
     pub(crate) clone: bool,
+    /// Consumer groups read the first topic.
+    pub(crate) groups: Option<Groups>,
+}
+
+/// Groups at work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Groups {
+    /// Of each group.
+    pub(crate) members: usize,
+    /// Of these, static ones.
+    pub(crate) statics: usize,
+    pub(crate) groups: usize,
+    /// Offsets are committed by hand beside them.
+    pub(crate) by_hand: bool,
+    /// The topic grows, its records are deleted, its configs change.
+    pub(crate) administrated: bool,
+}
+
+impl Groups {
+    fn drawn(dice: &mut Rng) -> Groups {
+        let members = dice.usize(1..=4);
+        Groups {
+            members,
+            statics: if chance(dice, 400) { dice.usize(1..=members) } else { 0 },
+            groups: pick(dice, &[1, 1, 2]),
+            by_hand: chance(dice, 500),
+            administrated: chance(dice, 600),
+        }
+    }
 }
 
 /// Some time in which clients are at work, then some in which they rest.
@@ -50,6 +79,8 @@ pub(crate) struct Limits {
     pub(crate) tail_bytes: usize,
     pub(crate) cache_bytes: usize,
     pub(crate) checkpoint_every: u64,
+    /// Nodes tell each other that they live: groups need to know who their coordinator is.
+    pub(crate) heartbeats: bool,
 }
 
 /// Chances in a thousand, for each request of a node.
@@ -91,11 +122,12 @@ impl Plan {
         let topics = (0..dice.usize(1..=2)).map(|_| dice.u32(1..=3)).collect();
         let clone = machines > 1 && chance(dice, 60);
         let wild_clocks = chance(dice, 200);
+        let groups = chance(dice, 500).then(|| Groups::drawn(dice));
         Plan {
             machines,
-            seasons: (0..dice.usize(1..=3)).map(|_| Season::drawn(dice)).collect(),
+            seasons: (0..dice.usize(1..=3)).map(|_| Season::drawn(dice, groups.is_some())).collect(),
             rates: Rates::drawn(dice),
-            limits: Limits::drawn(dice),
+            limits: Limits { heartbeats: groups.is_some(), ..Limits::drawn(dice) },
             // A commit of a clone is void where the other's came first, and so is one that was under way when the journal's
             // time jumped by a day. Clients try again and nothing is lost, but a batch behind it may come first: the one
             // order that idempotent producers rely on and these faults break.
@@ -108,12 +140,15 @@ impl Plan {
             collects: chance(dice, 700),
             wild_clocks,
             clone,
+            groups,
         }
     }
 }
 
 impl Season {
-    fn drawn(dice: &mut Rng) -> Season {
+    /// `groups`: what befalls them takes longer than a session.
+    fn drawn(dice: &mut Rng, groups: bool) -> Season {
+        let most_ms = if groups && chance(dice, 150) { 50_000 } else { 25_000 };
         let hour = 3_600_000;
         let rest = match dice.u32(0..10) {
             0..4 => dice.u64(0..20_000),
@@ -122,7 +157,7 @@ impl Season {
             _ => dice.u64(24 * hour..72 * hour),
         };
         Season {
-            active: Duration::from_millis(dice.u64(4_000..25_000)),
+            active: Duration::from_millis(dice.u64(4_000..most_ms)),
             rest: Duration::from_millis(rest),
             sleeper: chance(dice, 500),
         }
@@ -140,6 +175,7 @@ impl Limits {
             tail_bytes: pick(dice, &[0, 5_000, usual]),
             cache_bytes: pick(dice, &[0, 64 * usual, 64 * usual]),
             checkpoint_every: pick(dice, &[1, 3, 10, 40, 512]),
+            heartbeats: false,
         }
     }
 }

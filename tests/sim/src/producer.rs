@@ -24,8 +24,8 @@ use crate::world::World;
 /// Batches without an answer at most, as in Kafka's clients.
 const IN_FLIGHT: usize = 5;
 /// How long a batch of an idempotent producer is tried. Much longer than any client does, and shorter than what the log
-/// remembers of a commit: what is tried for over a day may have been forgotten meanwhile.
-const DELIVERY_MS: u64 = 20 * 3_600_000;
+/// remembers of a producer: a day of journal time, which clocks that are hours apart may shorten by 22 hours.
+const DELIVERY_MS: u64 = 3_600_000;
 /// Numbers of idempotent producers in the history begin here.
 const IDENTITIES: usize = 1_000_000;
 /// Names topics by id.
@@ -211,6 +211,10 @@ impl Producer {
         if self.client.is_none() || chance(&mut self.dice, 100) {
             self.client = Some(self.world.connect(&mut self.dice).await);
             self.connection += 1;
+            // That may have taken a night.
+            if self.identity.is_some() {
+                self.expire();
+            }
         }
         let Some(mut client) = self.client.take() else { return false };
         let mut answers = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! Must not know what anybody does with it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use crate::bucket::Bucket;
 use crate::client::{Client, Gone};
-use crate::history::{Ended, History, Sent};
+use crate::history::{Committed, Ended, Fetched, History, Record, Seen, Sent};
 use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::trace::Trace;
@@ -45,6 +46,8 @@ pub(crate) struct World {
     pub(crate) machines: Vec<Arc<Machine>>,
     pub(crate) trace: Trace,
     pub(crate) phase: watch::Sender<Phase>,
+    /// Producers that are not done.
+    producing: AtomicUsize,
     history: Mutex<History>,
     violations: Mutex<Vec<Violation>>,
 }
@@ -52,8 +55,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(plan: Plan, bucket: Bucket, machines: Vec<Arc<Machine>>, trace: Trace) -> World {
         let phase = watch::Sender::new(Phase::Active);
-        let (history, violations) = (Mutex::default(), Mutex::default());
-        World { plan, bucket, machines, trace, phase, history, violations }
+        let (producing, history, violations) = Default::default();
+        World { plan, bucket, machines, trace, phase, producing, history, violations }
     }
 
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
@@ -128,5 +131,63 @@ impl World {
     /// Whether somebody has begun to delete the topic.
     pub(crate) fn may_be_deleted(&self, topic: Uuid) -> bool {
         self.history().topic(topic).is_some_and(|topic| topic.delete_begun)
+    }
+
+    /// A producer at work: nobody has read everything before it is done.
+    pub(crate) fn producing<F: Future<Output = ()>>(
+        self: &Arc<Self>,
+        work: F,
+    ) -> impl Future<Output = ()> + use<F> {
+        self.producing.fetch_add(1, Ordering::Relaxed);
+        let world = Arc::clone(self);
+        async move {
+            work.await;
+            world.producing.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn all_is_produced(&self) -> bool {
+        self.producing.load(Ordering::Relaxed) == 0
+    }
+
+    /// Notes an offset that is about to be committed.
+    pub(crate) fn committing(&self, commit: Committed) -> usize {
+        let mut history = self.history();
+        history.committed.push(commit);
+        history.committed.len() - 1
+    }
+
+    pub(crate) fn commit_ended(&self, commit: usize, code: i16) {
+        let now_ms = self.trace.now_ms();
+        self.trace.note("client", format_args!("commit {commit} ended with {code}"));
+        self.history().committed[commit].ended = Some((now_ms, code));
+    }
+
+    pub(crate) fn fetched(&self, fetched: Fetched) {
+        self.trace.note("client", format_args!("{fetched:?}"));
+        self.history().fetched.push(fetched);
+    }
+
+    /// A member of a group got these records.
+    pub(crate) fn received(&self, group: &str, topic: Uuid, partition: u32, records: &[(i64, Record)]) {
+        let mut history = self.history();
+        let of = history.received.entry((group.to_owned(), topic, partition)).or_default();
+        of.extend(records.iter().map(|(offset, _)| *offset));
+        let seen = records.iter().map(|(offset, record)| {
+            let (offset, record) = (*offset, *record);
+            Seen { consumer: usize::MAX, topic, partition, offset, record }
+        });
+        history.seen.extend(seen);
+    }
+
+    /// The group has read and committed everything that there will be.
+    pub(crate) fn is_read(&self, group: &str) -> bool {
+        self.history().read.contains_key(group)
+    }
+
+    /// The first offset of a partition: at least what was acknowledged by now, at most what was asked for.
+    pub(crate) fn log_start(&self, topic: Uuid, partition: u32) -> (i64, i64) {
+        let now_ms = self.trace.now_ms();
+        self.history().log_start(topic, partition, now_ms, now_ms)
     }
 }

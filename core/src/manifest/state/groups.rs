@@ -60,6 +60,10 @@ impl Group {
         self.state.len() + self.members.values().map(GroupMember::bytes).sum::<usize>()
     }
 
+    fn metadata_bytes(&self) -> usize {
+        self.offsets.values().map(|offset| offset.metadata.len()).sum()
+    }
+
     /// Whether offsets may be committed with these credentials.
     ///
     /// # Errors
@@ -97,14 +101,14 @@ pub(crate) struct Groups {
 impl Groups {
     /// For a checkpoint.
     pub(in crate::manifest) fn insert(&mut self, name: String, group: Group) {
-        self.bytes += group.bytes();
+        self.bytes += group.bytes() + group.metadata_bytes();
         self.offsets += group.offsets.len();
         self.by_name.insert(name, group);
     }
 
     fn remove(&mut self, name: &str) {
         if let Some(group) = self.by_name.remove(name) {
-            self.bytes -= group.bytes();
+            self.bytes -= group.bytes() + group.metadata_bytes();
             self.offsets -= group.offsets.len();
         }
     }
@@ -167,7 +171,9 @@ impl Groups {
             None if self.by_name.len() >= MAX_GROUPS => return Err(Void::LimitReached),
             None => {}
         }
-        if self.offsets + commit.offsets.len() > MAX_GROUP_OFFSETS {
+        let metadata: usize = commit.offsets.iter().map(|of| of.metadata.len()).sum();
+        let too_much = metadata > 0 && self.bytes + metadata > MAX_GROUPS_BYTES;
+        if too_much || self.offsets + commit.offsets.len() > MAX_GROUP_OFFSETS {
             return Err(Void::LimitReached);
         }
         let new = || Group { version: slot, changed_ms: now_ms, ..Group::default() };
@@ -180,7 +186,9 @@ impl Groups {
                 metadata: of.metadata.clone(),
                 committed_ms: now_ms,
             };
-            group.offsets.insert((of.topic, of.partition), committed);
+            self.bytes += committed.metadata.len();
+            let replaced = group.offsets.insert((of.topic, of.partition), committed);
+            self.bytes -= replaced.map_or(0, |replaced| replaced.metadata.len());
         }
         self.offsets += group.offsets.len() - before;
         Ok(())
@@ -199,8 +207,9 @@ impl Groups {
 
     pub(super) fn delete_offsets(&mut self, name: &str, partitions: &[(Uuid, u32)]) -> Result<(), Void> {
         let group = self.by_name.get_mut(name).ok_or(Void::UnknownGroup)?;
-        for partition in partitions {
-            self.offsets -= usize::from(group.offsets.remove(partition).is_some());
+        for removed in partitions.iter().filter_map(|partition| group.offsets.remove(partition)) {
+            self.offsets -= 1;
+            self.bytes -= removed.metadata.len();
         }
         Ok(())
     }
@@ -210,9 +219,9 @@ impl Groups {
         for group in self.by_name.values_mut() {
             let of_topic: Vec<_> =
                 group.offsets.range((*topic, 0)..=(*topic, u32::MAX)).map(|(of, _)| *of).collect();
-            self.offsets -= of_topic.len();
-            for of in of_topic {
-                group.offsets.remove(&of);
+            for removed in of_topic.iter().filter_map(|of| group.offsets.remove(of)) {
+                self.offsets -= 1;
+                self.bytes -= removed.metadata.len();
             }
         }
     }
@@ -223,11 +232,12 @@ impl Groups {
         let before = now_ms.saturating_sub(OFFSETS_RETENTION.as_millis() as i64);
         let mut gone = BTreeSet::new();
         for (name, group) in self.by_name.iter_mut().filter(|(_, group)| group.members.is_empty()) {
-            let had = group.offsets.len();
+            let (had, held) = (group.offsets.len(), group.metadata_bytes());
             // A group that never had members lives by its commits alone.
             let empty_since = if group.protocol_type.is_empty() { i64::MIN } else { group.changed_ms };
             group.offsets.retain(|_, offset| offset.committed_ms.max(empty_since) > before);
             self.offsets -= had - group.offsets.len();
+            self.bytes -= held - group.metadata_bytes();
             if group.offsets.is_empty() && group.changed_ms <= before {
                 gone.insert(name.clone());
             }

@@ -114,7 +114,8 @@ impl State {
             mutation::is(Mutation::DuplicateAppended) && self.batches.iter().any(|known| same(&known));
         if batch.sequence != wrapping_add(last, 1) && !again {
             let oldest = self.batches.first().map_or(0, |oldest| oldest.sequence);
-            // Clients take this answer for success: it may be given only if the batch was surely appended.
+            // Kafka 4 says "out of order" here, too, and its clients then begin anew under a new epoch, and write the batch
+            // twice. "Duplicate" they take for success: it may be given only if the batch was surely appended.
             let forgotten = self.from_zero && behind(batch.last_sequence(), oldest);
             return Err(if forgotten { Void::DuplicateSequence } else { Void::OutOfOrderSequence });
         }

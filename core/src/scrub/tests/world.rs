@@ -11,8 +11,9 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use super::*;
+use crate::manifest::commit::group::{CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup};
 use crate::manifest::journal::{self, Journal};
-use crate::manifest::{Append, BatchMeta, Change, Extent, ObjectId, Producer, checkpoint};
+use crate::manifest::{Append, BatchMeta, Change, Extent, ObjectId, Outcome, Producer, checkpoint};
 use crate::object::{self, Shape};
 use crate::record::RecordBuilder;
 use crate::rope::Rope;
@@ -79,6 +80,19 @@ impl World {
         self.put(paths::LATEST, manifest.applied.to_string()).await;
     }
 
+    /// Records of every partition go, up to some offset in its second half.
+    pub(super) async fn delete_records(&mut self) {
+        let manifest = self.manifest();
+        for topic in manifest.topics() {
+            for (partition, of) in (0..).zip(&topic.partitions) {
+                let high = of.high_watermark as u64;
+                let before = self.dice.between(high / 2, high) as i64;
+                let change = Change::DeleteRecords { topic: topic.id, partition, before };
+                self.journal.propose(vec![change]).await.unwrap();
+            }
+        }
+    }
+
     /// A batch of one to four records; every third is of an idempotent producer, at times one that was sent before.
     fn batch(&mut self) -> Batch {
         let mut records = RecordBuilder::default();
@@ -122,6 +136,59 @@ impl World {
             payload.extend(bytes);
         }
         self.journal.propose_with(changes, Rope::new(payload)).await.unwrap().await.unwrap();
+    }
+
+    /// Half of the first topic's records are deleted, groups join and commit, a topic grows and is configured; two
+    /// checkpoints more, the last one at the tail.
+    pub(super) async fn befall(&mut self) {
+        let topic = self.topics[0];
+        let ends: Vec<i64> =
+            self.manifest().topic(&topic).unwrap().partitions.iter().map(|one| one.high_watermark).collect();
+        let mut changes: Vec<_> = (0..)
+            .zip(ends)
+            .map(|(partition, end)| Change::DeleteRecords { topic, partition, before: end / 2 + 1 })
+            .collect();
+        changes.push(Change::CreatePartitions { topic, count: 5 });
+        changes.push(Change::UpdateGroup(UpdateGroup {
+            group: "readers".to_owned(),
+            seen_version: 0,
+            kind: GroupKind::Classic,
+            protocol_type: "consumer".to_owned(),
+            protocol: "range".to_owned(),
+            epoch: 1,
+            leader: "one".to_owned(),
+            state: Bytes::new(),
+            replace: true,
+            put: vec![GroupMember { id: "one".to_owned(), epoch: 1, ..GroupMember::default() }],
+            remove: vec![],
+        }));
+        changes.push(self.commit_offsets());
+        let outcomes = self.journal.propose(changes).await.unwrap();
+        assert!(!outcomes.iter().any(|outcome| matches!(outcome, Outcome::Void(_))), "{outcomes:?}");
+        self.checkpoint().await;
+        self.append_inline().await;
+        self.append_segment().await;
+        let commit = self.commit_offsets();
+        self.journal.propose(vec![commit]).await.unwrap();
+        self.checkpoint().await;
+    }
+
+    fn commit_offsets(&mut self) -> Change {
+        let topic = self.topics[0];
+        let offset = |partition| OffsetCommit {
+            topic,
+            partition,
+            offset: 3,
+            leader_epoch: -1,
+            metadata: String::new(),
+        };
+        Change::CommitOffsets(CommitOffsets {
+            group: "readers".to_owned(),
+            member: "one".to_owned(),
+            epoch: 1,
+            instance_id: None,
+            offsets: (0..3).map(offset).collect(),
+        })
     }
 
     pub(super) async fn append_segment(&mut self) {

@@ -144,11 +144,21 @@ fn told(history: &History, asked: &Asked, truth: &Truth, faults: &mut Faults) {
             }
         }
         Some(timestamp) => {
-            let first = log.iter().position(|entry| entry.timestamp >= timestamp);
+            // Records may have been deleted meanwhile: any first offset between the two may have been the one.
+            let (low, high) = history.log_start(asked.topic, asked.partition, asked.begun_ms, asked.ended_ms);
+            let late = |offset: &usize| log[*offset].timestamp >= timestamp;
+            let first = (low as usize..log.len()).find(late);
+            let surely = (high as usize..log.len()).find(late);
             let right = match (first, asked.offset) {
                 (None, offset) => offset == -1,
-                (Some(first), -1) => !acked_before(first, &log[first]),
-                (Some(first), offset) => offset == first as i64,
+                (Some(_), -1) => surely.is_none_or(|surely| !acked_before(surely, &log[surely])),
+                (Some(first), offset) => {
+                    let before = (0..offset as usize).rev().find(late);
+                    offset == first as i64
+                        || (offset > first as i64
+                            && before.is_some_and(|before| (before as i64) < high)
+                            && log.get(offset as usize).is_some_and(|entry| entry.timestamp >= timestamp))
+                }
             };
             if !right {
                 faults.push(("K9", format!("{asked:?}, but the first such record is at {first:?}")));

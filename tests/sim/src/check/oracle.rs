@@ -3,13 +3,19 @@
 //! Shares no code with the production fold but the form of commits. Says what must come of every change; [`super::truth`]
 //! compares.
 
+mod groups;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use strandline_core::manifest::{BatchMeta, Change, Commit, Outcome, Placed, Void};
+use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
+use strandline_core::manifest::{BatchMeta, Change, Commit, Manifest, Outcome, Placed, Void};
 use ulid::Ulid;
 use uuid::Uuid;
 
+use groups::Groups;
+
 const DAY_MS: i64 = 86_400_000;
+const HOUR_MS: i64 = 3_600_000;
 /// Counters below the highest of a proposer that are remembered one by one.
 const COMMIT_WINDOW: u64 = 64;
 /// Batches of a producer that are remembered (Kafka's `NUM_BATCHES_TO_RETAIN`).
@@ -17,8 +23,11 @@ const WINDOW: usize = 5;
 
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
+    slot: u64,
     now_ms: i64,
+    level: u32,
     next_producer_id: i64,
+    groups: Groups,
     topics: BTreeMap<Uuid, Topic>,
     /// Commits that were folded, by proposer: their counters, and the journal's time of the last.
     folded: BTreeMap<Ulid, (BTreeSet<u64>, i64)>,
@@ -29,11 +38,13 @@ pub(super) struct Oracle {
 #[derive(Debug, Default)]
 struct Topic {
     name: String,
+    configs: BTreeMap<String, String>,
     partitions: Vec<Partition>,
 }
 
 #[derive(Debug, Default)]
 struct Partition {
+    start: i64,
     end: i64,
     producers: BTreeMap<i64, Producer>,
 }
@@ -44,11 +55,14 @@ struct Producer {
     /// First sequence number, number of records, offset; in the order of the log.
     batches: Vec<(i32, u32, i64)>,
     from_zero: bool,
+    last_ms: i64,
 }
 
 impl Oracle {
-    pub(super) fn fold(&mut self, commit: &Commit) -> Vec<Outcome> {
+    pub(super) fn fold(&mut self, slot: u64, commit: &Commit) -> Vec<Outcome> {
         let (incarnation, counter) = (commit.id.incarnation, commit.id.counter);
+        let before_ms = self.now_ms;
+        self.slot = slot;
         self.now_ms = self.now_ms.max(commit.timestamp_ms);
         let known = self.folded.get(&incarnation);
         let highest = known.and_then(|(counters, _)| counters.last().copied()).unwrap_or(0);
@@ -63,6 +77,9 @@ impl Oracle {
         };
         let overtaken = (commit.oldest_open..counter).any(|ahead| !settled(ahead));
         let newcomer = known.is_none();
+        if self.level >= 2 && before_ms.div_euclid(HOUR_MS) != self.now_ms.div_euclid(HOUR_MS) {
+            self.expire();
+        }
         let entry = self.folded.entry(incarnation).or_default();
         entry.0.insert(counter);
         entry.1 = self.now_ms;
@@ -80,7 +97,7 @@ impl Oracle {
 
     fn change(&mut self, change: &Change, overtaken: bool) -> Outcome {
         match change {
-            Change::CreateTopic { id, name, partitions, .. } => {
+            Change::CreateTopic { id, name, partitions, configs } => {
                 if self.topics.contains_key(id) {
                     return Outcome::Void(Void::Malformed);
                 }
@@ -88,11 +105,14 @@ impl Oracle {
                     return Outcome::Void(Void::TopicExists);
                 }
                 let partitions = (0..*partitions).map(|_| Partition::default()).collect();
-                self.topics.insert(*id, Topic { name: name.clone(), partitions });
+                self.topics.insert(*id, Topic { name: name.clone(), configs: configs.clone(), partitions });
                 Outcome::Applied
             }
             Change::DeleteTopic { id } => match self.topics.remove(id) {
-                Some(_) => Outcome::Applied,
+                Some(_) => {
+                    self.groups.topic_is_gone(*id);
+                    Outcome::Applied
+                }
                 None => Outcome::Void(Void::UnknownTopic),
             },
             Change::AllocateProducerIds { count } => {
@@ -111,26 +131,123 @@ impl Oracle {
                 let Some(partition) = topic.partitions.get_mut(append.partition as usize) else {
                     return Outcome::Void(Void::UnknownPartition);
                 };
+                let now_ms = self.now_ms;
                 Outcome::Appended(
-                    append.batches.iter().map(|batch| partition.append(batch, overtaken)).collect(),
+                    append.batches.iter().map(|batch| partition.append(batch, overtaken, now_ms)).collect(),
                 )
             }
-            Change::FeatureLevel { .. } | Change::Tick => Outcome::Applied,
+            Change::CreatePartitions { .. } | Change::AlterConfigs { .. } | Change::DeleteRecords { .. } => {
+                self.of_topic(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
+            Change::UpdateGroup(update) => self.groups.update(update, self.slot, self.now_ms),
+            Change::CommitOffsets(commit) => {
+                let topics = &self.topics;
+                let there = |topic, partition| {
+                    topics.get(&topic).is_some_and(|topic| topic.partitions.len() > partition as usize)
+                };
+                self.groups.commit(commit, there, self.slot, self.now_ms)
+            }
+            Change::DeleteGroup { group } => self.groups.delete(group),
+            Change::DeleteOffsets { group, partitions } => self.groups.delete_offsets(group, partitions),
+            Change::FeatureLevel { level } => {
+                self.level = self.level.max(*level);
+                Outcome::Applied
+            }
+            Change::Tick => Outcome::Applied,
         }
     }
 
-    /// The end of every partition.
-    pub(super) fn ends(&self) -> BTreeMap<(Uuid, usize), i64> {
-        let topics = self.topics.iter();
-        let ends = topics.flat_map(|(id, topic)| {
-            topic.partitions.iter().enumerate().map(|(number, partition)| ((*id, number), partition.end))
-        });
-        ends.collect()
+    /// What happens to a topic that is there.
+    fn of_topic(&mut self, change: &Change) -> Result<(), Void> {
+        match change {
+            Change::CreatePartitions { topic, count } => {
+                let partitions = &mut self.topics.get_mut(topic).ok_or(Void::UnknownTopic)?.partitions;
+                if *count as usize <= partitions.len() {
+                    return Err(Void::InvalidPartitions);
+                }
+                partitions.resize_with(*count as usize, Partition::default);
+            }
+            Change::AlterConfigs { topic, replace, changes } => {
+                let configs = &mut self.topics.get_mut(topic).ok_or(Void::UnknownTopic)?.configs;
+                configs.retain(|_, _| !replace);
+                changes.iter().for_each(|change| alter(configs, change));
+            }
+            Change::DeleteRecords { topic, partition, before } => {
+                let partitions = &mut self.topics.get_mut(topic).ok_or(Void::UnknownTopic)?.partitions;
+                let partition = partitions.get_mut(*partition as usize).ok_or(Void::UnknownPartition)?;
+                let before = if *before == -1 { partition.end } else { *before };
+                if before < 0 || before > partition.end {
+                    return Err(Void::OffsetOutOfRange);
+                }
+                partition.start = partition.start.max(before);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self) {
+        let now_ms = self.now_ms;
+        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.producers.retain(|_, producer| now_ms - producer.last_ms < DAY_MS);
+        }
+        self.groups.expire(now_ms);
+    }
+
+    /// How the manifest differs from what is known here, but for records: beginnings, ends, configs, groups.
+    pub(super) fn difference(&self, manifest: &Manifest) -> Option<String> {
+        for topic in manifest.topics() {
+            let Some(known) = self.topics.get(&topic.id) else {
+                return Some(format!("the manifest has the topic {}", topic.name));
+            };
+            let bounds = topic.partitions.iter().map(|one| (one.log_start, one.high_watermark));
+            if (&topic.name, &topic.configs) != (&known.name, &known.configs)
+                || !bounds.eq(known.partitions.iter().map(|one| (one.start, one.end)))
+            {
+                return Some(format!("the manifest has {topic:?}, the oracle {known:?}"));
+            }
+            let dead = topic.partitions.iter().find(|one| {
+                let first = one.extents.first();
+                first.map_or(one.high_watermark, |first| first.end_offset() - 1) < one.log_start
+            });
+            if let Some(partition) = dead {
+                return Some(format!("a partition of {} keeps what was deleted: {partition:?}", topic.name));
+            }
+        }
+        if manifest.topics().count() != self.topics.len() {
+            return Some("the manifest has fewer topics than the oracle".to_owned());
+        }
+        self.groups.difference(manifest)
     }
 }
 
+fn alter(configs: &mut BTreeMap<String, String>, ConfigChange { name, op }: &ConfigChange) {
+    let split = |list: &str| -> Vec<String> {
+        list.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
+    };
+    let value = match op {
+        ConfigOp::Delete => return drop(configs.remove(name)),
+        ConfigOp::Set(value) => value.clone(),
+        ConfigOp::Append { elements, default } => {
+            let mut list = split(configs.get(name).unwrap_or(default));
+            for one in split(elements) {
+                if list.iter().all(|had| *had != one) {
+                    list.push(one);
+                }
+            }
+            list.join(",")
+        }
+        ConfigOp::Subtract { elements, default } => {
+            let gone = split(elements);
+            let list = split(configs.get(name).unwrap_or(default));
+            list.into_iter().filter(|one| !gone.contains(one)).collect::<Vec<_>>().join(",")
+        }
+    };
+    configs.insert(name.clone(), value);
+}
+
 impl Partition {
-    fn append(&mut self, batch: &BatchMeta, overtaken: bool) -> Result<Placed, Void> {
+    fn append(&mut self, batch: &BatchMeta, overtaken: bool, now_ms: i64) -> Result<Placed, Void> {
         let offset = match batch.producer {
             None if overtaken => return Err(Void::OutOfOrderSequence),
             None => self.end,
@@ -149,13 +266,17 @@ impl Partition {
                     }
                     *state = Producer::default();
                 }
-                state.append(producer.epoch, producer.sequence, batch.offsets, self.end)?
+                let offset = state.append(producer.epoch, producer.sequence, batch.offsets, self.end)?;
+                if offset == self.end {
+                    state.last_ms = now_ms;
+                }
+                offset
             }
         };
         if offset == self.end {
             self.end += i64::from(batch.offsets);
         }
-        Ok(Placed { base_offset: offset, log_start: 0 })
+        Ok(Placed { base_offset: offset, log_start: self.start })
     }
 }
 
@@ -164,7 +285,8 @@ impl Producer {
     fn append(&mut self, epoch: i16, sequence: i32, count: u32, end: i64) -> Result<i64, Void> {
         let after = |first: i32, count: u32| ((i64::from(first) + i64::from(count)) % (1 << 31)) as i32;
         let Some(&(last_first, last_count, _)) = self.batches.last() else {
-            *self = Producer { epoch, batches: vec![(sequence, count, end)], from_zero: sequence == 0 };
+            let batches = vec![(sequence, count, end)];
+            *self = Producer { epoch, batches, from_zero: sequence == 0, last_ms: 0 };
             return Ok(end);
         };
         let recent = self.batches.iter().rev().take(WINDOW);

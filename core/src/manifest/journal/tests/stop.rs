@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::Kind;
-use crate::manifest::state::ObjectId;
+use crate::manifest::state::{FEATURE_LEVEL, ObjectId};
 
 /// A commit whose only change is of a kind that this program does not know.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -31,7 +31,10 @@ fn bad_slots() -> Vec<(&'static str, Vec<u8>, Kind)> {
         change(&mut object);
         object
     };
-    let level = foreign_commit(1, 0, vec![Change::FeatureLevel { level: 2 }]).encode([]).to_bytes().to_vec();
+    let level = foreign_commit(1, 0, vec![Change::FeatureLevel { level: FEATURE_LEVEL + 1 }])
+        .encode([])
+        .to_bytes()
+        .to_vec();
     let future = FromTheFuture { incarnation: vec![0; 16], changes: vec![UnknownChange { kind: 1 }] };
     vec![
         ("a feature level that is not known", level, Kind::Unsupported),
@@ -115,7 +118,8 @@ async fn a_cluster_file_that_is_not_ours_stops_the_node() {
 
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_from_the_future_stops_the_node() {
-    let level = checkpoint::encode(&Manifest { applied: 9, feature_level: 2, ..Manifest::default() });
+    let feature_level = FEATURE_LEVEL + 1;
+    let level = checkpoint::encode(&Manifest { applied: 9, feature_level, ..Manifest::default() });
     let mut version = checkpoint::encode(&Manifest { applied: 9, ..Manifest::default() }).to_vec();
     version[5] = 2;
     for (object, hinted) in

@@ -1,9 +1,13 @@
-//! Random histories, folded and compared with a model of plain maps that forgets nothing and merges nothing.
+//! Random histories, folded and compared with a model of plain maps that merges nothing.
+
+mod groups;
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use self::groups::{Groups, GroupsAuthor};
 use super::*;
+use crate::manifest::commit::{ConfigChange, ConfigOp};
 use crate::rope::Rope;
 use crate::testing::{Dice, EPOCH_MS, for_seeds};
 
@@ -13,19 +17,27 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 #[derive(Default)]
 struct Model {
     now_ms: i64,
+    level: u32,
     topics: BTreeMap<Uuid, (String, Vec<Log>)>,
+    configs: BTreeMap<Uuid, BTreeMap<String, String>>,
+    groups: Groups,
     ids: i64,
     folded: BTreeSet<CommitId>,
     /// Folded, and refused in part because something was still to come.
     refused: BTreeSet<CommitId>,
+    /// Journal time of each proposer's last commit.
+    heard_ms: BTreeMap<Ulid, i64>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Log {
+    start: i64,
     end: i64,
     /// Base offset, offsets, where the bytes lie: object, position, length.
     batches: Vec<(i64, u32, ObjectId, u64, u32)>,
     producers: BTreeMap<i64, (i16, History)>,
+    /// Journal time of each producer's last batch.
+    heard_ms: BTreeMap<i64, i64>,
 }
 
 /// Sequence, offsets and base offset of every batch of an epoch.
@@ -33,15 +45,22 @@ type History = Vec<(i32, u32, i64)>;
 
 impl Model {
     fn fold(&mut self, slot: u64, commit: &Commit) -> Vec<Outcome> {
+        let hours = self.now_ms / HOUR_MS;
         self.now_ms = self.now_ms.max(commit.timestamp_ms);
         if !self.folded.insert(commit.id) {
             return vec![Outcome::Void(Void::SeenBefore); commit.changes.len()];
+        }
+        if self.level >= 2 && self.now_ms / HOUR_MS > hours {
+            self.expire();
         }
         let settled = |counter| {
             let id = CommitId { counter, ..commit.id };
             self.folded.contains(&id) && !self.refused.contains(&id)
         };
         let overtaken = !(commit.oldest_open..commit.id.counter).all(settled);
+        if self.heard_ms.insert(commit.id.incarnation, self.now_ms).is_none() {
+            self.forget_proposers();
+        }
         let outcomes: Vec<_> =
             commit.changes.iter().map(|change| self.change(slot, overtaken, change)).collect();
         let out_of_order = |outcome: &Outcome| match outcome {
@@ -54,6 +73,26 @@ impl Model {
         outcomes
     }
 
+    fn expire(&mut self) {
+        for log in self.topics.values_mut().flat_map(|(_, logs)| logs) {
+            let silent = |heard_ms: &i64| self.now_ms - heard_ms >= DAY_MS;
+            let gone: Vec<i64> =
+                log.heard_ms.iter().filter(|(_, heard)| silent(heard)).map(|(id, _)| *id).collect();
+            for id in gone {
+                log.heard_ms.remove(&id);
+                log.producers.remove(&id);
+            }
+        }
+        self.groups.expire(self.now_ms);
+    }
+
+    fn forget_proposers(&mut self) {
+        let now_ms = self.now_ms;
+        self.heard_ms.retain(|_, heard_ms| now_ms - *heard_ms <= DAY_MS);
+        self.folded.retain(|id| self.heard_ms.contains_key(&id.incarnation));
+        self.refused.retain(|id| self.heard_ms.contains_key(&id.incarnation));
+    }
+
     fn change(&mut self, slot: u64, overtaken: bool, change: &Change) -> Outcome {
         match change {
             Change::Append(append) => self.append(slot, overtaken, append),
@@ -64,21 +103,73 @@ impl Model {
             Change::CreateTopic { name, .. } if self.topics.values().any(|(taken, _)| taken == name) => {
                 Outcome::Void(Void::TopicExists)
             }
-            Change::CreateTopic { id, name, partitions, .. } => {
+            Change::CreateTopic { id, name, partitions, configs } => {
+                self.configs.insert(*id, configs.clone());
                 let logs = (0..*partitions).map(|_| Log::default()).collect();
                 self.topics.insert(*id, (name.clone(), logs));
                 Outcome::Applied
             }
             Change::DeleteTopic { id } => match self.topics.remove(id) {
-                Some(_) => Outcome::Applied,
+                Some(_) => {
+                    self.groups.forget(*id);
+                    Outcome::Applied
+                }
                 None => Outcome::Void(Void::UnknownTopic),
             },
+            Change::CreatePartitions { topic, count } => match self.topics.get_mut(topic) {
+                None => Outcome::Void(Void::UnknownTopic),
+                Some((_, logs)) if logs.len() >= *count as usize => Outcome::Void(Void::InvalidPartitions),
+                Some((_, logs)) => {
+                    logs.resize_with(*count as usize, Log::default);
+                    Outcome::Applied
+                }
+            },
+            Change::AlterConfigs { topic, replace, changes } => match self.topics.get(topic) {
+                None => Outcome::Void(Void::UnknownTopic),
+                Some(_) => {
+                    let configs = self.configs.get_mut(topic).unwrap();
+                    if *replace {
+                        configs.clear();
+                    }
+                    changes.iter().for_each(|change| alter(configs, change));
+                    Outcome::Applied
+                }
+            },
+            Change::DeleteRecords { topic, partition, before } => {
+                self.delete_records(topic, *partition, *before)
+            }
+            Change::UpdateGroup(update) => self.groups.update(update, slot, self.now_ms),
+            Change::CommitOffsets(commit) => {
+                let width = |topic: &Uuid| self.topics.get(topic).map_or(0, |(_, logs)| logs.len());
+                self.groups.commit(commit, width, slot, self.now_ms)
+            }
+            Change::DeleteGroup { group } => self.groups.delete(group),
+            Change::DeleteOffsets { group, partitions } => self.groups.delete_offsets(group, partitions),
             Change::AllocateProducerIds { count } => {
                 self.ids += i64::from(*count);
                 Outcome::ProducerIds(self.ids - i64::from(*count))
             }
-            Change::FeatureLevel { .. } | Change::Tick => Outcome::Applied,
+            Change::FeatureLevel { level } => {
+                self.level = self.level.max(*level);
+                Outcome::Applied
+            }
+            Change::Tick => Outcome::Applied,
         }
+    }
+
+    fn delete_records(&mut self, topic: &Uuid, partition: u32, before: i64) -> Outcome {
+        let Some((_, logs)) = self.topics.get_mut(topic) else {
+            return Outcome::Void(Void::UnknownTopic);
+        };
+        let Some(log) = logs.get_mut(partition as usize) else {
+            return Outcome::Void(Void::UnknownPartition);
+        };
+        let before = if before == -1 { log.end } else { before };
+        if before < 0 || before > log.end {
+            return Outcome::Void(Void::OffsetOutOfRange);
+        }
+        log.start = log.start.max(before);
+        Outcome::Applied
     }
 
     fn append(&mut self, slot: u64, overtaken: bool, append: &Append) -> Outcome {
@@ -103,11 +194,12 @@ impl Model {
                 });
             let base_offset = verdict.map(|original| original.unwrap_or(log.end));
             if verdict == Ok(None) {
+                log.heard_ms.extend(batch.producer.map(|producer| (producer.id, self.now_ms)));
                 log.batches.push((log.end, batch.offsets, object, at, batch.bytes));
                 log.end += i64::from(batch.offsets);
             }
             at += u64::from(batch.bytes);
-            base_offset.map(|base_offset| Placed { base_offset, log_start: 0 })
+            base_offset.map(|base_offset| Placed { base_offset, log_start: log.start })
         });
         Outcome::Appended(placed.collect())
     }
@@ -151,9 +243,36 @@ impl Log {
     }
 }
 
+/// As sets would change that remember the order in which their elements came.
+fn alter(configs: &mut BTreeMap<String, String>, change: &ConfigChange) {
+    let list = |text: &str| -> Vec<String> {
+        text.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect()
+    };
+    let had = configs.remove(&change.name);
+    let value = match &change.op {
+        ConfigOp::Set(value) => value.clone(),
+        ConfigOp::Delete => return,
+        ConfigOp::Append { elements, default } => {
+            let mut all = list(had.as_ref().unwrap_or(default));
+            let new = list(elements).into_iter().filter(|one| !all.contains(one)).collect::<Vec<_>>();
+            all.extend(new);
+            all.join(",")
+        }
+        ConfigOp::Subtract { elements, default } => {
+            let gone: BTreeSet<String> = list(elements).into_iter().collect();
+            let left = list(had.as_ref().unwrap_or(default)).into_iter().filter(|one| !gone.contains(one));
+            left.collect::<Vec<_>>().join(",")
+        }
+    };
+    configs.insert(change.name.clone(), value);
+}
+
 /// Makes up commits: mostly what honest nodes send, in any order, and what broken ones do.
 struct Author {
     dice: Dice,
+    /// Days pass between two commits, now and then.
+    leaps: bool,
+    groups: GroupsAuthor,
     now_ms: i64,
     counters: [u64; 3],
     /// Made, but not folded yet.
@@ -191,6 +310,9 @@ impl Author {
             self.held.iter().filter(|held| held.id.incarnation == incarnation).map(|held| held.id.counter);
         let oldest_open = open.min().unwrap_or(counter);
         self.now_ms += self.dice.below(60_000) as i64;
+        if self.leaps && self.dice.per_mille(80) {
+            self.now_ms += self.dice.below(9 * DAY_MS as u64) as i64;
+        }
         let timestamp_ms = self.now_ms - self.dice.below(120_000) as i64;
         let changes = (0..self.dice.between(1, 4)).map(|_| self.change()).collect();
         Commit { id: CommitId { incarnation, counter }, oldest_open, timestamp_ms, changes }
@@ -209,7 +331,34 @@ impl Author {
             2 => Change::DeleteTopic { id: *self.dice.pick(&self.topics) },
             3 => Change::AllocateProducerIds { count: self.dice.below(2_000) as u32 },
             4 => Change::Tick,
+            5 => Change::FeatureLevel { level: self.dice.below(3) as u32 },
+            6..9 => self.administration(),
+            9..20 => self.groups.change(&mut self.dice, &self.topics),
             _ => Change::Append(self.append()),
+        }
+    }
+
+    fn administration(&mut self) -> Change {
+        let topic = *self.dice.pick(&self.topics);
+        match self.dice.below(4) {
+            0 => Change::CreatePartitions { topic, count: self.dice.below(6) as u32 },
+            1 => {
+                let (a, b) = (*self.dice.pick(&["x", "x,y", "z"]), *self.dice.pick(&["", "x", "y,z"]));
+                let (elements, default) = (a.to_owned(), b.to_owned());
+                let op = match self.dice.below(4) {
+                    0 => ConfigOp::Set(elements),
+                    1 => ConfigOp::Delete,
+                    2 => ConfigOp::Append { elements, default },
+                    _ => ConfigOp::Subtract { elements, default },
+                };
+                let name = (*self.dice.pick(&["cleanup.policy", "retention.ms"])).to_owned();
+                let replace = self.dice.per_mille(200);
+                Change::AlterConfigs { topic, replace, changes: vec![ConfigChange { name, op }] }
+            }
+            _ => {
+                let before = *self.dice.pick(&[-2, -1, 0, 1, 3, 7, 12, 30]);
+                Change::DeleteRecords { topic, partition: self.dice.below(3) as u32, before }
+            }
         }
     }
 
@@ -259,17 +408,22 @@ impl Author {
     }
 }
 
-/// Extents tile the offsets without a gap, and every batch's bytes are where it was told that they are.
+/// Extents tile the offsets from the first one without a gap, and every batch's bytes are where it was told that they are.
 fn check_extents(manifest: &Manifest, model: &Model) {
     assert_eq!(manifest.topics.len(), model.topics.len());
     let mut count = 0;
     for (id, (name, logs)) in &model.topics {
         let topic = manifest.topic_named(name).unwrap();
         assert_eq!((topic.id, topic.partitions.len()), (*id, logs.len()));
+        assert_eq!(topic.configs, model.configs[id]);
         for (partition, log) in topic.partitions.iter().zip(logs) {
-            assert_eq!((partition.log_start, partition.high_watermark), (0, log.end));
-            let mut batches = log.batches.iter().peekable();
-            let mut next = partition.log_start;
+            assert_eq!((partition.log_start, partition.high_watermark), (log.start, log.end));
+            // An extent goes when all of it is deleted, and not before.
+            let mut next = partition.extents.first().map_or(log.end, |first| first.base_offset);
+            assert!(next <= log.start || partition.extents.is_empty(), "{next} {log:?}");
+            assert!(partition.extents.first().is_none_or(|first| first.end_offset() > log.start));
+            let first = next;
+            let mut batches = log.batches.iter().skip_while(|(base, ..)| *base < first).peekable();
             for extent in &partition.extents {
                 assert_eq!(extent.base_offset, next);
                 next = extent.end_offset();
@@ -297,7 +451,9 @@ fn random_histories_fold_as_the_model_says() {
         let every = dice.between(1, 20);
         let topics = vec![Uuid::from_u128(9)];
         let (held, sent, next) = (vec![], vec![], BTreeMap::new());
-        let mut author = Author { dice, now_ms: EPOCH_MS, counters: [0; 3], held, sent, next, topics };
+        let (leaps, groups) = (dice.per_mille(300), GroupsAuthor::default());
+        let (now_ms, counters) = (EPOCH_MS, [0; 3]);
+        let mut author = Author { dice, leaps, groups, now_ms, counters, held, sent, next, topics };
         let (mut live, mut restarted, mut model) =
             (Manifest::default(), Manifest::default(), Model::default());
         for slot in 1..=60 {
@@ -305,6 +461,8 @@ fn random_histories_fold_as_the_model_says() {
             let expected = model.fold(slot, &commit);
             assert_eq!(apply(&mut live, slot, &commit, 100), expected, "slot {slot}: {commit:?}");
             check_extents(&live, &model);
+            model.groups.check(&live);
+            author.groups.look(&live);
             let object = commit.encode([bytes::Bytes::from(vec![0; 4_000])]);
             let (decoded, _) = Commit::decode("journal/x", &Rope::new(object.pieces().to_vec())).unwrap();
             assert_eq!(decoded, commit);
