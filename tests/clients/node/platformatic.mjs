@@ -17,10 +17,7 @@ main((bootstrap) => {
     name: '@platformatic/kafka',
     version: installed('@platformatic/kafka'),
     codecs: ['none', 'gzip', 'snappy', 'lz4', 'zstd'],
-    lacks: {
-      cooperative: '@platformatic/kafka has an eager assigner only',
-      static: 'static members of @platformatic/kafka leave the group when they are closed',
-    },
+    lacks: { static: 'static members of @platformatic/kafka leave the group when they are closed' },
 
     async producer(codec, idempotent) {
       const producer = new Producer({ ...base, serializers: stringSerializers, compression: codec, idempotent, acks: -1 })
@@ -35,16 +32,19 @@ main((bootstrap) => {
         ? { groupProtocol: 'consumer', groupRemoteAssignor: 'uniform' }
         : { sessionTimeout: 6000, heartbeatInterval: 300, rebalanceTimeout: 6000 }
       if (options.static) group.groupInstanceId = options.static
+      if (options.cooperative) group.protocols = [{ name: 'cooperative-sticky', version: 3 }]
+      // Neither KIP-848 nor a cooperative rebalance takes everything away before it gives.
+      const incremental = options.kip848 || options.cooperative
       const consumer = new Consumer({ ...base, groupId, ...group, maxWaitTime: 100, minBytes: 1 })
       consumer.on('consumer:group:join', ({ assignments }) => member.owns(places(assignments ?? consumer.assignments)))
-      consumer.on('consumer:group:rebalance', () => { if (!options.kip848) member.owns([]) })
+      consumer.on('consumer:group:rebalance', () => { if (!incremental) member.owns([]) })
       const autocommit = member.limit === undefined ? 200 : false
       const messages = await consumer.consume({ topics, mode: 'committed', fallbackMode: 'earliest', autocommit })
       messages.on('data', ({ topic, partition, offset, key, value }) => member.take(topic, partition, offset, key, value))
       messages.on('error', (error) => { member.error = error })
-      // KIP-848's assignments change without a word.
+      // An incremental assignment may change without a word.
       const watch = setInterval(() => {
-        if (options.kip848 && places(consumer.assignments).join() !== [...member.owned].join()) member.owns(places(consumer.assignments))
+        if (incremental && places(consumer.assignments).join() !== [...member.owned].join()) member.owns(places(consumer.assignments))
       }, 50)
       return {
         async close() {

@@ -158,14 +158,30 @@ async function twoMembers(client, name, options) {
       throw new Error(`${error.message}: ${missing()} of ${sending.sent} did not come`)
     })
     await a.close()
-    return ['', { sent: sending.sent, 'second member saw': b.seen.length }]
+    return [a, b, { sent: sending.sent, 'second member saw': b.seen.length }]
   } finally {
     sending.stopped = true
   }
 }
 
-const rebalance = (client, prefix) => twoMembers(client, `${prefix}-rebalance`, {})
-const kip848 = (client, prefix) => twoMembers(client, `${prefix}-kip848`, { kip848: true })
+async function rebalance(client, prefix) {
+  const [, , facts] = await twoMembers(client, `${prefix}-rebalance`, {})
+  return ['', facts]
+}
+
+async function kip848(client, prefix) {
+  const [, , facts] = await twoMembers(client, `${prefix}-kip848`, { kip848: true })
+  return ['', facts]
+}
+
+// Whoever had partitions keeps those that do not move, and who comes gets none before they were given up.
+async function cooperative(client, prefix) {
+  const [a, b, facts] = await twoMembers(client, `${prefix}-cooperative`, { cooperative: true })
+  const least = Math.min(...a.history.slice(a.history.indexOf(4), a.history.lastIndexOf(4) + 1))
+  if (least !== 2) throw new Error(`the first member was left with ${least} partitions in between: not cooperative`)
+  if (b.history[0] !== 0) throw new Error(`the second member owned ${b.history} partitions in turn: not cooperative`)
+  return ['', facts]
+}
 
 // Half is read and committed; a new member reads exactly the other half.
 async function commit(client, prefix) {
@@ -237,7 +253,7 @@ async function administerGroups(client, there, topic) {
   await wait('the deleted group to be gone from the list', [], async () => !(await there.groups()).includes(group))
 }
 
-const SCENARIOS = { produce, consume, rebalance, commit, admin: administer, idempotence, kip848, static: staticMembers }
+const SCENARIOS = { produce, consume, rebalance, commit, admin: administer, idempotence, kip848, static: staticMembers, cooperative }
 
 async function run(client, prefix, scenario) {
   if (scenario in client.lacks) return { scenario, ok: null, detail: client.lacks[scenario], facts: {} }

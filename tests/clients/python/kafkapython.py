@@ -15,7 +15,7 @@ class KafkaPython(scenarios.Client):
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
     lacks = {"kip848": "kafka-python has classic groups only"}
     if not NEW:
-        lacks = dict(lacks, idempotence="came with 2.1", static="came with 2.3", cooperative="came with 3.0")
+        lacks = dict(lacks, idempotence="2.0.2 has none", static="2.0.2 has no static members", cooperative="2.0.2 has eager assignors only")
 
     def producer(self, codec="none", idempotent=False):
         return Writer(self.bootstrap, codec, idempotent)
