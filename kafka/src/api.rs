@@ -13,6 +13,7 @@ pub struct ApiRange {
     pub key: ApiKey,
     /// The lowest version that ApiVersions names. Below `min` only for Produce, where Kafka 4
     /// tells the same lie: librdkafka before 2.11.1 turns compression off unless v0 is in range.
+    /// Above it only for DescribeConfigs, whose v0 Sarama 1.22 sends without asking.
     pub advertised_min: i16,
     /// The lowest version that we decode.
     pub min: i16,
@@ -106,7 +107,7 @@ apis! {
     DescribeAcls               = 29, advertised 1, served 1 - 3,  flexible 2;
     CreateAcls                 = 30, advertised 1, served 1 - 3,  flexible 2;
     DeleteAcls                 = 31, advertised 1, served 1 - 3,  flexible 2;
-    DescribeConfigs            = 32, advertised 1, served 1 - 4,  flexible 4;
+    DescribeConfigs            = 32, advertised 1, served 0 - 4,  flexible 4;
     AlterConfigs               = 33, advertised 0, served 0 - 2,  flexible 2;
     DescribeLogDirs            = 35, advertised 1, served 1 - 4,  flexible 2;
     CreatePartitions           = 37, advertised 0, served 0 - 3,  flexible 2;

@@ -91,6 +91,7 @@ fn entry(request: &Request, config: Described) -> ConfigEntry {
         synonyms: if request.include_synonyms { synonyms(&config) } else { Vec::new() },
         value: Some(config.value),
         read_only: config.read_only,
+        is_default: config.source == source::DEFAULT,
         config_source: config.source,
         is_sensitive: false,
         config_type: config.kind as i8,

@@ -53,6 +53,8 @@ message! {
         value: Option<String> [0.., null 0..],
         /// Whether it cannot be changed.
         read_only: bool [0..],
+        /// Whether nobody has set it.
+        is_default: bool [0..=0],
         /// Where the value comes from: 1 the topic, 2 to 4 the broker, 5 the default.
         config_source: i8 [1..] = -1,
         /// Whether the value is a secret, and therefore null.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{body, header};
 use crate::api::ApiKey;
 use crate::frame::{decode_request, decode_response, encode_request, encode_response};
-use crate::messages::{Request, Response, list_offsets, offset_commit};
+use crate::messages::{Request, Response, describe_configs, list_offsets, offset_commit};
 
 #[test]
 fn should_read_and_write_list_offsets_v0() {
@@ -107,4 +107,50 @@ fn should_read_and_write_offset_commit_v1() {
     });
     assert_eq!(body(encode_response(&header, &response).unwrap()), bytes);
     assert_eq!(decode_response(ApiKey::OffsetCommit, 1, bytes).unwrap(), (header.correlation_id, response));
+}
+
+#[test]
+fn should_read_and_write_describe_configs_v0() {
+    #[rustfmt::skip]
+    let bytes = Bytes::from_static(&[
+        0, 32, 0, 0, 1, 2, 3, 4, 0, 2, b'm', b'e',      // key 32, version 0, correlation id, "me"
+        0, 0, 0, 1, 2, 0, 1, b't',                      // one resource, topic "t"
+        0, 0, 0, 1, 0, 1, b'k',                         // one setting, "k"
+    ]);
+    let resource = describe_configs::Resource {
+        resource_type: 2,
+        resource_name: "t".into(),
+        configuration_keys: Some(vec!["k".into()]),
+    };
+    let request = describe_configs::Request { resources: vec![resource], ..Default::default() };
+    let header = header(ApiKey::DescribeConfigs, 0);
+    let request = Request::DescribeConfigs(request);
+    assert_eq!(body(encode_request(&header, &request).unwrap()), bytes);
+    assert_eq!(decode_request(bytes).unwrap(), (header.clone(), request));
+
+    #[rustfmt::skip]
+    let bytes: &[u8] = &[
+        1, 2, 3, 4,                                     // correlation id
+        0, 0, 0, 0,                                     // no throttling
+        0, 0, 0, 1, 0, 0, 0xff, 0xff, 2, 0, 1, b't',    // one resource, no error, topic "t"
+        0, 0, 0, 1, 0, 1, b'k', 0, 1, b'v',             // one setting, "k" is "v"
+        0, 1, 0,                                        // can be changed, is the default, is no secret
+    ];
+    let config = describe_configs::ConfigEntry {
+        name: "k".into(),
+        value: Some("v".into()),
+        is_default: true,
+        // Not in v0.
+        config_source: 5,
+        ..Default::default()
+    };
+    let result = describe_configs::ResourceResult {
+        resource_type: 2,
+        resource_name: "t".into(),
+        configs: vec![config],
+        ..Default::default()
+    };
+    let response = describe_configs::Response { results: vec![result], ..Default::default() };
+    let response = Response::DescribeConfigs(response);
+    assert_eq!(body(encode_response(&header, &response).unwrap()), bytes);
 }
