@@ -14,6 +14,7 @@ import wire
 
 # What a test asks: (what Strandline answers instead, why that is right).
 UNKNOWN_CODEC = (76, "UNSUPPORTED_COMPRESSION_TYPE says what is wrong; Kafka runs into an exception and says UNKNOWN_SERVER_ERROR")
+MIGRATION = (23, "a group changes between the two protocols only while it is empty, as in Kafka with group.consumer.migration.policy=disabled")
 DIFFERENCES = {
     "Produce of codec 5": UNKNOWN_CODEC,
     "Produce of codec 7": UNKNOWN_CODEC,
@@ -25,6 +26,8 @@ DIFFERENCES = {
     ),
     "IncrementalAlterConfigs: an operation that is none": (42, "INVALID_REQUEST says what is wrong; Kafka runs into an exception"),
     "CreateTopics with more replicas than nodes": (0, "the bucket replicates: programs that ask for three replicas run on any number of nodes"),
+    "JoinGroup of a consumer": MIGRATION,
+    "first heartbeat in a group of a classic consumer": (69, MIGRATION[1]),
     "CreateTopics with an assignment to a node that is not there": (
         0,
         "any node serves any partition: an assignment says how many partitions there are, and nothing else",

@@ -18,6 +18,7 @@ import wire
 from clientlib import consumer, create_topic, end_offsets, producer, take
 
 TOPIC = "target"
+UNSUPPORTED_COMPRESSION_TYPE = 76
 # A frame may be 100 MiB, so one honest client may cost that much; a lie must not.
 MAY_GROW_MIB = 64
 
@@ -301,7 +302,8 @@ def test_compressed_garbage_does_no_harm(node, codec):
     with wire.Connection(node) as connection:
         before = end_offsets(node, TOPIC, 1)[0]
         error, base = wire.produce(connection, TOPIC, 0, garbage)
-        assert error in (wire.NONE, wire.CORRUPT_MESSAGE, wire.INVALID_RECORD)
+        # zstd came with a later version of Produce than this client speaks.
+        assert error in (wire.NONE, wire.CORRUPT_MESSAGE, wire.INVALID_RECORD) or (codec, error) == ("zstd", UNSUPPORTED_COMPRESSION_TYPE)
         if error == wire.NONE:
             assert base == before
             _, high, stored = wire.fetch(connection, TOPIC, 0, base)

@@ -24,6 +24,9 @@ SCENARIOS = [
 ]  # fmt: skip
 NEW_PROTOCOL = ["KIP-848", "KIP-848, commit and resume", "KIP-848, regular expression", "KIP-848, both protocols in one group"]
 
+# What is known not to work yet: (version, scenario) and why. It is run and recorded all the same.
+MISSING = {("4.2.1", "KIP-848, both protocols in one group"): "a group changes between the two protocols only while it is empty"}
+
 pytestmark = pytest.mark.timeout(400)
 
 
@@ -70,7 +73,11 @@ def matrix(target):
 @pytest.mark.parametrize("version,scenario", [(v, s) for v in jvm.CLIENTS for s in scenarios_of(v)])
 def test_client(matrix, version, scenario):
     ended = matrix(version).get(scenario, {"ok": False, "detail": "the JVM ended before it"})
-    remember(CLIENT, version, scenario, ended["ok"], ended["detail"])
+    missing = None if ORACLE else MISSING.get((version, scenario))
+    remember(CLIENT, version, scenario, ended["ok"], missing or ended["detail"])
+    if missing:
+        assert not ended["ok"], "it works: take it out of MISSING"
+        pytest.xfail(missing)
     assert ended["ok"], f"{ended['detail']}\n{matrix(version)[None]}"
 
 

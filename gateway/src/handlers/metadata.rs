@@ -72,9 +72,10 @@ async fn some(
     create: bool,
     describe: Describe<'_>,
 ) -> Vec<Topic> {
-    let wanted = asked.iter().map(|topic| match &topic.name {
-        Some(name) => Wanted::Name(name),
-        None => Wanted::new(true, "", topic.topic_id),
+    // Java asks by id with an empty name, others with none.
+    let wanted = asked.iter().map(|topic| match topic.name.as_deref().unwrap_or_default() {
+        name if !name.is_empty() || topic.topic_id == [0; 16] => Wanted::Name(name),
+        _ => Wanted::new(true, "", topic.topic_id),
     });
     // A name that cannot exist is not worth a look into the journal.
     let (valid, invalid): (Vec<_>, Vec<_>) =

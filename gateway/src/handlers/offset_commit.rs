@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use strandline_core::Error;
 use strandline_core::limits::{MAX_GROUP_NAME_BYTES, MAX_OFFSET_METADATA_BYTES};
-use strandline_core::manifest::{Change, CommitOffsets, OffsetCommit, Outcome, Void};
+use strandline_core::manifest::{Change, CommitOffsets, GroupKind, OffsetCommit, Outcome, Void};
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::offset_commit::{
@@ -113,6 +113,10 @@ async fn commit(session: &Session, version: i16, request: &Request, offsets: Vec
     if let Err(code) = session.groups.admit_commit(&request.group_id, member, generation, instance_id).await {
         return code;
     }
+    let kind = session.journal.view(|manifest| manifest.group(&request.group_id).map(|group| group.kind));
+    if version < MEMBER_EPOCHS && generation >= 0 && kind == Some(GroupKind::Consumer) {
+        return ErrorCode::UnsupportedVersion;
+    }
     let change = Change::CommitOffsets(CommitOffsets {
         group: request.group_id.clone(),
         member: member.clone(),
@@ -130,8 +134,8 @@ fn code(version: i16, decided: Result<Vec<Outcome>, Error>) -> ErrorCode {
         Err(error) => return errors::group(error),
     };
     match void {
-        // Members of the newer protocol commit in the newer versions; this one joined by the older.
-        Void::StaleMemberEpoch if version < MEMBER_EPOCHS => ErrorCode::IllegalGeneration,
+        // The group has become one of the newer protocol since it was looked at.
+        Void::StaleMemberEpoch if version < MEMBER_EPOCHS => ErrorCode::UnsupportedVersion,
         Void::LimitReached => ErrorCode::InvalidCommitOffsetSize,
         void => errors::group_void(void),
     }
