@@ -239,7 +239,7 @@ async fn offsets_ids_and_coordinators() {
     client.create("t", 1).await;
     client.call(9, produce("t", 0, -1, Some(batch(&["a", "b"])))).await;
     for (timestamp, expected) in
-        [(-1, (0, 2, 0)), (-2, (0, 0, 0)), (-4, (0, 0, 0)), (-5, (0, -1, -1)), (-9, (42, -1, -1))]
+        [(-1, (0, 2, 0)), (-2, (0, 0, 0)), (-4, (0, 0, 0)), (-5, (0, -1, -1)), (-9, (35, -1, -1))]
     {
         let found = offset(&mut client, 10, timestamp).await;
         assert_eq!((found.error_code, found.offset, found.leader_epoch), expected, "{timestamp}");

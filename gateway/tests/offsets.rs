@@ -358,7 +358,7 @@ async fn members_that_are_assigned_to_commit_by_their_epoch() {
     let epoch = joined.member_epoch;
     for (version, member, epoch, code) in [
         (9, "m", epoch + 1, 113),
-        (8, "m", epoch + 1, 22),
+        (8, "m", epoch, 35),
         (9, "x", epoch, 25),
         (9, "", -1, 25),
         (9, "m", epoch, 0),
