@@ -52,7 +52,7 @@ pub fn all() -> Vec<Break> {
         (M::OutOfRangeFromStale, 0),
         (M::UnknownTopicFromStale, 0),
         (M::StaleListOffsets, 0),
-        (M::CrcNotChecked, 20),
+        (M::CrcNotChecked, 7),
         (M::OffsetsNotStamped, 0),
         (M::DamagedSlotIsFinal, 0),
         (M::DamagedRecordsKept, 1054),
@@ -62,7 +62,7 @@ pub fn all() -> Vec<Break> {
         (M::StaleGenerationCommits, 2),
         (M::GroupVersionIgnored, 7),
         (M::AssignedBeforeFold, 9),
-        (M::StaleOffsetFetch, 29),
+        (M::StaleOffsetFetch, 90),
         (M::CoordinatorNeverReloads, 29),
         (M::LogStartForgotten, 6),
     ];
