@@ -168,6 +168,9 @@ pub(crate) struct ServeArgs {
     /// The availability zone of this node, as Kafka clients see it
     #[arg(long, env = "STRANDLINE_RACK", value_name = "NAME")]
     pub(crate) rack: Option<String>,
+    /// Neither look for other nodes of the store nor tell them of this one: clients hear of this node only
+    #[arg(long, env = "STRANDLINE_ALONE")]
+    pub(crate) alone: bool,
     /// Memory for caches: a third for what was written last, the rest for older data
     #[arg(
         long,

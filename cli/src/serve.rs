@@ -90,7 +90,7 @@ fn gateway_config(args: &ServeArgs) -> gateway::Config {
         http: args.http.0,
         node_id: args.node_id,
         rack: args.rack.clone(),
-        heartbeats: true,
+        heartbeats: !args.alone,
     }
 }
 

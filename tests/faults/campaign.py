@@ -44,7 +44,7 @@ class Cluster:
         proxy = self._proxies.add(self.store.server.port, root, f"proxy {number + 1}")
         self.proxies.append(proxy)
         env = {"AWS_ENDPOINT_URL": proxy.url}
-        self.nodes.append(self._start_node(self.store, node_id=number + 1, flags=FLAGS[number % len(FLAGS)], env=env))
+        self.nodes.append(self._start_node(self.store, node_id=number + 1, flags=["--alone", *FLAGS[number % len(FLAGS)]], env=env))
 
     def __enter__(self):
         return self
