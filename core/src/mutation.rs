@@ -56,6 +56,8 @@ pub enum Mutation {
     DamagedBlockKept,
     /// After a batch that could not be taken in, those behind it are. Found by the simulation.
     GapOverlooked,
+    /// Sequence number 0 is taken for a producer's first, though it may follow 2^31 - 1. Found by the simulation.
+    ZeroIsABeginning,
     /// A slot is taken for our own by its commit id alone. Found by the model.
     CloneTakenForOwn,
     /// Offsets are committed whatever generation the member is of.

@@ -58,6 +58,7 @@ pub fn all() -> Vec<Break> {
         (M::DamagedRecordsKept, 1054),
         (M::DamagedBlockKept, 20),
         (M::GapOverlooked, 194),
+        (M::ZeroIsABeginning, 3127),
         (M::CloneTakenForOwn, 45),
         (M::StaleGenerationCommits, 2),
         (M::GroupVersionIgnored, 7),

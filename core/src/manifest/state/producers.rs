@@ -46,7 +46,8 @@ impl Producers {
     /// Takes the next batch of a producer, or says why not. `Ok(Some(offset))`: it was appended before, there.
     ///
     /// `overtaken`: an earlier commit of the same node is still to come, so that a producer of whom nothing is known may
-    /// have its beginning in that one; otherwise Kafka takes any first sequence number.
+    /// have its beginning in that one (0 is no proof of a beginning: it follows 2^31 - 1, too); otherwise Kafka takes any
+    /// first sequence number.
     pub(super) fn admit(
         &mut self,
         producer: Producer,
@@ -60,7 +61,7 @@ impl Producers {
             return Err(Void::Malformed);
         }
         match self.0.get_mut(&producer.id) {
-            None if overtaken && producer.sequence != 0 => Err(Void::OutOfOrderSequence),
+            None if overtaken && !takes_zero_for_a_beginning(producer) => Err(Void::OutOfOrderSequence),
             None => {
                 self.make_room();
                 self.0.insert(producer.id, State::new(producer.epoch, batch, now_ms));
@@ -126,6 +127,10 @@ impl State {
         self.last_ms = now_ms;
         Ok(None)
     }
+}
+
+fn takes_zero_for_a_beginning(producer: Producer) -> bool {
+    mutation::is(Mutation::ZeroIsABeginning) && producer.sequence == 0
 }
 
 /// Sequence numbers count 0 to 2^31 - 1 and begin anew.

@@ -152,24 +152,23 @@ fn sequence_numbers_wrap() {
     assert_eq!(fold.append(&[batch(8, 0, last - 5, 1)]), [Err(Void::OutOfOrderSequence)]);
 }
 
-/// Two commits of one node, sequence 5 in the first, 6 in the second, of a producer of whom nothing is known: whichever
-/// is folded first, 6 is not taken for the beginning.
+/// Two commits of one node, sequences 5 and 2^31 - 1 of two unknown producers in the first, 6 and 0 in the second: whichever
+/// is folded first, neither 6 nor 0 is taken for the beginning.
 #[test]
 fn what_overtook_the_beginning_of_a_producer_is_refused() {
     let mut fold = Fold::new();
-    let first = commit(7, 1, 1, vec![append(0, &[batch(9, 0, 5, 1), plain(1)])]);
+    let first = commit(7, 1, 1, vec![append(0, &[batch(9, 0, 5, 1), batch(4, 0, i32::MAX, 1), plain(1)])]);
     let second = commit(7, 2, 1, vec![append(0, &[batch(9, 0, 6, 1), batch(4, 0, 0, 1), plain(1)])]);
     assert!(fold.manifest.overtaken(&second) && !fold.manifest.overtaken(&first));
-    // A new producer begins at 0, whatever is ahead. Plain batches have nothing but their place: they wait for it.
-    let refused = Err(Void::OutOfOrderSequence);
-    assert_eq!(offsets(fold.commit(&second).remove(0)), [refused, Ok(0), refused]);
+    // Plain batches have nothing but their place: they wait for it.
+    assert_eq!(offsets(fold.commit(&second).remove(0)), [Err(Void::OutOfOrderSequence); 3]);
     // Made before its proposer knew of the refusal: it may not take the place either.
     let third = commit(7, 3, 1, vec![append(0, &[batch(9, 0, 7, 1)])]);
-    assert_eq!(offsets(fold.commit(&first).remove(0)), [Ok(1), Ok(2)]);
+    assert_eq!(offsets(fold.commit(&first).remove(0)), [Ok(0), Ok(1), Ok(2)]);
     assert!(fold.manifest.overtaken(&third), "the refused batch is still to come");
-    let again = commit(7, 4, 4, vec![append(0, &[batch(9, 0, 6, 1)])]);
-    assert_eq!(offsets(fold.commit(&again).remove(0)), [Ok(3)]);
-    assert_eq!(offsets(fold.commit(&third).remove(0)), [Ok(4)]);
+    let again = commit(7, 4, 4, vec![append(0, &[batch(9, 0, 6, 1), batch(4, 0, 0, 1)])]);
+    assert_eq!(offsets(fold.commit(&again).remove(0)), [Ok(3), Ok(4)]);
+    assert_eq!(offsets(fold.commit(&third).remove(0)), [Ok(5)]);
 }
 
 /// The same where the first commit of the three has nothing to do with the producer.

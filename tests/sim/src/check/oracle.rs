@@ -253,7 +253,7 @@ impl Partition {
             None => self.end,
             Some(producer) => {
                 let known = self.producers.contains_key(&producer.id);
-                if !known && overtaken && producer.sequence != 0 {
+                if !known && overtaken {
                     return Err(Void::OutOfOrderSequence);
                 }
                 let state = self.producers.entry(producer.id).or_default();

@@ -211,7 +211,7 @@ impl Log {
         let Producer { id, epoch, sequence } = producer;
         let begin = (epoch, vec![(sequence, offsets, self.end)]);
         let Some((known_epoch, history)) = self.producers.get_mut(&id) else {
-            if overtaken && sequence != 0 {
+            if overtaken {
                 return Err(Void::OutOfOrderSequence);
             }
             self.producers.insert(id, begin);
