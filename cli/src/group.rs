@@ -6,7 +6,6 @@
 mod reset;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
@@ -249,7 +248,7 @@ async fn delete(url: &str, format: Format, name: &str, yes: bool) -> Result<()> 
     refuse_members(name, &described.group, "delete the group")?;
     let offsets = show_counted(described.group.offsets.len() as u64, "committed offset");
     if !yes {
-        confirm(name, &offsets)?;
+        output::confirm_deletion(name, &offsets)?;
     }
     let failed = || format!("cannot delete the group {name}");
     let deleted = journal.propose(vec![Change::DeleteGroup { group: name.to_owned() }]).await;
@@ -273,21 +272,6 @@ fn refuse_members(name: &str, group: &Group, what: &str) -> Result<()> {
         "cannot {what} {name}: it has {members}; stop them and try again (one that ended without a word is a member \
          until its session time-out is over)"
     )
-}
-
-/// Asks whoever sits at the terminal; a script has to say so beforehand.
-fn confirm(name: &str, offsets: &str) -> Result<()> {
-    if !io::stdin().is_terminal() {
-        bail!("nothing was deleted: without a terminal to ask at, say --yes to delete {name} with {offsets}");
-    }
-    let mut asked = io::stderr();
-    write!(asked, "delete {name} with {offsets}? [y/N] ").and_then(|()| asked.flush())?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    if !matches!(answer.trim(), "y" | "Y" | "yes") {
-        bail!("nothing was deleted");
-    }
-    Ok(())
 }
 
 async fn find(url: &str, name: &str) -> Result<(Journal, Described)> {

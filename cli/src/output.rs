@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -149,6 +149,21 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
                 .downcast_ref::<serde_json::Error>()
                 .is_some_and(|e| e.io_error_kind() == Some(io::ErrorKind::BrokenPipe))
     })
+}
+
+/// Asks whoever sits at the terminal whether `name` is to be deleted with its content; a script has to say so beforehand.
+pub(crate) fn confirm_deletion(name: &str, content: &str) -> Result<()> {
+    if !io::stdin().is_terminal() {
+        bail!("nothing was deleted: without a terminal to ask at, say --yes to delete {name} with {content}");
+    }
+    let mut asked = io::stderr();
+    write!(asked, "delete {name} with {content}? [y/N] ").and_then(|()| asked.flush())?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    if !matches!(answer.trim(), "y" | "Y" | "yes") {
+        bail!("nothing was deleted");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

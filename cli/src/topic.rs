@@ -4,8 +4,6 @@
 
 mod alter;
 
-use std::io::{self, IsTerminal, Write};
-
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use strandline_core::manifest::{Journal, Partition, Topic, Void, journal};
@@ -178,7 +176,7 @@ async fn delete(url: &str, format: Format, name: &str, yes: bool) -> Result<()> 
     let (journal, topic) = find(url, name).await?;
     let records = show_counted(topic.partitions.iter().map(records).sum(), "record");
     if !yes {
-        confirm(name, &records)?;
+        output::confirm_deletion(name, &records)?;
     }
     let deleted = journal.delete_topic(topic.id).await;
     journal.close().await;
@@ -191,21 +189,6 @@ async fn delete(url: &str, format: Format, name: &str, yes: bool) -> Result<()> 
             output::say_json(&json!({ "name": name, "id": topic.id.to_string(), "deleted": true }))
         }
     }
-}
-
-/// Asks whoever sits at the terminal; a script has to say so beforehand.
-fn confirm(name: &str, records: &str) -> Result<()> {
-    if !io::stdin().is_terminal() {
-        bail!("nothing was deleted: without a terminal to ask at, say --yes to delete {name} with {records}");
-    }
-    let mut asked = io::stderr();
-    write!(asked, "delete {name} with {records}? [y/N] ").and_then(|()| asked.flush())?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    if !matches!(answer.trim(), "y" | "Y" | "yes") {
-        bail!("nothing was deleted");
-    }
-    Ok(())
 }
 
 async fn find(url: &str, name: &str) -> Result<(Journal, Topic)> {

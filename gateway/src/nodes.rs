@@ -162,6 +162,15 @@ impl Nodes {
         self.coordinator(key).id == self.own
     }
 
+    /// The same; before it says no, it looks for nodes that came or went.
+    pub(crate) async fn coordinates(&self, key: &str) -> bool {
+        if self.is_coordinator(key) {
+            return true;
+        }
+        self.refresh().await;
+        self.is_coordinator(key)
+    }
+
     /// A client came: the node is busy until it leaves, and wakes if it slept.
     pub(crate) fn connected(&self) -> Connected {
         self.shared.connections.fetch_add(1, Ordering::SeqCst);

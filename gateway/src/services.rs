@@ -46,13 +46,4 @@ impl Services {
             Err(_) => Err(Error::Unknown("the journal could not be read to its end in time".into())),
         }
     }
-
-    /// Whether this node looks after a group. Before it says no, it looks for nodes that came or went.
-    pub(crate) async fn coordinates(&self, group: &str) -> bool {
-        if self.nodes.is_coordinator(group) {
-            return true;
-        }
-        self.nodes.refresh().await;
-        self.nodes.is_coordinator(group)
-    }
 }

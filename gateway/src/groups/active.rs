@@ -111,10 +111,7 @@ impl Active {
     /// What must hold before the group's task may answer: the group is ours, and whatever another coordinator did before
     /// this call is folded here, or was looked for a moment ago.
     pub(super) async fn prepare(&self, group: &str) -> Result<(), ErrorCode> {
-        if !self.is_ours(group) {
-            self.nodes.refresh().await;
-        }
-        if !self.is_ours(group) {
+        if !self.nodes.coordinates(group).await {
             self.tasks().by_group.remove(group);
             return Err(ErrorCode::NotCoordinator);
         }

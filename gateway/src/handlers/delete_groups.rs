@@ -38,7 +38,7 @@ pub(crate) async fn answer(session: &Session, request: Request) -> Response {
 }
 
 async fn check(session: &Session, name: &str) -> Result<(), ErrorCode> {
-    if !session.coordinates(name).await {
+    if !session.nodes.coordinates(name).await {
         return Err(ErrorCode::NotCoordinator);
     }
     match GroupView::of(session, name).await {

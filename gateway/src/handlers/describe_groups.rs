@@ -46,7 +46,7 @@ async fn look_up(
     known: &Result<(), Error>,
     left: &mut usize,
 ) -> Result<GroupView, (ErrorCode, String)> {
-    if !session.coordinates(name).await {
+    if !session.nodes.coordinates(name).await {
         return Err((ErrorCode::NotCoordinator, "another node looks after the group".to_owned()));
     }
     if let Err(error) = known {

@@ -51,7 +51,7 @@ async fn admit(session: &Session, request: &Request) -> Result<(), ErrorCode> {
     if request.group_id.is_empty() || request.group_id.len() > MAX_GROUP_NAME_BYTES {
         return Err(ErrorCode::InvalidGroupId);
     }
-    match session.coordinates(&request.group_id).await {
+    match session.nodes.coordinates(&request.group_id).await {
         true => Ok(()),
         false => Err(ErrorCode::NotCoordinator),
     }

@@ -35,7 +35,7 @@ pub(crate) async fn answer(session: &Session, request: Request) -> Response {
 
 /// A code for each topic, or one for all.
 async fn delete(session: &Session, request: &Request) -> Result<Vec<ErrorCode>, ErrorCode> {
-    if !session.coordinates(&request.group_id).await {
+    if !session.nodes.coordinates(&request.group_id).await {
         return Err(ErrorCode::NotCoordinator);
     }
     session.catch_up().await.map_err(|error| errors::group(&error))?;

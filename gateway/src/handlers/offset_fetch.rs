@@ -63,7 +63,7 @@ async fn look_up(
     caught_up: &Result<(), Error>,
     left: &mut usize,
 ) -> Result<Vec<TopicResponse>, ErrorCode> {
-    if !session.coordinates(&asked.group_id).await {
+    if !session.nodes.coordinates(&asked.group_id).await {
         return Err(ErrorCode::NotCoordinator);
     }
     if let Err(error) = caught_up {

@@ -125,22 +125,24 @@ impl Groups {
         if !name_fits || old.is_some_and(|group| update.epoch < group.epoch) {
             return Err(Void::Malformed);
         }
-        let mut group = old.cloned().unwrap_or_default();
-        if update.replace {
-            group.members.clear();
-        }
+        let kept = old.filter(|_| !update.replace).map(|group| group.members.clone());
+        let mut members = kept.unwrap_or_default();
         for id in &update.remove {
-            group.members.remove(id);
+            members.remove(id);
         }
-        group.members.extend(update.put.iter().map(|member| (member.id.clone(), member.clone())));
-        group.kind = update.kind;
-        group.protocol_type.clone_from(&update.protocol_type);
-        group.protocol.clone_from(&update.protocol);
-        group.epoch = update.epoch;
-        group.leader.clone_from(&update.leader);
-        group.state = update.state.clone();
-        group.version = slot;
-        group.changed_ms = now_ms;
+        members.extend(update.put.iter().map(|member| (member.id.clone(), member.clone())));
+        let group = Group {
+            kind: update.kind,
+            protocol_type: update.protocol_type.clone(),
+            protocol: update.protocol.clone(),
+            epoch: update.epoch,
+            leader: update.leader.clone(),
+            state: update.state.clone(),
+            version: slot,
+            members,
+            changed_ms: now_ms,
+            offsets: BTreeMap::new(),
+        };
         let (before, after) = (old.map_or(0, Group::bytes), group.bytes());
         let too_many = group.members.len() > MAX_GROUP_MEMBERS || after > MAX_GROUP_BYTES;
         let no_room = old.is_none() && self.by_name.len() >= MAX_GROUPS;
@@ -148,7 +150,10 @@ impl Groups {
             return Err(Void::LimitReached);
         }
         self.bytes = self.bytes - before + after;
-        self.by_name.insert(update.group.clone(), group);
+        // A group may have many offsets, and no change of its members touches them.
+        let held = self.by_name.entry(update.group.clone()).or_default();
+        let offsets = std::mem::take(&mut held.offsets);
+        *held = Group { offsets, ..group };
         Ok(slot)
     }
 
