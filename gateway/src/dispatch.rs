@@ -1,7 +1,8 @@
 //! Which handler answers a request, and whether it runs now, in a task of its own, or waits for acknowledgements.
 //!
-//! Must not know what a request means. Invariant: batches are handed to ingest before the next request of the
-//! connection is read, so that their order is the order of arrival.
+//! Must not know what a request means. Invariant: batches and committed offsets are handed to ingest before the next
+//! request of the connection is read, so that their order is the order of arrival; whoever commits and then asks what is
+//! committed hears of it.
 
 use std::sync::Arc;
 
@@ -39,8 +40,14 @@ pub(crate) async fn begin(
             let response = api_versions::answer(header.api_version, &request);
             return Some(Reply::ready(api, Answer::encode(&header, &response.into())));
         }
+        (Request::OffsetCommit(request), held) => {
+            return Some(offset_commit::begin(session, header, request, held).await);
+        }
         other => other,
     };
+    if matches!(request.0, Request::OffsetFetch(_)) {
+        drop(session.commits.write().await);
+    }
     let session = Arc::clone(session);
     let (request, held) = request;
     Some(match request {
@@ -72,7 +79,6 @@ async fn respond(
         Request::DeleteTopics(request) => delete_topics::answer(session, version, request).await.into(),
         Request::DescribeCluster(request) => describe_cluster::answer(session, &request).await.into(),
         Request::DescribeConfigs(request) => describe_configs::answer(session, request).await.into(),
-        Request::OffsetCommit(request) => offset_commit::answer(session, version, request).await.into(),
         Request::OffsetFetch(request) => offset_fetch::answer(session, version, request).await.into(),
         Request::OffsetDelete(request) => offset_delete::answer(session, request).await.into(),
         Request::ListGroups(request) => list_groups::answer(session, request).await.into(),
@@ -103,7 +109,9 @@ async fn respond(
         Request::CreateAcls(request) => create_acls::answer(&request).into(),
         Request::DeleteAcls(request) => delete_acls::answer(&request).into(),
         // Begun in `begin`; a Produce frame always comes with an admission, by the same two bytes.
-        Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) => return Err(ReplyError::Handler),
+        Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) | Request::OffsetCommit(_) => {
+            return Err(ReplyError::Handler);
+        }
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use strandline_ingest::Admission;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use crate::limits::{CONNECTION_REQUEST_BYTES, FETCHES_PER_CONNECTION, UNADMITTED_FRAME_BYTES};
 use crate::node::{Endpoint, Peer};
@@ -29,6 +29,8 @@ pub(crate) struct Session {
     /// Fetches so far: where the next one starts among its partitions.
     fetches: AtomicUsize,
     request_bytes: Arc<Semaphore>,
+    /// Read while an OffsetCommit has no answer; to write, wait until all have theirs.
+    pub(crate) commits: Arc<RwLock<()>>,
     /// See [`Session::end_after_this`].
     over: AtomicBool,
 }
@@ -66,6 +68,7 @@ impl Session {
             fetch_slots: Semaphore::new(FETCHES_PER_CONNECTION),
             fetches: AtomicUsize::new(0),
             request_bytes: Arc::new(Semaphore::new(CONNECTION_REQUEST_BYTES)),
+            commits: Arc::default(),
             over: AtomicBool::new(false),
         })
     }

@@ -68,14 +68,21 @@ impl Ingest {
     }
 
     /// Proposes changes that carry no records, in the commit of the next flush: however many callers there are, they cost
-    /// no more PUTs than the flush interval allows. One outcome a change.
+    /// no more PUTs than the flush interval allows. They have their place in the order as soon as this returns, and go on
+    /// whether anybody waits for the future or not. One outcome a change.
     ///
     /// # Errors
     /// As [`Journal::propose`]; [`Error::Unknown`] means that they may still take effect.
-    pub async fn propose(&self, changes: Vec<Change>) -> Result<Vec<Outcome>, Error> {
+    pub fn propose(
+        &self,
+        changes: Vec<Change>,
+    ) -> impl Future<Output = Result<Vec<Outcome>, Error>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        self.0.batcher.ride(Rider { changes, reply }).map_err(|_| Error::Closed)?;
-        answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into())))
+        let taken = self.0.batcher.ride(Rider { changes, reply });
+        async move {
+            taken.map_err(|_| Error::Closed)?;
+            answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into())))
+        }
     }
 
     /// Takes nothing more in, flushes what is there and waits until it is decided.

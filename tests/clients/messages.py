@@ -317,14 +317,28 @@ def ask(broker, name, version, **fields):
     if not isinstance(broker, wire.Connection):
         with wire.Connection(broker, timeout=30) as connection:
             return ask(connection, name, version, **fields)
-    key, first_flexible, request, answer = TABLE[name]
-    flexible = version >= first_flexible
-    body = encode(parse(request), fields, version, flexible)
+    return pipeline(broker, (name, version, fields))[0]
+
+
+def pipeline(connection, *requests):
+    """The answers to requests `(name, version, fields)` that are all sent before the first answer is read."""
     try:
-        raw = broker.call(key, version, (b"\0" if flexible else b"") + body)
+        answers = wire.pipeline(connection, [_request(*request) for request in requests])
     except wire.Closed:
-        raise wire.Closed(f"{name} v{version} was answered by closing the connection") from None
-    reader = Reader(raw, version, flexible)
+        said = ", ".join(f"{name} v{version}" for name, version, _ in requests)
+        raise wire.Closed(f"{said} was answered by closing the connection") from None
+    return [_answer(name, version, raw) for (name, version, _), raw in zip(requests, answers)]
+
+
+def _request(name, version, fields):
+    key, first_flexible, request, _ = TABLE[name]
+    flexible = version >= first_flexible
+    return key, version, (b"\0" if flexible else b"") + encode(parse(request), fields, version, flexible)
+
+
+def _answer(name, version, raw):
+    _, first_flexible, _, answer = TABLE[name]
+    reader = Reader(raw, version, version >= first_flexible)
     reader.skip_tags()
     values = reader.fields(parse(answer))
     assert reader.at == len(raw), f"{len(raw) - reader.at} bytes after the end of the answer to {name} v{version}"

@@ -3,7 +3,9 @@
 import time
 
 import bed
+import messages
 import pytest
+import wire
 
 from behaviour import Member, alone, assignment, error, errors, subscription, together
 
@@ -274,6 +276,25 @@ def test_commits_of_simple_consumers(broker):
     member.leave()
     broker.same("a simple commit when they are gone", broker.commit(group, topic, 7), 0)
     broker.same("the last commit stands", broker.committed(group, topic), (7, "", 0))
+
+
+def test_what_one_client_says_keeps_its_order(broker):
+    """Sent without waiting for answers: commits, every other one with a topic that must be looked for, and what comes behind."""
+    topic, nothing = broker.topic(), broker.fresh("nothing")
+    member = alone(broker)
+    known = lambda offset: {"name": topic, "partitions": [{"partition": 0, "offset": offset}]}  # noqa: E731
+    unknown = {"name": nothing, "partitions": [{"partition": 0, "offset": 1}]}
+    who = dict(group=member.group, member=member.id, generation=member.generation)
+    commits = [("OffsetCommit", 8, dict(who, topics=[known(n), unknown] if n % 2 else [known(n)])) for n in range(1, 9)]
+    asked = ("OffsetFetch", 7, dict(group=member.group, topics=[{"name": topic, "partitions": [0]}]))
+    leaves = ("LeaveGroup", 4, dict(group=member.group, members=[{"member": member.id}]))
+    with wire.Connection(broker.node) as connection:
+        *committed, found, left = messages.pipeline(connection, *commits, asked, leaves)
+    found_codes = [sorted(errors(answer, *OFFSETS)) for answer in committed]
+    broker.same("commits behind each other", found_codes, [[0, 3], [0]] * 4)
+    broker.same("OffsetFetch behind commits", found["topics"][0]["partitions"][0]["offset"], 8)
+    broker.same("LeaveGroup behind commits", left["error"], 0)
+    broker.same("the last commit of one client", broker.committed(member.group, topic)[0], 8)
 
 
 @pytest.mark.parametrize("what,metadata,expected", [("as much metadata as may be", "x" * 4096, 0), ("too much metadata", "x" * 4097, 12), ("null metadata", None, 0)])

@@ -1,15 +1,18 @@
 //! OffsetCommit: how far a group has read goes into the journal.
 //!
-//! Must not know the group protocols. Invariant: an offset is said to be stored only after the fold took it, and the fold
-//! takes it only from a member of the current generation, or from nobody's while the group has no members.
+//! Must not know the group protocols. Invariants: an offset is said to be stored only after the fold took it, and the fold
+//! takes it only from a member of the current generation, or from nobody's while the group has no members. What one client
+//! commits has the order of its requests, also with what they say of its membership.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use strandline_core::Error;
 use strandline_core::limits::{MAX_GROUP_NAME_BYTES, MAX_OFFSET_METADATA_BYTES};
 use strandline_core::manifest::{Change, CommitOffsets, GroupKind, OffsetCommit, Outcome, Void};
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
+use strandline_kafka::frame::RequestHeader;
 use strandline_kafka::messages::offset_commit::{
     PartitionResponse, Request, RequestPartition, RequestTopic, Response, TopicResponse,
 };
@@ -17,7 +20,8 @@ use uuid::Uuid;
 
 use crate::errors;
 use crate::metrics;
-use crate::session::Session;
+use crate::reply::{Answer, Reply};
+use crate::session::{Held, Session};
 use crate::topics::{self, Wanted};
 
 /// The first version whose clients know the epochs of KIP-848.
@@ -25,25 +29,65 @@ const MEMBER_EPOCHS: i16 = 9;
 
 /// A topic by its name: its id and how many partitions it has.
 type Known = Result<(Uuid, usize), ErrorCode>;
+/// What the fold made of a commit.
+type Decided = Result<Vec<Outcome>, Error>;
 
-/// Stores what can be stored; each partition gets its own code.
-pub(crate) async fn answer(session: &Session, version: i16, request: Request) -> Response {
-    if let Err(code) = admit(session, &request).await {
-        return respond(&request.topics, |_, _| code);
-    }
-    let known = known(session, &request.topics).await;
-    let check = |topic: &str, partition: &RequestPartition| check(&known, topic, partition);
-    let mut offsets = Vec::new();
-    for topic in &request.topics {
-        offsets.extend(topic.partitions.iter().filter_map(|partition| check(&topic.name, partition).ok()));
-    }
-    let committed = match offsets.is_empty() {
-        true => ErrorCode::None,
-        false => commit(session, version, &request, offsets).await,
+/// Hands over what can be stored; the reply waits for it, and each partition gets its own code.
+///
+/// It waits, and with it the connection, only if something must be read from the journal first.
+pub(crate) async fn begin(
+    session: &Arc<Session>,
+    header: RequestHeader,
+    request: Request,
+    held: Held,
+) -> Reply {
+    let version = header.api_version;
+    let open = Arc::clone(&session.commits).read_owned().await;
+    let (refused, handed_over) = hand_over(session, version, &request).await;
+    let answer = async move {
+        let committed = match handed_over {
+            Some(decided) => code(version, decided.await),
+            None => ErrorCode::None,
+        };
+        drop(open);
+        Answer::encode(&header, &respond(request.topics, &refused, committed).into())
     };
-    respond(&request.topics, |topic, partition| {
-        check(topic, partition).map_or_else(|code| code, |_| committed)
-    })
+    Reply::waiting(ApiKey::OffsetCommit, answer).holding(held)
+}
+
+/// Why each partition was refused, in the order of the request, and what becomes of the others, if there are any.
+async fn hand_over(
+    session: &Session,
+    version: i16,
+    request: &Request,
+) -> (Vec<Option<ErrorCode>>, Option<impl Future<Output = Decided> + use<>>) {
+    let known = match admit(session, request).await {
+        Ok(()) => known(session, &request.topics).await,
+        Err(code) => request.topics.iter().map(|topic| (topic.name.clone(), Err(code))).collect(),
+    };
+    let mut offsets = Vec::new();
+    let mut take = |checked: Result<OffsetCommit, ErrorCode>| match checked {
+        Ok(offset) => {
+            offsets.push(offset);
+            None
+        }
+        Err(code) => Some(code),
+    };
+    let check = |topic: &RequestTopic| {
+        let check = |partition| take(check(&known, &topic.name, partition));
+        topic.partitions.iter().map(check).collect::<Vec<_>>()
+    };
+    let mut refused: Vec<Option<ErrorCode>> = request.topics.iter().flat_map(check).collect();
+    if offsets.is_empty() {
+        return (refused, None);
+    }
+    match commit(session, version, request, offsets).await {
+        Ok(decided) => (refused, Some(decided)),
+        Err(code) => {
+            refused.iter_mut().for_each(|one| *one = one.or(Some(code)));
+            (refused, None)
+        }
+    }
 }
 
 /// What can be said before the journal is asked.
@@ -107,15 +151,18 @@ fn check(
     })
 }
 
-async fn commit(session: &Session, version: i16, request: &Request, offsets: Vec<OffsetCommit>) -> ErrorCode {
+async fn commit(
+    session: &Session,
+    version: i16,
+    request: &Request,
+    offsets: Vec<OffsetCommit>,
+) -> Result<impl Future<Output = Decided> + use<>, ErrorCode> {
     let (member, instance_id) = (&request.member_id, request.group_instance_id.as_deref());
     let generation = request.generation_id_or_member_epoch;
-    if let Err(code) = session.groups.admit_commit(&request.group_id, member, generation, instance_id).await {
-        return code;
-    }
+    session.groups.admit_commit(&request.group_id, member, generation, instance_id).await?;
     let kind = session.journal.view(|manifest| manifest.group(&request.group_id).map(|group| group.kind));
     if version < MEMBER_EPOCHS && generation >= 0 && kind == Some(GroupKind::Consumer) {
-        return ErrorCode::UnsupportedVersion;
+        return Err(ErrorCode::UnsupportedVersion);
     }
     let change = Change::CommitOffsets(CommitOffsets {
         group: request.group_id.clone(),
@@ -124,10 +171,10 @@ async fn commit(session: &Session, version: i16, request: &Request, offsets: Vec
         instance_id: request.group_instance_id.clone(),
         offsets,
     });
-    code(version, session.ingest.propose(vec![change]).await)
+    Ok(session.ingest.propose(vec![change]))
 }
 
-fn code(version: i16, decided: Result<Vec<Outcome>, Error>) -> ErrorCode {
+fn code(version: i16, decided: Decided) -> ErrorCode {
     let void = match decided.as_deref() {
         Ok([Outcome::Void(void), ..]) => void,
         Ok(_) => return ErrorCode::None,
@@ -141,14 +188,15 @@ fn code(version: i16, decided: Result<Vec<Outcome>, Error>) -> ErrorCode {
     }
 }
 
-fn respond(topics: &[RequestTopic], code: impl Fn(&str, &RequestPartition) -> ErrorCode) -> Response {
-    let partition = |topic: &str, asked: &RequestPartition| PartitionResponse {
+fn respond(topics: Vec<RequestTopic>, refused: &[Option<ErrorCode>], committed: ErrorCode) -> Response {
+    let mut codes = refused.iter().map(|refused| refused.unwrap_or(committed));
+    let mut partition = |asked: &RequestPartition| PartitionResponse {
         partition_index: asked.partition_index,
-        error_code: metrics::failed(ApiKey::OffsetCommit, code(topic, asked)),
+        error_code: metrics::failed(ApiKey::OffsetCommit, codes.next().unwrap_or(committed)),
     };
-    let topic = |asked: &RequestTopic| TopicResponse {
-        partitions: asked.partitions.iter().map(|of| partition(&asked.name, of)).collect(),
-        name: asked.name.clone(),
+    let mut topic = |asked: RequestTopic| TopicResponse {
+        partitions: asked.partitions.iter().map(&mut partition).collect(),
+        name: asked.name,
     };
-    Response { topics: topics.iter().map(topic).collect(), ..Response::default() }
+    Response { topics: topics.into_iter().map(&mut topic).collect(), ..Response::default() }
 }
