@@ -212,6 +212,11 @@ impl Member {
                 self.shared_out = (joined.generation_id, self.width);
             }
             self.width = self.shared_out.1;
+        } else if joined.skip_assignment {
+            // A leader that came back under its name (KIP-814): what holds was shared out before, perhaps by a leader that
+            // counted fewer partitions.
+            let known = self.shared_out.0 == joined.generation_id;
+            self.width = if known { self.shared_out.1 } else { 0 };
         }
         let request = sync_group::Request {
             group_id: self.group.name.clone(),
