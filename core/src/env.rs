@@ -5,6 +5,7 @@
 
 #[cfg(feature = "simulation")]
 pub mod host;
+pub(crate) mod standstill;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use ulid::Ulid;
 use uuid::Uuid;
+
+pub use standstill::Era;
 
 /// Where time and entropy come from.
 pub trait Clock: Debug + Send + Sync + 'static {
@@ -28,7 +31,7 @@ pub trait Clock: Debug + Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct Env(Arc<dyn Clock>);
 
-/// A moment on both clocks. Two moments are compared only through [`Env::within`].
+/// A moment on both clocks. Two moments are compared only through [`Env::within`] and [`Env::apart`].
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     wall_ms: i64,
@@ -64,6 +67,13 @@ impl Env {
         let wall = now.wall_ms.checked_sub(then.wall_ms).and_then(|d| u64::try_from(d).ok());
         let boot = now.boot_ms.checked_sub(then.boot_ms);
         matches!((wall, boot), (Some(wall), Some(boot)) if wall < span && boot < span)
+    }
+
+    /// How far the clock that has moved more has moved since `then`, forwards or backwards.
+    pub fn apart(&self, then: Moment) -> Duration {
+        let now = self.moment();
+        let (wall, boot) = (now.wall_ms.abs_diff(then.wall_ms), now.boot_ms.abs_diff(then.boot_ms));
+        Duration::from_millis(wall.max(boot))
     }
 
     /// A fresh ULID that carries `at_ms`.

@@ -110,6 +110,8 @@ pub const SCRUB_FAILURES: usize = 64;
 
 /// How long a node may trust what it knows of the tail (DESIGN section 4).
 pub const LEASE: Duration = Duration::from_secs(3_600);
+/// How often a process looks at its clocks, at least, to notice that it stood still for a [`LEASE`].
+pub const STANDSTILL_LOOK: Duration = Duration::from_secs(600);
 /// How long after the floor passed it a slot may be deleted, an append's segment may be old, a commit id is remembered.
 pub const DAY: Duration = Duration::from_secs(86_400);
 /// One attempt to write or read a slot.

@@ -55,6 +55,8 @@ figures! { pub,
     CONFLICTS: IntCounter = IntCounter::new("strandline_journal_conflicts_total", "Slots that another node won first");
     /// Appends that were proposed again because an earlier slot was lost.
     REPROPOSED: IntCounter = IntCounter::new("strandline_journal_reproposed_total", "Appends proposed again after a lost slot");
+    /// Standstills of the process.
+    STANDSTILLS: IntCounter = IntCounter::new("strandline_standstills_total", "Times that the process stood still for an hour or more, or a clock jumped as far");
     /// Slots folded.
     FOLDED: IntCounter = IntCounter::new("strandline_journal_folded_total", "Slots folded");
     /// The highest slot folded.

@@ -60,6 +60,8 @@ pub enum Mutation {
     ZeroIsABeginning,
     /// A slot is taken for our own by its commit id alone. Found by the model.
     CloneTakenForOwn,
+    /// A node that slept goes on with what it held before. Found by the simulation.
+    StandstillOverlooked,
     /// Offsets are committed whatever generation the member is of.
     StaleGenerationCommits,
     /// A group changes although another node changed it in the meantime.

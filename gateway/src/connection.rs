@@ -44,6 +44,8 @@ enum End {
     Decode(#[from] DecodeError),
     #[error("a batch was not taken in, and those behind it must not overtake it")]
     Gap,
+    #[error("the node stood still since the client came")]
+    Standstill,
     #[error("the node is shutting down")]
     Shutdown,
     #[error("the answers in flight were not ready in time")]
@@ -124,6 +126,9 @@ async fn read_requests(
         let produce = head.api_key == ApiKey::Produce.code();
         // Nothing of the body is read before there is room for it: the rest waits in the client.
         let held = session.admit(head.bytes, produce).await.ok_or(End::Shutdown)?;
+        if session.is_outdated() {
+            return Err(End::Standstill);
+        }
         let body = frames.body(head).await?;
         metrics::BYTES_IN.inc_by(head.bytes as u64 + 4);
         // The place among the answers first: once a batch is taken in, its answer must find one.
@@ -164,6 +169,7 @@ fn log(end: &End) {
         // A consumer that leaves in the middle of a long poll is the rule, not a fault.
         End::Drain => ("drain", false),
         End::Gap => ("gap", false),
+        End::Standstill => ("standstill", false),
         End::Write(WriteError::Reply(_)) => {
             metrics::CONNECTIONS_CLOSED.with_label_values(&["internal"]).inc();
             return error!(error = %end, "connection closed because of a fault of ours; please report this");

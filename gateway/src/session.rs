@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use strandline_core::env::Era;
 use strandline_ingest::Admission;
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     /// Fetches so far: where the next one starts among its partitions.
     fetches: AtomicUsize,
     request_bytes: Arc<Semaphore>,
+    /// When the client came; `None`: perhaps before a standstill that has just ended.
+    era: Option<Era>,
     /// Read while an OffsetCommit has no answer; to write, wait until all have theirs.
     pub(crate) commits: Arc<RwLock<()>>,
     /// See [`Session::end_after_this`].
@@ -64,6 +67,7 @@ impl Session {
             client_host: peer.map(|peer| format!("/{}", peer.to_canonical())).unwrap_or_default(),
             endpoint: services.node.endpoint(listener, local),
             listener,
+            era: services.journal.settled_era(),
             services,
             fetch_slots: Semaphore::new(FETCHES_PER_CONNECTION),
             fetches: AtomicUsize::new(0),
@@ -81,6 +85,12 @@ impl Session {
             }
             _ => self.endpoint.clone(),
         }
+    }
+
+    /// Whether the node stood still since the client came: what it sent may be a day old, and the log have forgotten that it
+    /// came by another way meanwhile.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.era != Some(self.journal.era())
     }
 
     /// Waits until a frame may be read. `None`: the node is shutting down.

@@ -17,6 +17,9 @@ use tokio::time::Instant;
 use crate::admit::Admission;
 use crate::metrics;
 
+/// Why what was taken in is given up without another word.
+pub(crate) const STOOD_STILL: &str = "this node stood still since the request came";
+
 /// Where a batch came to lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {

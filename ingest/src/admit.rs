@@ -1,21 +1,30 @@
 //! How many bytes may be on their way: back-pressure in place of running out of memory.
 //!
-//! Must not know what the bytes are. Whoever wants to read a request waits here first, so that the pressure reaches the
+//! Must not know what the bytes are, only in which era of the process they came. Whoever wants to read a request waits here first, so that the pressure reaches the
 //! sender through TCP; the bytes are given back when the last user of an [`Admission`] lets go of it.
 
 use std::sync::Arc;
 
+use strandline_core::env::Era;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::INFLIGHT_BYTES;
 
 /// The right to hold some bytes. Cheap to clone; given back with the last clone.
 #[derive(Debug, Clone)]
-pub struct Admission(#[allow(dead_code, reason = "held for its Drop")] Arc<Held>);
+pub struct Admission(Arc<Held>);
+
+impl Admission {
+    /// When whoever asked for it began to wait.
+    pub fn era(&self) -> Era {
+        self.0.era
+    }
+}
 
 #[derive(Debug)]
 struct Held {
     _permit: OwnedSemaphorePermit,
+    era: Era,
     bytes: i64,
 }
 
@@ -38,11 +47,11 @@ impl Gate {
     }
 
     /// Waits, first come first served. One request larger than all the room waits for all of it. `None`: closed.
-    pub(crate) async fn admit(&self, bytes: usize) -> Option<Admission> {
+    pub(crate) async fn admit(&self, era: Era, bytes: usize) -> Option<Admission> {
         let bytes = bytes.clamp(1, self.most);
         let permit = Arc::clone(&self.room).acquire_many_owned(bytes as u32).await.ok()?;
         INFLIGHT_BYTES.add(bytes as i64);
-        Some(Admission(Arc::new(Held { _permit: permit, bytes: bytes as i64 })))
+        Some(Admission(Arc::new(Held { _permit: permit, era, bytes: bytes as i64 })))
     }
 
     pub(crate) fn close(&self) {

@@ -1,16 +1,19 @@
 //! What waits to be flushed: batches by partition, in order of arrival.
 //!
-//! Must not know when or where they go. One lock, held for a push or a take; nothing is copied.
+//! Must not know when or where they go. One lock, held for a push or a take; nothing is copied. What is flushed together
+//! came in the same era of the process: what still waits from the one before is given up.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use strandline_core::Error;
+use strandline_core::env::Era;
 use strandline_core::limits::MAX_CHANGES_PER_COMMIT;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::ack::{Entry, Rider};
+use crate::ack::{self, AppendError, Entry, Rider, STOOD_STILL};
 
 /// Changes of riders in one commit, unless one rider alone has more.
 const RIDING_CHANGES: usize = MAX_CHANGES_PER_COMMIT / 2;
@@ -30,6 +33,7 @@ pub(crate) struct Batch {
     pub(crate) riders: Vec<Rider>,
     pub(crate) bytes: usize,
     pub(crate) since: Instant,
+    pub(crate) era: Era,
 }
 
 #[derive(Debug)]
@@ -46,11 +50,28 @@ struct Open {
     runs: BTreeMap<(Uuid, u32), Vec<Entry>>,
     riders: Vec<Rider>,
     bytes: usize,
-    since: Option<Instant>,
+    /// Of what waits longest.
+    since: Option<(Era, Instant)>,
     closed: bool,
 }
 
 impl Open {
+    /// Makes room for something of this era. `true`: it is the first.
+    fn begin(&mut self, era: Era) -> bool {
+        if self.since.is_some_and(|(begun, _)| begun != era) {
+            self.bytes = 0;
+            let entries = std::mem::take(&mut self.runs).into_values().flatten();
+            let error = AppendError::Unavailable(STOOD_STILL.to_owned());
+            ack::refuse(entries.map(|entry| entry.waiter), &error);
+            let nothing = Err(Error::Unknown(STOOD_STILL.into()));
+            ack::answer_riders(std::mem::take(&mut self.riders), 0, &nothing);
+            self.since = None;
+        }
+        let first = self.since.is_none();
+        self.since.get_or_insert_with(|| (era, Instant::now()));
+        first
+    }
+
     /// The first riders, as many as fit a commit beside its batches; the others wait for the next flush.
     fn take_riders(&mut self) -> Vec<Rider> {
         let mut changes = 0;
@@ -78,14 +99,13 @@ impl Batcher {
     }
 
     /// Gives the entry back if nothing is taken any more.
-    pub(crate) fn push(&self, topic: Uuid, partition: u32, entry: Entry) -> Result<(), Entry> {
+    pub(crate) fn push(&self, era: Era, topic: Uuid, partition: u32, entry: Entry) -> Result<(), Entry> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.closed {
             return Err(entry);
         }
-        let (first, before) = (open.since.is_none(), open.bytes);
+        let (first, before) = (open.begin(era), open.bytes);
         open.bytes += entry.bytes.len();
-        open.since.get_or_insert_with(Instant::now);
         let fills = before < self.full_bytes && open.bytes >= self.full_bytes;
         open.runs.entry((topic, partition)).or_default().push(entry);
         drop(open);
@@ -96,13 +116,12 @@ impl Batcher {
     }
 
     /// Gives the rider back if nothing is taken any more.
-    pub(crate) fn ride(&self, rider: Rider) -> Result<(), Rider> {
+    pub(crate) fn ride(&self, era: Era, rider: Rider) -> Result<(), Rider> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.closed {
             return Err(rider);
         }
-        let first = open.since.is_none();
-        open.since.get_or_insert_with(Instant::now);
+        let first = open.begin(era);
         open.riders.push(rider);
         drop(open);
         if first {
@@ -124,17 +143,17 @@ impl Batcher {
     /// Everything that waits; `None`: nothing does.
     pub(crate) fn take(&self) -> Option<Batch> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = open.since.take()?;
+        let (era, since) = open.since.take()?;
         let bytes = std::mem::take(&mut open.bytes);
         let runs = std::mem::take(&mut open.runs);
         let riders = open.take_riders();
         if !open.riders.is_empty() {
-            open.since = Some(since);
+            open.since = Some((era, since));
         }
         drop(open);
         let runs =
             runs.into_iter().map(|((topic, partition), entries)| Run { topic, partition, entries }).collect();
-        Some(Batch { runs, riders, bytes, since })
+        Some(Batch { runs, riders, bytes, since, era })
     }
 
     /// Takes nothing more in; what waits is still flushed.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesOrdered;
-use strandline_core::env;
+use strandline_core::env::{self, Era};
 use strandline_core::limits::{FLUSH_BURST, LEASE, SLOT_ATTEMPT, STORE_RETRY};
 use strandline_core::manifest::{self, BatchMeta, Change, Journal, ObjectId};
 use strandline_core::mutation::{self, Mutation};
@@ -42,6 +42,7 @@ pub(crate) struct Flusher {
 
 /// A flush whose bytes are in the bucket, or ride in its commit.
 struct Prepared {
+    era: Era,
     changes: Vec<Change>,
     payload: Rope,
     waiters: Vec<Vec<Waiter>>,
@@ -116,12 +117,13 @@ impl Flusher {
     fn upload(&self, batch: Batch, permit: OwnedSemaphorePermit) -> Upload {
         let span = tracing::debug_span!("flush", bytes = batch.bytes, runs = batch.runs.len());
         if batch.bytes <= self.inline_max_bytes {
-            let prepared = inline(batch.runs, batch.riders, permit);
+            let prepared = inline(batch, permit);
             return env::spawn(async move { prepared });
         }
         let count = batch.bytes.div_ceil(self.full_bytes);
         let groups = cut(batch.runs, batch.bytes.div_ceil(count));
-        env::spawn(write_segments(self.journal.clone(), groups, batch.riders, permit).instrument(span))
+        let riders = (batch.era, batch.riders);
+        env::spawn(write_segments(self.journal.clone(), groups, riders, permit).instrument(span))
     }
 }
 
@@ -136,7 +138,7 @@ fn unzip(run: Run) -> (Vec<BatchMeta>, Vec<Bytes>, Vec<Waiter>) {
     parts
 }
 
-fn inline(runs: Vec<Run>, riders: Vec<Rider>, permit: OwnedSemaphorePermit) -> Prepared {
+fn inline(Batch { runs, riders, era, .. }: Batch, permit: OwnedSemaphorePermit) -> Prepared {
     let (mut changes, mut payload, mut waiters) = (Vec::new(), Vec::new(), Vec::new());
     let mut at = 0;
     for run in runs {
@@ -149,7 +151,7 @@ fn inline(runs: Vec<Run>, riders: Vec<Rider>, permit: OwnedSemaphorePermit) -> P
         payload.extend(bytes);
         waiters.push(waiting);
     }
-    Prepared { changes, payload: Rope::new(payload), waiters, riders, permit }
+    Prepared { era, changes, payload: Rope::new(payload), waiters, riders, permit }
 }
 
 fn crc_of(batches: &[Bytes]) -> u32 {
@@ -186,7 +188,7 @@ fn close_run(groups: &mut [Vec<Run>], topic: Uuid, partition: u32, entries: &mut
 async fn write_segments(
     journal: Journal,
     groups: Vec<Vec<Run>>,
-    riders: Vec<Rider>,
+    (era, riders): (Era, Vec<Rider>),
     permit: OwnedSemaphorePermit,
 ) -> Prepared {
     let (mut segments, mut metas, mut waiters) = (Vec::new(), Vec::new(), Vec::new());
@@ -214,7 +216,7 @@ async fn write_segments(
             batches,
         })
     });
-    Prepared { changes: changes.collect(), payload: Rope::default(), waiters, riders, permit }
+    Prepared { era, changes: changes.collect(), payload: Rope::default(), waiters, riders, permit }
 }
 
 /// Writes one segment, under a new name if the first is taken. Only after it returns may a commit name the segment.
@@ -277,9 +279,9 @@ async fn propose(journal: &Journal, prepared: Prepared) {
     if mutation::is(Mutation::UnknownCleansUp) {
         return propose_and_clean_up(journal.clone(), prepared).await;
     }
-    let Prepared { mut changes, payload, waiters, riders, permit } = prepared;
+    let Prepared { era, mut changes, payload, waiters, riders, permit } = prepared;
     changes.extend(riders.iter().flat_map(|rider| rider.changes.iter().cloned()));
-    match journal.propose_with(changes, payload).await {
+    match journal.propose_of(era, changes, payload).await {
         Ok(decided) => drop(env::spawn(async move {
             let decided = decided.await;
             ack::answer_riders(riders, waiters.len(), &decided);

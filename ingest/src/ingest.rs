@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::ack::{Append, AppendError, Entry, Rider};
+use crate::ack::{Append, AppendError, Entry, Rider, STOOD_STILL};
 use crate::admit::{Admission, Gate};
 use crate::batcher::Batcher;
 use crate::check::{self, Checked, Now};
@@ -48,11 +48,15 @@ impl Ingest {
 
     /// Waits until `bytes` fit among those in flight. To be called before a request's body is read.
     pub async fn admit(&self, bytes: usize) -> Result<Admission, AppendError> {
-        self.0.gate.admit(bytes).await.ok_or(AppendError::Closed)
+        self.0.gate.admit(self.0.journal.era(), bytes).await.ok_or(AppendError::Closed)
     }
 
     /// Checks one RecordBatch v2 and takes it in; synchronous, so that the order of calls is the order of records.
     pub fn append(&self, topic: Uuid, partition: u32, batch: Bytes, admission: Admission) -> Append {
+        let era = admission.era();
+        if era != self.0.journal.era() {
+            return Append::refused(AppendError::Unavailable(STOOD_STILL.to_owned()));
+        }
         let Checked { meta, batch, append_time_ms } = match self.check(topic, partition, batch) {
             Ok(checked) => checked,
             Err(error) => return Append::refused(error),
@@ -61,7 +65,7 @@ impl Ingest {
         metrics::RECORDS.inc_by(u64::from(meta.offsets));
         metrics::BYTES.inc_by(batch.len() as u64);
         let (append, waiter) = Append::waiting(admission, append_time_ms);
-        match self.0.batcher.push(topic, partition, Entry { meta, bytes: batch, waiter }) {
+        match self.0.batcher.push(era, topic, partition, Entry { meta, bytes: batch, waiter }) {
             Ok(()) => append,
             Err(_) => Append::refused(AppendError::Closed),
         }
@@ -78,7 +82,7 @@ impl Ingest {
         changes: Vec<Change>,
     ) -> impl Future<Output = Result<Vec<Outcome>, Error>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        let taken = self.0.batcher.ride(Rider { changes, reply });
+        let taken = self.0.batcher.ride(self.0.journal.era(), Rider { changes, reply });
         async move {
             taken.map_err(|_| Error::Closed)?;
             answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into())))

@@ -11,7 +11,7 @@ mod slots;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
@@ -20,11 +20,12 @@ use uuid::Uuid;
 use super::commit::{Append, Change, Outcome, Producer, Void};
 use super::state::Manifest;
 use super::tail::Tail;
-use crate::env::{self, Env};
+use crate::env::standstill::Standstill;
+use crate::env::{self, Env, Era};
 use crate::error::{Error, Result};
 use crate::limits::{
     CACHE_BYTES_DEFAULT, CHECKPOINT_EVERY_COMMITS, FOLLOW_POLL, MAX_BATCHES_PER_COMMIT,
-    MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS, PRODUCER_ID_BLOCK, TAIL_PART,
+    MAX_CHANGES_PER_COMMIT, MAX_WAITING_PROPOSALS, PRODUCER_ID_BLOCK, STANDSTILL_LOOK, TAIL_PART,
 };
 use crate::metrics;
 use crate::rope::Rope;
@@ -75,6 +76,7 @@ struct Shared {
     followers: AtomicUsize,
     follow: Notify,
     failed: RwLock<Option<Error>>,
+    standstill: Standstill,
     /// The producer ids that this node may still hand out.
     producer_ids: Mutex<std::ops::Range<i64>>,
 }
@@ -97,6 +99,7 @@ impl Journal {
         let cluster_id = cluster::open(&store).await?;
         let loaded = lease::load(&store).await?;
         let shared = Arc::new(Shared {
+            standstill: Standstill::new(store.env().clone()),
             store,
             cluster_id,
             applied: watch::Sender::new(loaded.manifest.applied),
@@ -111,6 +114,7 @@ impl Journal {
         let (requests, to_sequence) = mpsc::channel(MAX_WAITING_PROPOSALS);
         let (commands, to_obey) = mpsc::channel(MAX_WAITING_PROPOSALS);
         env::spawn(Sequencer::new(Arc::clone(&shared), loaded.lease, to_sequence, to_obey).run());
+        env::spawn(look_at_the_clocks(Arc::downgrade(&shared)));
         let journal = Journal { shared, requests, commands };
         journal.catch_up().await?;
         Ok(journal)
@@ -139,6 +143,17 @@ impl Journal {
     /// The clock and the dice.
     pub fn env(&self) -> &Env {
         self.shared.store.env()
+    }
+
+    /// The time since this process last stood still for long, or since it began. What was received in one era must not be
+    /// proposed in the next: the log may have forgotten meanwhile that it got it from elsewhere.
+    pub fn era(&self) -> Era {
+        self.shared.standstill.era()
+    }
+
+    /// The same; `None` for a moment after a standstill, while what comes in may have waited in the kernel since before.
+    pub fn settled_era(&self) -> Option<Era> {
+        self.shared.standstill.settled_era()
     }
 
     /// The cluster's id, drawn when its prefix was first opened.
@@ -188,13 +203,24 @@ impl Journal {
     /// changes may still take effect.
     pub async fn propose_with(
         &self,
+        changes: Vec<Change>,
+        payload: Rope,
+    ) -> Result<impl Future<Output = Result<Vec<Outcome>>> + Send + 'static + use<>> {
+        self.propose_of(self.era(), changes, payload).await
+    }
+
+    /// The same for what was received in this era: once it is over, what was not put yet is given up.
+    pub async fn propose_of(
+        &self,
+        era: Era,
         mut changes: Vec<Change>,
         payload: Rope,
     ) -> Result<impl Future<Output = Result<Vec<Outcome>>> + Send + 'static + use<>> {
         check(&changes, &payload)?;
         let raised = self.raise_level(&mut changes);
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { changes, payload, reply }).await.map_err(|_| self.stopped_by())?;
+        let request = Request { era, changes, payload, reply };
+        self.requests.send(request).await.map_err(|_| self.stopped_by())?;
         Ok(async move {
             let answered = answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into())));
             answered.map(|mut outcomes| outcomes.split_off(usize::from(raised).min(outcomes.len())))
@@ -269,6 +295,15 @@ impl Shared {
 
     fn change<R>(&self, change: impl FnOnce(&mut Manifest) -> R) -> R {
         change(&mut self.manifest.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Often enough to tell a standstill from a quiet hour.
+async fn look_at_the_clocks(shared: Weak<Shared>) {
+    while let Some(shared) = shared.upgrade() {
+        shared.standstill.era();
+        drop(shared);
+        tokio::time::sleep(STANDSTILL_LOOK).await;
     }
 }
 

@@ -60,6 +60,7 @@ pub fn all() -> Vec<Break> {
         (M::GapOverlooked, 194),
         (M::ZeroIsABeginning, 3127),
         (M::CloneTakenForOwn, 45),
+        (M::StandstillOverlooked, 29),
         (M::StaleGenerationCommits, 2),
         (M::GroupVersionIgnored, 7),
         (M::AssignedBeforeFold, 9),

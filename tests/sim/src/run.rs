@@ -36,8 +36,6 @@ pub use crate::world::Violation;
 
 /// Simulated time in which everything must be finished once faults have stopped.
 const PATIENCE: Duration = Duration::from_secs(1_200);
-/// After such a sleep clocks that are hours apart may have made the log forget a producer.
-const FORGETS: Duration = Duration::from_secs(3_600);
 /// Requests that are under way for so long are all executed by then.
 const LATEST: Duration = Duration::from_secs(90_000);
 
@@ -260,10 +258,7 @@ async fn pass(world: &World, season: Season, dice: &mut Rng) {
     world.phase.send_replace(Phase::Active);
     sleep(season.active / 2).await;
     let sleeper = &world.machines[dice.usize(0..world.machines.len())];
-    // What a client sent to a node that sleeps for a day is still in its socket when it wakes, and the log has forgotten the
-    // producer by then: until nodes know that what they hold is that old, such a batch may be there twice.
-    let forgets = season.rest > FORGETS && world.plan.idempotent_producers > 0;
-    let asleep = season.sleeper && !forgets && world.machines.len() > 1 && sleeper.pause();
+    let asleep = season.sleeper && world.machines.len() > 1 && sleeper.pause();
     sleep(season.active / 2).await;
     world.phase.send_replace(Phase::Rest);
     world.trace.note("season", format_args!("rest"));

@@ -22,7 +22,7 @@ use super::Shared;
 use super::lease::{Lease, Verified};
 use super::retry::Partial;
 use super::slots::{self, Filled, Found, Run};
-use crate::env::Moment;
+use crate::env::{Era, Moment};
 use crate::error::{Error, Result};
 use crate::limits::{CATCH_UP_SLOTS, COMMIT_WINDOW, FOLLOW_POLL, PIPELINE_SLOTS, SLOT_RETRY};
 use crate::manifest::commit::{Change, Commit, CommitId, Outcome};
@@ -35,6 +35,7 @@ type Reply<T> = oneshot::Sender<Result<T>>;
 /// Changes that a handle wants to have sequenced.
 #[derive(Debug)]
 pub(super) struct Request {
+    pub(super) era: Era,
     pub(super) changes: Vec<Change>,
     pub(super) payload: Rope,
     pub(super) reply: Reply<Vec<Outcome>>,
@@ -54,6 +55,7 @@ pub(super) enum Command {
 struct Proposal {
     /// Its place among this node's proposals; kept when it has to be put again.
     order: u64,
+    era: Era,
     changes: Vec<Change>,
     payload: Rope,
     /// The commit, once it was put for the first time: its bytes never change.
@@ -197,12 +199,13 @@ impl Sequencer {
         Ok(())
     }
 
-    fn propose(&mut self, Request { changes, payload, reply }: Request) {
+    fn propose(&mut self, Request { era, changes, payload, reply }: Request) {
         let order = self.next_order;
         self.next_order += 1;
         metrics::WAITING.inc();
         let begun = Instant::now();
-        let proposal = Proposal { order, changes, payload, commit: None, partials: Vec::new(), reply, begun };
+        let (commit, partials) = (None, Vec::new());
+        let proposal = Proposal { order, era, changes, payload, commit, partials, reply, begun };
         self.waiting.insert(order, proposal);
     }
 
@@ -241,6 +244,10 @@ impl Sequencer {
         }
         while self.open() < PIPELINE_SLOTS {
             let Some(mut proposal) = self.next_waiting() else { return };
+            if proposal.era != self.shared.standstill.era() {
+                proposal.give_up("this node stood still while it was on its way");
+                continue;
+            }
             let slot =
                 self.slots.last_key_value().map_or(self.applied(), |(slot, _)| *slot).max(self.applied()) + 1;
             let object = self.encode(&mut proposal);
@@ -456,11 +463,9 @@ impl Sequencer {
         while let Ok(command) = self.commands.try_recv() {
             self.take(command);
         }
-        let unsure = Error::Unknown(error.to_string().into());
         let open = std::mem::take(&mut self.slots).into_values().filter_map(Slot::into_proposal);
         for proposal in open.chain(std::mem::take(&mut self.waiting).into_values()) {
-            metrics::WAITING.dec();
-            let _ = proposal.reply.send(Err(unsure.clone()));
+            proposal.give_up(&error.to_string());
         }
         let caught_up = self.caught_up.into_iter().map(|(_, reply)| reply);
         for reply in caught_up.chain(self.catching_up).chain(self.to_catch_up).chain(self.closing) {
@@ -473,6 +478,13 @@ impl Proposal {
     /// Of its commit, if it has one already.
     fn counter(&self) -> Option<u64> {
         self.commit.as_ref().map(|(commit, _)| commit.id.counter)
+    }
+
+    /// Nobody knows what becomes of it, or has become.
+    fn give_up(self, why: &str) {
+        metrics::WAITING.dec();
+        // Nobody may be listening any more.
+        let _ = self.reply.send(Err(Error::Unknown(why.to_owned().into())));
     }
 }
 

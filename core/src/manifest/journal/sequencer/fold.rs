@@ -10,7 +10,7 @@ use super::super::retry;
 use super::super::slots::Found;
 use super::{Answer, Proposal, Sequencer, Slot};
 use crate::env;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::limits::{CHECKPOINT_BYTES_PER_COMMIT, DAY, FOLLOW_POLL};
 use crate::manifest::checkpoint;
 use crate::manifest::commit::{Change, Commit, Outcome};
@@ -161,11 +161,8 @@ impl Sequencer {
             self.shared.view(|manifest| manifest.has_seen(commit.id) || forgotten(manifest))
         };
         if proposal.commit.as_ref().is_some_and(|(commit, _)| decided(commit)) {
-            metrics::WAITING.dec();
-            // What the fold made of it was not seen here. Nobody may be listening any more.
-            let _ = proposal
-                .reply
-                .send(Err(Error::Unknown("this node slept while its commit was folded".into())));
+            // What the fold made of it was not seen here.
+            proposal.give_up("this node slept while its commit was folded");
         } else {
             self.waiting.insert(proposal.order, proposal);
         }
