@@ -70,7 +70,7 @@ pub fn header_end(key: &str, shape: Shape, bytes: &[u8]) -> Result<usize> {
     let prefix: &[u8; PREFIX_BYTES] = bytes.first_chunk().ok_or_else(|| {
         Error::corrupt(key, format!("{} bytes, shorter than any object of ours", bytes.len()))
     })?;
-    let [m0, m1, m2, m3, v0, v1, _, _, l0, l1, l2, l3, ..] = *prefix;
+    let [m0, m1, m2, m3, v0, v1, z0, z1, l0, l1, l2, l3, ..] = *prefix;
     if [m0, m1, m2, m3] != shape.magic() {
         return Err(Error::corrupt(key, format!("it does not start as a {shape:?} does")));
     }
@@ -79,6 +79,9 @@ pub fn header_end(key: &str, shape: Shape, bytes: &[u8]) -> Result<usize> {
         return Err(Error::Unsupported(
             format!("{key} has format version {version}, this program knows up to {}: upgrade Strandline on this node", shape.version()).into(),
         ));
+    }
+    if [z0, z1] != [0, 0] {
+        return Err(Error::corrupt(key, "its bytes 6 and 7 are zero in every version that there is"));
     }
     let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
     if length > MAX_HEADER_BYTES {

@@ -1,4 +1,5 @@
-//! Looks at what the nodes hold while they run: what two nodes have folded to the same slot must be the same.
+//! Looks at what the nodes hold while they run: what two nodes have folded to the same slot must be the same, and what a
+//! node keeps of a slot is what lies there.
 //!
 //! Must not know what is right; the checkers fold the bucket and compare. A node that gives up is noticed here, and
 //! started again, as an operator's supervisor would.
@@ -8,11 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strandline_core::Error;
-use strandline_core::manifest::{Journal, checkpoint};
+use strandline_core::manifest::{Journal, ObjectId, checkpoint};
+use strandline_core::paths;
 use tokio::time::sleep;
 
 use crate::history::Audit;
 use crate::world::World;
+
+/// The newest slots that are looked at.
+const COMPARED: u64 = 40;
 
 /// A manifest's fingerprint.
 pub(crate) fn fingerprint(encoded: &[u8]) -> u64 {
@@ -27,6 +32,18 @@ pub(crate) fn audit(machine: &str, journal: &Journal) -> Audit {
     Audit { machine: machine.to_owned(), applied, fingerprint: fingerprint(&encoded) }
 }
 
+/// Bytes that were damaged on their way must not stay: readers of this node would get nothing but errors.
+pub(crate) async fn compare_tail(world: &World, machine: &str, journal: &Journal) {
+    let applied = journal.view(|manifest| manifest.applied);
+    for slot in applied.saturating_sub(COMPARED)..=applied {
+        let Some(kept) = journal.tail().get(&ObjectId::Slot(slot)) else { continue };
+        let there = world.bucket.get(&paths::slot(slot)).await;
+        if there.is_some_and(|there| there != kept.to_bytes()) {
+            world.violated("J10", format!("{machine} keeps other bytes of slot {slot} than lie there"));
+        }
+    }
+}
+
 /// Looks around every few seconds until the run ends.
 pub(crate) async fn run(world: Arc<World>) {
     while !world.at_work().await {
@@ -36,6 +53,7 @@ pub(crate) async fn run(world: Arc<World>) {
                 Ok(()) => {
                     let audit = audit(&machine.name, &journal);
                     world.history().audits.push(audit);
+                    compare_tail(&world, &machine.name, &journal).await;
                     let (held, most) = (journal.tail().bytes(), world.plan.limits.tail_bytes);
                     if held > most {
                         world.violated(

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::admin;
-use crate::auditor::{self, audit};
+use crate::auditor::{self, audit, compare_tail};
 use crate::bucket::{Bucket, Flaw};
 use crate::chaos;
 use crate::check::truth::Truth;
@@ -312,6 +312,7 @@ async fn judge(world: &Arc<World>, dice: &mut Rng) {
         }
         match timeout(Duration::from_secs(60), journal.catch_up()).await {
             Ok(Ok(_)) => {
+                compare_tail(world, &machine.name, &journal).await;
                 let audit = audit(&machine.name, &journal);
                 world.history().audits.push(audit);
             }
