@@ -1,8 +1,8 @@
 //! Which handler answers a request, and whether it runs now, in a task of its own, or waits for acknowledgements.
 //!
 //! Must not know what a request means. Invariant: batches and committed offsets are handed to ingest before the next
-//! request of the connection is read, so that their order is the order of arrival; whoever commits and then asks what is
-//! committed hears of it.
+//! request of the connection is read, so that their order is the order of arrival. What a client says of its membership is
+//! heard one after the other, and in its place among its commits; who asks what is committed hears of all of them.
 
 use std::sync::Arc;
 
@@ -45,9 +45,18 @@ pub(crate) async fn begin(
         }
         other => other,
     };
-    if matches!(request.0, Request::OffsetFetch(_)) {
-        drop(session.commits.write().await);
-    }
+    let turn = match &request.0 {
+        Request::JoinGroup(_)
+        | Request::SyncGroup(_)
+        | Request::Heartbeat(_)
+        | Request::LeaveGroup(_)
+        | Request::ConsumerGroupHeartbeat(_) => Some(Arc::clone(&session.turn).lock_owned().await),
+        Request::OffsetFetch(_) => {
+            drop(session.commits.write().await);
+            None
+        }
+        _ => None,
+    };
     let session = Arc::clone(session);
     let (request, held) = request;
     Some(match request {
@@ -56,6 +65,7 @@ pub(crate) async fn begin(
         }
         request => Reply::spawn(api, held, async move {
             let response = respond(&session, &header, request).await?;
+            drop(turn);
             Answer::encode(&header, &response)
         }),
     })

@@ -81,11 +81,6 @@ impl Reply {
         Reply { api, started: Instant::now(), work: Work::Waiting(Box::pin(future)), _held: None }
     }
 
-    /// The same answer, holding this until it is written.
-    pub(crate) fn holding(self, held: Held) -> Reply {
-        Reply { _held: Some(held), ..self }
-    }
-
     /// An answer that is worked out in a task of its own. The task ends with the reply.
     pub(crate) fn spawn(
         api: ApiKey,

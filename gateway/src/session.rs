@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use strandline_core::env::Era;
 use strandline_ingest::Admission;
-use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, RwLock, Semaphore};
 
 use crate::limits::{CONNECTION_REQUEST_BYTES, FETCHES_PER_CONNECTION, UNADMITTED_FRAME_BYTES};
 use crate::node::{Endpoint, Peer};
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     request_bytes: Arc<Semaphore>,
     /// When the client came; `None`: perhaps before a standstill that has just ended.
     era: Option<Era>,
+    /// Held by the request about a group's members that is worked on: the next one, or a commit, waits for it.
+    pub(crate) turn: Arc<Mutex<()>>,
     /// Read while an OffsetCommit has no answer; to write, wait until all have theirs.
     pub(crate) commits: Arc<RwLock<()>>,
     /// See [`Session::end_after_this`].
@@ -72,6 +74,7 @@ impl Session {
             fetch_slots: Semaphore::new(FETCHES_PER_CONNECTION),
             fetches: AtomicUsize::new(0),
             request_bytes: Arc::new(Semaphore::new(CONNECTION_REQUEST_BYTES)),
+            turn: Arc::default(),
             commits: Arc::default(),
             over: AtomicBool::new(false),
         })

@@ -297,6 +297,23 @@ def test_what_one_client_says_keeps_its_order(broker):
     broker.same("the last commit of one client", broker.committed(member.group, topic)[0], 8)
 
 
+def test_what_one_client_says_of_its_membership_keeps_its_order(broker):
+    """A leader that joins again begins the next generation; what was sent before belongs to the last one, what comes behind to the new."""
+    member = alone(broker)
+    who = dict(group=member.group, member=member.id)
+    for generation in range(member.generation, member.generation + 10):
+        with wire.Connection(broker.node) as connection:
+            answers = messages.pipeline(
+                connection,
+                ("Heartbeat", 4, dict(who, generation=generation)),
+                ("JoinGroup", 9, dict(who, type="consumer", protocols=member.protocols)),
+                ("SyncGroup", 5, dict(who, generation=generation + 1, type="consumer", protocol="range")),
+                ("Heartbeat", 4, dict(who, generation=generation + 1)),
+            )
+        found = [answer["error"] for answer in answers]
+        broker.same("Heartbeat, JoinGroup, SyncGroup, Heartbeat behind each other", found, [0, 0, 0, 0])
+
+
 @pytest.mark.parametrize("what,metadata,expected", [("as much metadata as may be", "x" * 4096, 0), ("too much metadata", "x" * 4097, 12), ("null metadata", None, 0)])
 def test_metadata_of_commits(broker, what, metadata, expected):
     topic, group = broker.topic(), broker.fresh("group")

@@ -43,7 +43,9 @@ pub(crate) async fn begin(
 ) -> Reply {
     let version = header.api_version;
     let open = Arc::clone(&session.commits).read_owned().await;
+    let turn = session.turn.lock().await;
     let (refused, handed_over) = hand_over(session, version, &request).await;
+    drop(turn);
     let answer = async move {
         let committed = match handed_over {
             Some(decided) => code(version, decided.await),
@@ -52,7 +54,7 @@ pub(crate) async fn begin(
         drop(open);
         Answer::encode(&header, &respond(request.topics, &refused, committed).into())
     };
-    Reply::waiting(ApiKey::OffsetCommit, answer).holding(held)
+    Reply::spawn(ApiKey::OffsetCommit, held, answer)
 }
 
 /// Why each partition was refused, in the order of the request, and what becomes of the others, if there are any.
