@@ -89,8 +89,11 @@ def check_produced(broker, prefix, filled, facts):
     for codec in facts["codecs"]:
         topic = f"{prefix}-produce-{codec}"
         assert_in_order(expected(codec, 60), consume_all(broker, topic, matrix.PARTITIONS), codec)
-        seen = {bits for part in stored(broker, topic) for _, bits, count in wire.batches(part) if count >= 5}
-        assert seen == {wire.CODEC_BITS[codec]}, f"{codec}: batches of the codecs {seen}"
+        batches = [(bits, count) for part in stored(broker, topic) for _, bits, count in wire.batches(part)]
+        # A client on a busy machine may send records one by one, and leave as it is what compression does not make smaller.
+        wanted, small = wire.CODEC_BITS[codec], {wire.CODEC_BITS[codec], wire.CODEC_BITS["none"]}
+        fits = any(bits == wanted for bits, _ in batches) and all(bits == wanted or count < 5 and bits in small for bits, count in batches)
+        assert fits, f"{codec} is {wanted}; batches (codec, records): {batches}"
 
 
 def assert_in_order(sent, reads, what):
