@@ -3,6 +3,7 @@
 Run through tests/run, or by hand once that has run: ~/.cache/strandline-testbed/clients/bin/pytest tests/clients
 """
 
+import itertools
 import pathlib
 import sys
 
@@ -13,6 +14,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent / "clients"))
 import bed
 import behaviour
 import oracle
+
+_numbers = itertools.count()
 
 ALL_STORES = ["memory", "file", "localstack", "minio"]
 
@@ -151,3 +154,15 @@ def make_store(request, tmp_path_factory):
 def node_on_each_store(request, make_store, start_module_node):
     """One node on each kind of store in turn, with the settings that a user gets who sets none."""
     return start_module_node(make_store(request.param))
+
+
+@pytest.fixture(scope="module", params=["file", "minio"])
+def node(request, make_store, start_module_node):
+    """A node with default settings, on a store that flushes at once and on one that paces its flushes."""
+    return start_module_node(make_store(request.param))
+
+
+@pytest.fixture
+def name():
+    """A topic name that no other test uses."""
+    return f"topic-{next(_numbers)}"

@@ -1,6 +1,5 @@
 """Topics through a real admin client: partitions, configs, records deleted, and what records of a topic must be."""
 
-import itertools
 import time
 
 import pytest
@@ -37,19 +36,6 @@ from clientlib import (
 
 EARLIEST = -2
 DEFAULT, TOPIC = 5, 1  # where the value of a config comes from
-
-_number = itertools.count()
-
-
-@pytest.fixture(scope="module", params=["file", "minio"])
-def node(request, make_store, start_module_node):
-    return start_module_node(make_store(request.param))
-
-
-@pytest.fixture
-def name():
-    """A topic name that no other test uses."""
-    return f"admin-{next(_number)}"
 
 
 @pytest.fixture

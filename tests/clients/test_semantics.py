@@ -1,6 +1,5 @@
 """What a Kafka client may rely on beyond bytes in, bytes out: offsets, times, topics, configs, errors, waiting."""
 
-import itertools
 import threading
 import time
 
@@ -28,20 +27,6 @@ from clientlib import (
 )
 
 LATEST, EARLIEST, NO_OFFSET = -1, -2, -1
-
-_number = itertools.count()
-
-
-@pytest.fixture(scope="module", params=["file", "minio"])
-def node(request, make_store, start_module_node):
-    """A node with default settings, on the store that flushes at once and on one that paces its flushes."""
-    return start_module_node(make_store(request.param))
-
-
-@pytest.fixture
-def name():
-    """A topic name that no other test uses."""
-    return f"topic-{next(_number)}"
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Two nodes that share nothing but a prefix in a bucket (MinIO) are one cluster, whichever of them a client talks to, and
 find each other there."""
 
-import itertools
 import os
 import signal
 import threading
@@ -28,18 +27,11 @@ from clientlib import (
 
 PARTITIONS = 12
 
-_number = itertools.count()
-
 
 @pytest.fixture(scope="module")
 def nodes(make_store, start_module_node):
     store = make_store("minio")
     return [start_module_node(store, node_id=1), start_module_node(store, node_id=2)]
-
-
-@pytest.fixture
-def name():
-    return f"shared-{next(_number)}"
 
 
 @pytest.fixture
