@@ -209,11 +209,12 @@ fn functions(text: &str) -> Vec<(String, usize)> {
 }
 
 /// The fold and all that it is made of: what any node must compute alike.
-const FOLD: [&str; 10] = [
+const FOLD: [&str; 11] = [
     "core/src/manifest/state.rs",
     "core/src/manifest/state/topics.rs",
     "core/src/manifest/state/groups.rs",
     "core/src/manifest/state/producers.rs",
+    "core/src/manifest/state/rules.rs",
     "core/src/manifest/commit.rs",
     "core/src/manifest/commit/group.rs",
     "core/src/manifest/commit/wire.rs",

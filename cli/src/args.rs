@@ -169,7 +169,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "STRANDLINE_RACK", value_name = "NAME")]
     pub(crate) rack: Option<String>,
     /// Neither look for other nodes of the store nor tell them of this one: clients hear of this node only
-    #[arg(long, env = "STRANDLINE_ALONE")]
+    #[arg(long, env = "STRANDLINE_ALONE", value_parser = clap::builder::BoolishValueParser::new())]
     pub(crate) alone: bool,
     /// Memory for caches: a third for what was written last, the rest for older data
     #[arg(

@@ -108,7 +108,7 @@ pub const SCRUB_FINDINGS: usize = 1_000;
 /// Objects that the store may fail to give before a scrub stops asking.
 pub const SCRUB_FAILURES: usize = 64;
 
-/// How long a node may trust what it knows of the tail (DESIGN section 4).
+/// How long a node may trust what it knows of the tail.
 pub const LEASE: Duration = Duration::from_secs(3_600);
 /// How often a process looks at its clocks, at least, to notice that it stood still for a [`LEASE`].
 pub const STANDSTILL_LOOK: Duration = Duration::from_secs(600);

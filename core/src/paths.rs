@@ -1,4 +1,4 @@
-//! The keys of the bucket (DESIGN section 3), relative to the cluster's prefix.
+//! The keys of the bucket, relative to the cluster's prefix.
 //!
 //! Must not know the store. Keys hold slots, ULIDs and topic ids, never a name that a user chose.
 

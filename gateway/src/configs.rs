@@ -1,7 +1,7 @@
 //! The configs of topics and of this broker: names, defaults, rules, meaning.
 //!
-//! Must not know requests. Invariant: a config that we would silently not honour in a way that changes what clients
-//! read is refused with a reason; every other config of Kafka's is taken, kept and reported.
+//! Must not know requests. Invariant: only names and values that Kafka would refuse are refused; what a config does here,
+//! or does not do yet, stands in its documentation.
 
 mod change;
 mod table;
@@ -277,7 +277,12 @@ pub(crate) fn of_broker(node: &Node, host: &str, port: i32) -> Vec<Described> {
         ),
         set("node.id", node.id.to_string(), Type::Int, "The id of this node."),
         fixed("num.partitions", partitions, Type::Int, "Partitions of a topic when nobody says how many."),
-        fixed("socket.request.max.bytes", frame, Type::Int, "The largest request."),
+        fixed(
+            "socket.request.max.bytes",
+            frame,
+            Type::Int,
+            "The largest Produce request. Others may have 8 MiB.",
+        ),
     ]
 }
 

@@ -1,7 +1,8 @@
 //! One client: requests are read and begun in order, worked on side by side, answered in order.
 //!
 //! Must not know what a request means. Invariant: whatever one client sends, only its own connection is closed; once
-//! it is, nothing of it stays except batches that were already taken in.
+//! it is, nothing of it stays except batches and commits of offsets that were already taken in, and memberships until
+//! they end.
 
 mod read;
 mod write;

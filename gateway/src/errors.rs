@@ -1,4 +1,4 @@
-//! From our errors to Kafka's codes: the one place that decides what a client is told.
+//! From our errors to Kafka's codes. A handler changes one only where the clients of its API die of it.
 //!
 //! Must not know requests. Invariant: what may have taken effect, or may work later, gets a code that clients retry;
 //! a final code is given only where nothing was written.

@@ -1,7 +1,7 @@
 //! What each API does, one file an API: request in, response out.
 //!
 //! Must not know sockets or frames. Invariant: handlers keep no state of a client between requests; whatever they
-//! decide is decided from the manifest or by the fold.
+//! decide is decided from the manifest, by the fold, or by a group's coordinator.
 
 pub(crate) mod produce;
 pub(crate) mod fetch;

@@ -1,7 +1,7 @@
 //! What all connections of the node share.
 //!
-//! Must not know requests or sockets. Invariant: nothing here is state of a client; another node could answer the
-//! next request of any connection.
+//! Must not know requests or sockets. Invariant: but for what the coordinator of a group holds, nothing here is state of
+//! a client; another node could answer the next request of any connection.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! How many bytes may be on their way: back-pressure in place of running out of memory.
 //!
-//! Must not know what the bytes are, only in which era of the process they came. Whoever wants to read a request waits here first, so that the pressure reaches the
-//! sender through TCP; the bytes are given back when the last user of an [`Admission`] lets go of it.
+//! Must not know what the bytes are, only in which era of the process they came. Whoever wants to read a request waits
+//! here first, so that the pressure reaches the sender through TCP; the bytes are given back when the last user of an
+//! [`Admission`] lets go of it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The collector: checkpoints, the floor, and deletion (DESIGN section 4, "Deleting slots").
+//! The collector: checkpoints, the floor, and deletion.
 //!
 //! Must not know what nodes are waiting for. It may pause between any two steps; every condition that it acts on stays
 //! true once it is true, but for the newest floor, and that one is guarded by put-if-absent.

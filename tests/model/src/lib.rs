@@ -1,4 +1,4 @@
-//! An exhaustive model of DESIGN section 4: slots, commit ids, the fold's memory, the floor, the lease, loading, deletion.
+//! An exhaustive model of the journal: slots, commit ids, the fold's memory, the floor, the lease, loading, deletion.
 //!
 //! Owns the question whether the *rules* are right; whether the code follows them is for the tests of `strandline-core`.
 //! Must not know the code: nothing is shared with it, so that a mistake there is not repeated here. The checker goes

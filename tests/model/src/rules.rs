@@ -1,4 +1,4 @@
-//! The rules of DESIGN section 4 that can be taken out one by one, to see the checker find what each is there for.
+//! The rules of the journal that can be taken out one by one, to see the checker find what each is there for.
 //!
 //! Must not know how a rule is carried out: that stands where it is asked for.
 
@@ -34,7 +34,7 @@ pub struct Rules {
     pub looks_for_its_id: bool,
     /// After a reload, a proposal that the fold may have forgotten is not put again.
     pub forgotten_is_unknown: bool,
-    /// The fold voids a commit that is so old that its id may have been forgotten. Not in DESIGN yet.
+    /// The fold voids a commit that is so old that its id may have been forgotten.
     pub fold_voids_old_commits: bool,
     /// A slot is deleted only if it lies below the floor.
     pub deletes_below_the_floor: bool,

@@ -1,4 +1,4 @@
-//! What a node does: proposing, reading, verifying, loading (DESIGN section 4, quoted where each rule stands).
+//! What a node does: proposing, reading, verifying, loading (the rules are quoted where they stand).
 //!
 //! Each step is one request to the store together with its answer, or one decision about an answer that came earlier; any
 //! time may pass between two steps. Must not know the truth, except to report in [`Broken`] that it was missed.

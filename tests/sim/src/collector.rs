@@ -1,4 +1,4 @@
-//! Moves the floor and deletes what DESIGN section 4 allows: slots, old checkpoints, orphans.
+//! Moves the floor and deletes what the floor allows: slots, old checkpoints, orphans.
 //!
 //! Stands in for the part of the compactor that does so, until there is one. It looks at the bucket directly, without
 //! faults, but goes by the rules: what it deletes is what the worst collector that keeps them would.

@@ -1,4 +1,4 @@
-//! The floor and the lease: why a node may believe what a slot tells it (DESIGN section 4, "Deleting slots").
+//! The floor and the lease: why a node may believe what a slot tells it.
 //!
 //! Put-if-absent forgets a key once it is deleted. So a result from a slot counts only while the node knows that its folded
 //! position was at or above the floor less than the lease ago; otherwise the newest floor is read first. Must not know
