@@ -62,6 +62,8 @@ pub enum Mutation {
     CloneTakenForOwn,
     /// A node that slept goes on with what it held before. Found by the simulation.
     StandstillOverlooked,
+    /// Changes without records ride in a flush while those of an earlier one are not decided.
+    RidersOvertake,
     /// Offsets are committed whatever generation the member is of.
     StaleGenerationCommits,
     /// A group changes although another node changed it in the meantime.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::frame::{self, RequestHeader};
 use strandline_kafka::messages::{Request, Response};
+use tokio::time::timeout;
 
 use crate::handlers::{
     alter_configs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_acls,
@@ -18,6 +19,7 @@ use crate::handlers::{
     list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit, offset_delete,
     offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
+use crate::limits::CATCH_UP_TIMEOUT;
 use crate::metrics;
 use crate::reply::{Answer, Reply, ReplyError};
 use crate::session::{Held, Session};
@@ -52,7 +54,8 @@ pub(crate) async fn begin(
         | Request::LeaveGroup(_)
         | Request::ConsumerGroupHeartbeat(_) => Some(Arc::clone(&session.turn).lock_owned().await),
         Request::OffsetFetch(_) => {
-            drop(session.commits.write().await);
+            // While commits get no answer, the journal cannot be read either, and that is what it will say.
+            drop(timeout(CATCH_UP_TIMEOUT, session.commits.write()).await);
             None
         }
         _ => None,

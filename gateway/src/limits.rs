@@ -64,7 +64,9 @@ pub(crate) const FETCH_WAIT: Duration = Duration::from_secs(300);
 pub(crate) const PRODUCE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// The longest that a Produce waits, whatever the client allows.
 pub(crate) const PRODUCE_TIMEOUT: Duration = Duration::from_secs(300);
-/// The longest that a request waits for the journal to be read to its end.
+/// The longest that a request waits for a look at what other nodes did that it can do without.
+pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest that a request waits for the journal to be read to its end, and a commit of offsets to be decided.
 pub(crate) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Changes of topics, and lookups of offsets, that one request runs side by side.
@@ -84,6 +86,10 @@ pub(crate) const GROUP_ANSWER_BYTES: usize = 64 * MIB;
 
 /// Groups that are active on one node: those that have members, or clients that are about to be.
 pub(crate) const MAX_ACTIVE_GROUPS: usize = 50_000;
+/// How long an id that was given to a new member waits for its second JoinGroup, at most, and what it counts for.
+pub(crate) const GROUP_PENDING: Duration = Duration::from_secs(60);
+/// See [`GROUP_PENDING`]; the client's name is the largest part of it.
+pub(crate) const GROUP_PENDING_BYTES: usize = KIB;
 /// Requests that wait for the task of one group.
 pub(crate) const GROUP_INBOX: usize = 4_096;
 /// Bytes of the members of all groups that are active here; beyond it nobody joins until some have left.

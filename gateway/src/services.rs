@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::budget::FetchBudget;
 use crate::groups::Groups;
-use crate::limits::CATCH_UP_TIMEOUT;
+use crate::limits::{CATCH_UP_TIMEOUT, REFRESH_TIMEOUT};
 use crate::node::Node;
 use crate::nodes::Nodes;
 use crate::phase::Phases;
@@ -39,6 +39,12 @@ pub(crate) struct Services {
 }
 
 impl Services {
+    /// Looks for what other nodes did, unless that was done a moment ago. A store that does not answer soon leaves what was
+    /// known.
+    pub(crate) async fn refresh(&self) {
+        let _ = timeout(REFRESH_TIMEOUT, self.journal.refresh()).await;
+    }
+
     /// Reads the journal to its end, so that whatever other nodes acknowledged before this call is known here.
     pub(crate) async fn catch_up(&self) -> Result<(), Error> {
         match timeout(CATCH_UP_TIMEOUT, self.journal.catch_up()).await {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use strandline_core::Error;
-use strandline_core::manifest::{BatchMeta, Change, Outcome, Void};
+use strandline_core::manifest::{BatchMeta, Change, GroupMember, Outcome, Void};
 use strandline_core::record::BadBatch;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -183,7 +183,41 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Rider {
     pub(crate) changes: Vec<Change>,
-    pub(crate) reply: oneshot::Sender<Result<Vec<Outcome>, Error>>,
+    /// About what it takes, in memory and in a commit.
+    pub(crate) bytes: usize,
+    pub(crate) begun: Instant,
+    reply: oneshot::Sender<Result<Vec<Outcome>, Error>>,
+}
+
+impl Rider {
+    /// With the answer to come.
+    pub(crate) fn new(changes: Vec<Change>) -> (Rider, oneshot::Receiver<Result<Vec<Outcome>, Error>>) {
+        let (reply, answer) = oneshot::channel();
+        let bytes = changes.iter().map(bytes_of).sum();
+        (Rider { changes, bytes, begun: Instant::now(), reply }, answer)
+    }
+
+    /// Nobody knows what becomes of it, or it was never put.
+    pub(crate) fn give_up(self, why: &'static str) {
+        // Whoever asked may be gone.
+        let _ = self.reply.send(Err(Error::Unknown(why.into())));
+    }
+}
+
+fn bytes_of(change: &Change) -> usize {
+    const EACH: usize = 128;
+    EACH + match change {
+        Change::CommitOffsets(commit) => {
+            commit.offsets.iter().map(|offset| EACH + offset.metadata.len()).sum::<usize>()
+        }
+        Change::UpdateGroup(update) => {
+            let members = update.put.iter();
+            let held = |member: &GroupMember| EACH + member.subscription.len() + member.assignment.len();
+            update.state.len() + members.map(held).sum::<usize>() + update.remove.len() * EACH
+        }
+        Change::DeleteOffsets { partitions, .. } => partitions.len() * EACH,
+        _ => 0,
+    }
 }
 
 /// Whoever waits for one batch.

@@ -22,8 +22,8 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::ack::{self, Rider, Waiter};
-use crate::batcher::{Batch, Batcher, Run};
+use crate::ack::{self, Waiter};
+use crate::batcher::{Batch, Batcher, Riders, Run};
 use crate::config::Config;
 use crate::metrics;
 use crate::pace::Pace;
@@ -46,7 +46,7 @@ struct Prepared {
     changes: Vec<Change>,
     payload: Rope,
     waiters: Vec<Vec<Waiter>>,
-    riders: Vec<Rider>,
+    riders: Option<Riders>,
     permit: OwnedSemaphorePermit,
 }
 
@@ -91,7 +91,7 @@ impl Flusher {
         loop {
             let pending = self.batcher.pending();
             if !pending.any {
-                if pending.closed {
+                if pending.closed && !pending.held_back {
                     return false;
                 }
                 self.batcher.news().await;
@@ -188,7 +188,7 @@ fn close_run(groups: &mut [Vec<Run>], topic: Uuid, partition: u32, entries: &mut
 async fn write_segments(
     journal: Journal,
     groups: Vec<Vec<Run>>,
-    (era, riders): (Era, Vec<Rider>),
+    (era, riders): (Era, Option<Riders>),
     permit: OwnedSemaphorePermit,
 ) -> Prepared {
     let (mut segments, mut metas, mut waiters) = (Vec::new(), Vec::new(), Vec::new());
@@ -279,17 +279,19 @@ async fn propose(journal: &Journal, prepared: Prepared) {
     if mutation::is(Mutation::UnknownCleansUp) {
         return propose_and_clean_up(journal.clone(), prepared).await;
     }
-    let Prepared { era, mut changes, payload, waiters, riders, permit } = prepared;
-    changes.extend(riders.iter().flat_map(|rider| rider.changes.iter().cloned()));
+    let Prepared { era, mut changes, payload, waiters, mut riders, permit } = prepared;
+    let list = riders.as_mut().map(|riders| std::mem::take(&mut riders.list)).unwrap_or_default();
+    changes.extend(list.iter().flat_map(|rider| rider.changes.iter().cloned()));
     match journal.propose_of(era, changes, payload).await {
         Ok(decided) => drop(env::spawn(async move {
             let decided = decided.await;
-            ack::answer_riders(riders, waiters.len(), &decided);
+            ack::answer_riders(list, waiters.len(), &decided);
+            drop(riders);
             ack::answer(waiters, decided);
             drop(permit);
         })),
         Err(error) => {
-            ack::answer_riders(riders, waiters.len(), &Err(error.clone()));
+            ack::answer_riders(list, waiters.len(), &Err(error.clone()));
             ack::refuse(waiters.into_iter().flatten(), &error.into());
         }
     }

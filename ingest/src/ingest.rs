@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use strandline_core::manifest::{Change, Journal, Outcome};
 use strandline_core::{Error, env};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -81,10 +80,10 @@ impl Ingest {
         &self,
         changes: Vec<Change>,
     ) -> impl Future<Output = Result<Vec<Outcome>, Error>> + Send + use<> {
-        let (reply, answer) = oneshot::channel();
-        let taken = self.0.batcher.ride(self.0.journal.era(), Rider { changes, reply });
+        let (rider, answer) = Rider::new(changes);
+        let taken = self.0.batcher.ride(self.0.journal.era(), rider);
         async move {
-            taken.map_err(|_| Error::Closed)?;
+            taken?;
             answer.await.unwrap_or_else(|_| Err(Error::Unknown("the node stopped".into())))
         }
     }

@@ -77,8 +77,9 @@ struct Shared {
     follow: Notify,
     failed: RwLock<Option<Error>>,
     standstill: Standstill,
-    /// The producer ids that this node may still hand out.
-    producer_ids: Mutex<std::ops::Range<i64>>,
+    /// The producer ids that this node may still hand out, in this era: a machine that was restored has handed out some
+    /// of them before.
+    producer_ids: Mutex<(Era, std::ops::Range<i64>)>,
 }
 
 /// While one of these lives, somebody waits for records: the journal looks for other nodes' commits by itself.
@@ -98,8 +99,10 @@ impl Journal {
         metrics::appear();
         let cluster_id = cluster::open(&store).await?;
         let loaded = lease::load(&store).await?;
+        let standstill = Standstill::new(store.env().clone());
         let shared = Arc::new(Shared {
-            standstill: Standstill::new(store.env().clone()),
+            producer_ids: Mutex::new((standstill.era(), 0..0)),
+            standstill,
             store,
             cluster_id,
             applied: watch::Sender::new(loaded.manifest.applied),
@@ -109,7 +112,6 @@ impl Journal {
             followers: AtomicUsize::new(0),
             follow: Notify::new(),
             failed: RwLock::new(None),
-            producer_ids: Mutex::new(0..0),
         });
         let (requests, to_sequence) = mpsc::channel(MAX_WAITING_PROPOSALS);
         let (commands, to_obey) = mpsc::channel(MAX_WAITING_PROPOSALS);
@@ -258,15 +260,17 @@ impl Journal {
 
     /// A producer id that nobody else has, from a block that this node took.
     pub async fn allocate_producer_id(&self) -> Result<i64> {
-        let mut ids = self.shared.producer_ids.lock().await;
-        if let Some(id) = ids.next() {
+        let mut block = self.shared.producer_ids.lock().await;
+        let (era, ids) = &mut *block;
+        let now = self.era();
+        if let Some(id) = ids.next().filter(|_| *era == now) {
             return Ok(id);
         }
         let outcomes = self.propose(vec![Change::AllocateProducerIds { count: PRODUCER_ID_BLOCK }]).await?;
         let Some(Outcome::ProducerIds(first)) = outcomes.first() else {
             return Err(Error::Unknown("no producer ids were handed out".into()));
         };
-        *ids = *first..first.saturating_add(i64::from(PRODUCER_ID_BLOCK));
+        (*era, *ids) = (now, *first..first.saturating_add(i64::from(PRODUCER_ID_BLOCK)));
         ids.next().ok_or(Error::Unknown("all producer ids are used up".into()))
     }
 

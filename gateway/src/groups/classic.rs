@@ -38,6 +38,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Live, LiveMember};
+use crate::limits::GROUP_PENDING_BYTES;
 pub(super) use saved::Save;
 
 use roll::Roll;
@@ -147,7 +148,7 @@ impl Classic {
 
     /// Bytes that the members take.
     pub(super) fn bytes(&self) -> usize {
-        self.roll.bytes()
+        self.roll.bytes() + self.pending.len() * GROUP_PENDING_BYTES
     }
 
     /// No members, nobody on the way to become one, nothing to save or to answer.

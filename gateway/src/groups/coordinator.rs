@@ -134,6 +134,7 @@ impl Coordinator {
         self.active.resign(&self.name, self.number);
         self.machine.refuse_all(code);
         self.settle_answers();
+        self.active.count(self.counted, 0);
         None
     }
 

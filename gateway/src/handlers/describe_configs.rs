@@ -30,6 +30,7 @@ pub(crate) async fn answer(session: &Session, request: Request) -> Response {
         let refuse = |resource| result(&request, resource, Err((ErrorCode::PolicyViolation, why.clone())));
         return Response { results: resources.into_iter().map(refuse).collect(), ..Response::default() };
     }
+    session.refresh().await;
     let names = resources.iter().filter(|resource| resource.resource_type == TOPIC);
     let wanted: Vec<Wanted<'_>> = names.map(|resource| Wanted::Name(&resource.resource_name)).collect();
     let mut topics = topics::resolve(session, &wanted, |topic| topic.configs.clone()).await.into_iter();

@@ -35,8 +35,8 @@ pub(crate) async fn answer(session: &Session, header: &RequestHeader, request: R
     let create = version <= ALWAYS_CREATES || request.allow_auto_topic_creation;
     let mut topics = match request.topics {
         // v0 has no null: there an empty list means all.
-        None => all(session, describe),
-        Some(topics) if version == 0 && topics.is_empty() => all(session, describe),
+        None => all(session, describe).await,
+        Some(topics) if version == 0 && topics.is_empty() => all(session, describe).await,
         Some(topics) => some(session, version, &topics, create, describe).await,
     };
     for topic in &mut topics {
@@ -61,7 +61,9 @@ pub(crate) async fn answer(session: &Session, header: &RequestHeader, request: R
     }
 }
 
-fn all(session: &Session, describe: Describe<'_>) -> Vec<Topic> {
+async fn all(session: &Session, describe: Describe<'_>) -> Vec<Topic> {
+    // A name that is missing is looked for; among all of them, nobody would miss it.
+    session.refresh().await;
     session.journal.view(|manifest| manifest.topics().map(|topic| describe.topic(topic)).collect())
 }
 

@@ -16,9 +16,11 @@ use strandline_kafka::frame::RequestHeader;
 use strandline_kafka::messages::offset_commit::{
     PartitionResponse, Request, RequestPartition, RequestTopic, Response, TopicResponse,
 };
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::errors;
+use crate::limits::CATCH_UP_TIMEOUT;
 use crate::metrics;
 use crate::reply::{Answer, Reply};
 use crate::session::{Held, Session};
@@ -48,7 +50,10 @@ pub(crate) async fn begin(
     drop(turn);
     let answer = async move {
         let committed = match handed_over {
-            Some(decided) => code(version, decided.await),
+            Some(decided) => match timeout(CATCH_UP_TIMEOUT, decided).await {
+                Ok(decided) => code(version, decided),
+                Err(_) => ErrorCode::CoordinatorNotAvailable,
+            },
             None => ErrorCode::None,
         };
         drop(open);

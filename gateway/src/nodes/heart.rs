@@ -205,6 +205,8 @@ impl Heart {
     async fn tell(&mut self) -> Result<()> {
         let said = Said::of(&self.own, (&self.incarnation, self.since_ms), self.shared.busy());
         let body = Rope::from(Bytes::from(said.encode()));
+        // Without an answer it may land all the same, at a time that is not known here: no anchor for its stamp.
+        self.told = None;
         in_time(self.store.put(&paths::node(self.own.id), &body)).await?;
         self.told = Some(Instant::now());
         Ok(())

@@ -131,6 +131,8 @@ pub(crate) struct Committed {
     pub(crate) partition: u32,
     pub(crate) offset: i64,
     pub(crate) generation: i32,
+    /// The one that the same client sent before on the same connection, without waiting for its answer.
+    pub(crate) behind: Option<usize>,
     /// When it was answered, and with which code.
     pub(crate) ended: Option<(u64, i16)>,
 }

@@ -61,6 +61,7 @@ pub fn all() -> Vec<Break> {
         (M::ZeroIsABeginning, 3),
         (M::CloneTakenForOwn, 45),
         (M::StandstillOverlooked, 29),
+        (M::RidersOvertake, 11),
         (M::StaleGenerationCommits, 2),
         (M::GroupVersionIgnored, 7),
         (M::AssignedBeforeFold, 9),

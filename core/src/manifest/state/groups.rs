@@ -176,9 +176,16 @@ impl Groups {
             None if self.by_name.len() >= MAX_GROUPS => return Err(Void::LimitReached),
             None => {}
         }
-        let metadata: usize = commit.offsets.iter().map(|of| of.metadata.len()).sum();
-        let too_much = metadata > 0 && self.bytes + metadata > MAX_GROUPS_BYTES;
-        if too_much || self.offsets + commit.offsets.len() > MAX_GROUP_OFFSETS {
+        let held = self.by_name.get(&commit.group);
+        let (mut new, mut growth) = (0, 0);
+        for of in &commit.offsets {
+            let old = held.and_then(|group| group.offsets.get(&(of.topic, of.partition)));
+            new += usize::from(old.is_none());
+            growth += of.metadata.len().saturating_sub(old.map_or(0, |old| old.metadata.len()));
+        }
+        // What replaces something is taken at the limit, too: nobody shall stand still for what others have left behind.
+        let too_much = growth > 0 && self.bytes + growth > MAX_GROUPS_BYTES;
+        if too_much || new > 0 && self.offsets + new > MAX_GROUP_OFFSETS {
             return Err(Void::LimitReached);
         }
         let new = || Group { version: slot, changed_ms: now_ms, ..Group::default() };

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::member::Member;
 use super::{Answer, Classic, Held, Joining, State};
-use crate::limits::{MAX_GROUP_PROTOCOLS, SESSION_TIMEOUT};
+use crate::limits::{GROUP_PENDING, MAX_GROUP_PROTOCOLS, SESSION_TIMEOUT};
 
 /// The first version in which a new member gets its id before it joins (KIP-394).
 const ID_FIRST: i16 = 4;
@@ -49,7 +49,7 @@ impl Classic {
         match instance_id.and_then(|instance| self.roll.instance(&instance).map(str::to_owned)) {
             Some(old_id) => self.replace(now, joining, &old_id, new_id),
             None if joining.version >= ID_FIRST && joining.request.group_instance_id.is_none() => {
-                let until = now + session(&joining.request);
+                let until = now + session(&joining.request).min(GROUP_PENDING);
                 self.pending.insert(new_id.clone(), until);
                 self.grew();
                 self.wake_at(until);

@@ -24,6 +24,10 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
     let places = places(history, truth);
     for (number, commit) in history.committed.iter().enumerate() {
         committed(number, commit, places[number].is_some(), &mut faults);
+        let before = commit.behind.and_then(|before| places[before]);
+        if places[number].zip(before).is_some_and(|(place, before)| place < before) {
+            faults.push(("K7", format!("commit {number} overtook the one before it: {commit:?}")));
+        }
     }
     for fetched in &history.fetched {
         told(history, fetched, truth, &places, &mut faults);

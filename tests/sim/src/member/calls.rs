@@ -11,7 +11,7 @@ use strandline_kafka::messages::{
 use tokio::time::{Instant, timeout};
 
 use super::{BEAT, Member, Told};
-use crate::client::Client;
+use crate::client::{Client, Gone};
 use crate::history::{Beat, Committed, Fetched};
 use crate::plan::{chance, pick};
 
@@ -26,18 +26,33 @@ impl Member {
         request: Request,
         patience: Duration,
     ) -> Option<Response> {
+        self.call_all(version, vec![request], patience).await.pop()
+    }
+
+    /// All of them are sent before the first answer is waited for. As many answers as came.
+    async fn call_all(&mut self, version: i16, requests: Vec<Request>, patience: Duration) -> Vec<Response> {
         if self.coordinator.is_none() {
             self.coordinator = self.find().await;
         }
-        let client = self.coordinator.as_mut()?;
-        let answer = timeout(patience, client.call(version, request)).await;
-        match answer {
-            Ok(Ok(response)) => Some(response),
-            Ok(Err(_)) | Err(_) => {
-                self.coordinator = None;
-                None
+        let Some(client) = self.coordinator.as_mut() else { return Vec::new() };
+        let count = requests.len();
+        let mut answers = Vec::new();
+        let called = async {
+            let mut sent = Vec::new();
+            for request in requests {
+                sent.push(client.send(version, request).await?);
             }
+            for answer in sent {
+                answers.push(answer.await.map_err(|_| Gone)?);
+            }
+            Ok::<(), Gone>(())
+        };
+        // Whoever is late, or hung up, is left.
+        let _ = timeout(patience, called).await;
+        if answers.len() < count {
+            self.coordinator = None;
         }
+        answers
     }
 
     async fn find(&mut self) -> Option<Client> {
@@ -225,18 +240,48 @@ impl Member {
         }
     }
 
-    /// Commits where it is in all partitions. `false`: it is not known to be taken.
+    /// Commits where it is in all partitions, now and then twice without waiting in between. `false`: it is not known to be
+    /// taken.
     pub(super) async fn commit(&mut self, generation: i32) -> bool {
+        let (first, request) = self.asked_to_commit(generation, &[]);
+        let mut requests = vec![(first, request)];
+        if chance(&mut self.dice, 200) {
+            let (second, request) = self.asked_to_commit(generation, &requests[0].0);
+            requests.push((second, request));
+        }
+        let patience = Duration::from_millis(self.dice.u64(1_500..8_000));
+        let (asked, requests): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
+        let answers = self.call_all(8, requests, patience).await;
+        let mut told = if answers.len() == asked.len() { Told::Fine } else { Told::Later };
+        for (numbers, answer) in asked.into_iter().zip(answers) {
+            let Response::OffsetCommit(answer) = answer else { return false };
+            self.beat_at = Instant::now() + BEAT;
+            let codes = answer.topics[0].partitions.iter().map(|partition| partition.error_code);
+            for (number, code) in numbers.into_iter().zip(codes) {
+                self.world.commit_ended(number, code);
+                told = self.told("OffsetCommit", code);
+            }
+        }
+        if told == Told::Fine {
+            self.committed.clone_from(&self.owned);
+        }
+        told == Told::Fine
+    }
+
+    /// A request that commits all positions, and the numbers under which it is remembered; `before`: those of the request
+    /// in front of it.
+    fn asked_to_commit(&self, generation: i32, before: &[usize]) -> (Vec<usize>, Request) {
         let (group, topic) = (self.group.name.clone(), self.group.topic);
         let mut asked = Vec::new();
         let mut partitions = Vec::new();
-        for (partition, offset) in &self.owned {
+        for (place, (partition, offset)) in self.owned.iter().enumerate() {
             let number = self.world.committing(Committed {
                 group: group.clone(),
                 topic,
                 partition: *partition,
                 offset: *offset,
                 generation,
+                behind: before.get(place).copied(),
                 ended: None,
             });
             asked.push(number);
@@ -257,19 +302,6 @@ impl Member {
             ..Default::default()
         };
         self.note(format_args!("commits {asked:?} at {:?} in {generation}", self.owned));
-        let patience = Duration::from_millis(self.dice.u64(1_500..8_000));
-        let answer = self.call(8, Request::OffsetCommit(request), patience).await;
-        let Some(Response::OffsetCommit(answer)) = answer else { return false };
-        self.beat_at = Instant::now() + BEAT;
-        let mut told = Told::Fine;
-        let codes = answer.topics[0].partitions.iter().map(|partition| partition.error_code);
-        for (number, code) in asked.into_iter().zip(codes) {
-            self.world.commit_ended(number, code);
-            told = self.told("OffsetCommit", code);
-        }
-        if told == Told::Fine {
-            self.committed.clone_from(&self.owned);
-        }
-        told == Told::Fine
+        (asked, Request::OffsetCommit(request))
     }
 }
