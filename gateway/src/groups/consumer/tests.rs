@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::topics::Partitions;
-use super::{Caller, ConsumerGroup, HEARTBEAT_INTERVAL, Refusal, SESSION_TIMEOUT, Topic, check};
+use super::{ConsumerGroup, HEARTBEAT_INTERVAL, Refusal, SESSION_TIMEOUT, Topic, check, heartbeat};
+use crate::groups::Caller;
 
 /// A group, the manifest below it and the topics.
 struct Bench {
@@ -109,7 +110,7 @@ fn told(assignment: &Assignment) -> Partitions {
 }
 
 fn owned(partitions: &Partitions) -> Option<Vec<TopicPartitions>> {
-    Some(super::assignment(partitions).topic_partitions)
+    Some(heartbeat::assignment(partitions).topic_partitions)
 }
 
 fn of(topic: &str, partitions: impl IntoIterator<Item = u32>) -> Partitions {
