@@ -15,7 +15,8 @@ impl ConsumerGroup {
     /// A new epoch if members or topics ask for it, and a new target for a new epoch.
     pub(super) fn renew(&mut self, subscribes: bool) {
         let pending = self.epoch > self.state.assignment_epoch;
-        let subscribes = subscribes || (self.members.any_new() && std::mem::take(&mut self.orphaned));
+        let orphaned = self.members.any_new() && std::mem::take(&mut self.orphaned);
+        let subscribes = subscribes || orphaned;
         if !(subscribes || self.view_changed || pending) {
             return;
         }

@@ -33,6 +33,8 @@ pub(crate) struct ClassicJoin {
     like: Request,
     spoken: Classic,
     owned: Vec<consumer_protocol::TopicPartitions>,
+    /// In which it was assigned that; negative: it was not, or does not say.
+    generation: i32,
 }
 
 /// What a member hears that does not join, and under which id.
@@ -88,7 +90,8 @@ impl ClassicJoin {
             |protocol: join_group::Protocol| (protocol.name, Bytes::copy_from_slice(&protocol.metadata));
         let protocols = request.protocols.into_iter().map(own).collect();
         let spoken = Classic { session_ms: request.session_timeout_ms, protocols };
-        Ok(ClassicJoin { caller, new_id, version, like, spoken, owned: subscription.owned_partitions })
+        let (owned, generation) = (subscription.owned_partitions, subscription.generation_id);
+        Ok(ClassicJoin { caller, new_id, version, like, spoken, owned, generation })
     }
 }
 
@@ -161,9 +164,9 @@ impl ConsumerGroup {
         if id.is_empty() && instance_id.is_none() && join.version >= ID_FIRST {
             return Err((ErrorCode::MemberIdRequired, join.new_id.clone()));
         }
-        // Whoever comes with an id has been given it, or was a member. If it still holds something, it must hear first that
-        // it is none any more.
-        if !id.is_empty() && !join.owned.is_empty() {
+        // Whoever comes with an id has been given it, or was a member. If it goes on to hold something, it must hear first
+        // that it is none any more.
+        if !id.is_empty() && !join.owned.is_empty() && join.generation >= 0 {
             return Err(refused(ErrorCode::UnknownMemberId));
         }
         match self.members.len() >= MAX_GROUP_MEMBERS {
