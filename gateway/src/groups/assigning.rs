@@ -30,7 +30,7 @@ type Answers = Vec<Box<dyn FnOnce(Result<(), ErrorCode>) + Send>>;
 enum Next {
     Stay,
     /// The group is one that assigns itself, or the message makes it one.
-    HandOver(Option<Message>),
+    HandOver(Option<Box<Message>>),
 }
 
 /// The task of one group.
@@ -104,6 +104,7 @@ impl Assigning {
                 Ok(Next::Stay) => {}
                 Ok(Next::HandOver(message)) => {
                     self.count(0);
+                    let message = message.map(|message| *message);
                     return Some(Turn { inbox: self.inbox, message, upgrade: None });
                 }
                 Err(code) => {
@@ -145,7 +146,7 @@ impl Assigning {
         answers.into_iter().for_each(|answer| answer(held));
         Ok(match (saved?, other) {
             (GroupKind::Consumer, None) => Next::Stay,
-            (_, message) => Next::HandOver(message),
+            (_, message) => Next::HandOver(message.map(Box::new)),
         })
     }
 
@@ -192,18 +193,20 @@ impl Assigning {
         let Ok(group) = &mut self.group else { return };
         match message {
             Message::Join { caller, version, request, reply } => {
+                let member_id = request.member_id.clone();
                 let refused = |code: ErrorCode| join_group::Response {
                     error_code: code.code(),
+                    member_id,
                     ..join_group::Response::default()
                 };
                 let dice = self.active.journal.env().uuid();
                 let new_id = joining::new_id(&request, &caller.client_id, dice);
-                let answer = match ClassicJoin::read(caller, version, new_id, request) {
-                    Ok(_) if !room => refused(ErrorCode::CoordinatorNotAvailable),
-                    Ok(join) => self.join(join, now),
-                    Err(refusal) => refusal,
-                };
-                answers.push(Box::new(move |held| answered(reply, held.map_or_else(refused, |()| answer))));
+                let read = ClassicJoin::read(caller, version, new_id, request);
+                let full = if room { Ok(()) } else { Err(ErrorCode::CoordinatorNotAvailable) };
+                let answer = read.and_then(|join| full.map(|()| self.join(join, now)));
+                answers.push(Box::new(move |held| {
+                    answered(reply, held.and(answer).unwrap_or_else(refused));
+                }));
             }
             Message::Sync { request, reply } => {
                 let answer = group.sync(&request, now);

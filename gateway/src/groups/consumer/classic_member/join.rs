@@ -44,18 +44,8 @@ impl ClassicJoin {
     /// Reads a request; `new_id` is for a member that has none yet.
     ///
     /// # Errors
-    /// The answer that refuses it, whatever the group.
+    /// What the client has to hear, whatever the group.
     pub(crate) fn read(
-        caller: Caller,
-        version: i16,
-        new_id: String,
-        request: join_group::Request,
-    ) -> Result<ClassicJoin, Response> {
-        let member_id = request.member_id.clone();
-        ClassicJoin::try_read(caller, version, new_id, request).map_err(|code| refuse((code, member_id)))
-    }
-
-    fn try_read(
         caller: Caller,
         version: i16,
         new_id: String,

@@ -92,7 +92,7 @@ impl Bench {
                 self.group.look(&wanted, &self.topics);
                 self.group.join(join, self.now)
             }
-            Err(refused) => refused,
+            Err(code) => join_group::Response { error_code: code.code(), ..Default::default() },
         }
     }
 
