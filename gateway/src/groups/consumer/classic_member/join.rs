@@ -18,6 +18,7 @@ use super::super::topics::{Partitions, Wanted};
 use super::super::{ConsumerGroup, PROTOCOL_TYPE, request};
 use crate::groups::Caller;
 use crate::groups::classic::joining;
+use crate::limits::MAX_REBALANCE_TIMEOUT;
 
 /// The first version in which a new member gets its id before it joins (KIP-394).
 const ID_FIRST: i16 = 4;
@@ -67,7 +68,9 @@ impl ClassicJoin {
                 .rack_id
                 .filter(|rack| !rack.is_empty() && rack.len() <= MAX_GROUP_NAME_BYTES),
             rebalance_timeout_ms: match request.rebalance_timeout_ms {
-                milliseconds if milliseconds > 0 => milliseconds,
+                milliseconds if milliseconds > 0 => {
+                    milliseconds.min(MAX_REBALANCE_TIMEOUT.as_millis() as i32)
+                }
                 _ => request.session_timeout_ms,
             },
             subscribed_topic_names: Some(subscription.topics),
