@@ -229,8 +229,8 @@ impl Assigning {
                 answers.push(Box::new(move |held| answered(reply, with_code(left, held))));
             }
             Message::Commit { member, generation, instance_id, reply } => {
-                let answer = group.admit_commit(&member, generation, instance_id.as_deref(), now);
-                answers.push(Box::new(move |held| answered(reply, held.and(answer))));
+                // At once: the fold decides, and on what was decided before.
+                answered(reply, group.admit_commit(&member, generation, instance_id.as_deref(), now));
             }
             message => message.refuse(&self.name),
         }

@@ -105,8 +105,8 @@ impl ConsumerGroup {
         let (before, replaced) = self.joiner(&mut join)?;
         let id = join.like.member_id.clone();
         let refused = |code| (code, id.clone());
-        let but = if before.id.is_empty() { &id } else { &before.id };
-        if !join.spoken.protocols.iter().any(|(name, _)| self.all_speak(but, name)) {
+        let itself = replaced.as_ref().unwrap_or(&id);
+        if !join.spoken.protocols.iter().any(|(name, _)| self.all_speak(itself, name)) {
             return Err(refused(ErrorCode::InconsistentGroupProtocol));
         }
         let mut member = before.clone();

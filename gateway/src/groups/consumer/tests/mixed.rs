@@ -382,10 +382,23 @@ fn static_members_change_their_protocol() {
     assert_eq!(bench.join(&mut first.clone(), ""), fenced.map(|()| 0));
     let stranger = Old { instance: Some("j".to_owned()), ..second.clone() };
     assert_eq!(bench.alive(&stranger), Err(ErrorCode::UnknownMemberId));
+    // And one that speaks other protocols than its old self did.
+    let mut other = Old { instance: Some("i".to_owned()), ..Old::new(true, &["t"]) };
+    let mut request = other.request();
+    request.protocols.truncate(1);
+    request.protocols[0].name = "other".to_owned();
+    let answer = bench.begin_join(request, "o3");
+    bench.commit();
+    assert_eq!(
+        (answer.error_code, answer.generation_id, answer.protocol_name.as_deref()),
+        (0, 2, Some("other"))
+    );
+    (other.id, other.generation) = (answer.member_id, 2);
+    assert_eq!(bench.sync(&mut other), Ok(of("t", 2..4)));
     // Now by the new protocol, and back.
     let third = Request { instance_id: Some("i".to_owned()), ..join("n3", &["t"]) };
     assert_eq!(bench.ok(&third), (2, Some(of("t", 2..4))));
-    assert_eq!(bench.alive(&second), fenced);
+    assert_eq!((bench.alive(&second), bench.alive(&other)), (fenced, fenced));
     let mut fourth = Old { instance: Some("i".to_owned()), ..Old::new(true, &["t"]) };
     assert_eq!(bench.join(&mut fourth, "o4"), Ok(2));
     assert_eq!(bench.durable.as_ref().unwrap().epoch, 2, "nothing was shared out anew");
