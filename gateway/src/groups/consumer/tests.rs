@@ -3,6 +3,7 @@
 
 mod clients;
 mod mixed;
+mod mixed_kit;
 mod mixed_clients;
 
 use std::collections::BTreeMap;

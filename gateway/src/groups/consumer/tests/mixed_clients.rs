@@ -9,7 +9,7 @@ use strandline_kafka::messages::{leave_group, sync_group};
 use super::super::HEARTBEAT_INTERVAL;
 use super::super::topics::Partitions;
 use super::clients::Consumer;
-use super::mixed::{Old, in_words};
+use super::mixed_kit::{Old, in_words};
 use super::{Bench, id_of};
 
 const TOPICS: [&str; 2] = ["a", "b"];
