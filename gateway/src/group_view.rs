@@ -17,6 +17,8 @@ use crate::services::Services;
 pub(crate) const STABLE: &str = "Stable";
 /// Without members.
 pub(crate) const EMPTY: &str = "Empty";
+/// Those that only groups of the classic protocol go through.
+const REBALANCES: [&str; 2] = ["PreparingRebalance", "CompletingRebalance"];
 /// Not there.
 pub(crate) const DEAD: &str = "Dead";
 
@@ -74,8 +76,12 @@ impl GroupView {
             return None;
         }
         let Live { state, protocol_type, protocol, members } = live;
-        // Whoever is here and was never folded is about to complete a first generation.
-        let kind = folded.map_or(GroupKind::Classic, |folded| folded.kind);
+        // Whoever is here and was never folded is about to complete a first generation, be it of a group that was of the
+        // other kind until its last member left.
+        let kind = match folded {
+            Some(folded) if members.is_empty() => folded.kind,
+            Some(_) | None => GroupKind::Classic,
+        };
         Some(GroupView { kind, state, protocol_type, protocol, members })
     }
 
@@ -86,6 +92,9 @@ impl GroupView {
             services.journal.view(|manifest| manifest.groups().map(listed).collect());
         for (name, group) in &mut groups {
             group.state = services.groups.state(name).unwrap_or(group.state);
+            if REBALANCES.contains(&group.state) {
+                group.kind = GroupKind::Classic;
+            }
         }
         groups
     }

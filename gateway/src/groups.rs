@@ -12,8 +12,8 @@
 //! - `active`: which groups are active, and how to reach their tasks
 //! - `saving`: from a machine's wish to the fold's answer
 //! - `message`: what a task is asked
-//! - `classic`: the protocol of JoinGroup and SyncGroup, without any I/O
-//! - `consumer`: the protocol of ConsumerGroupHeartbeat (KIP-848), without any I/O
+//! - `consumer`: a group whose coordinator assigns (KIP-848), without any I/O
+//! - `classic`: a group that assigns itself, by JoinGroup and SyncGroup, without any I/O
 
 mod sweep;
 mod either;
@@ -22,8 +22,8 @@ mod assigning;
 mod active;
 mod saving;
 mod message;
-pub(crate) mod classic;
 pub(crate) mod consumer;
+pub(crate) mod classic;
 
 #[cfg(test)]
 mod tests;

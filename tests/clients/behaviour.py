@@ -14,7 +14,6 @@ import wire
 
 # What a test asks: (what Strandline answers instead, why that is right).
 UNKNOWN_CODEC = (76, "UNSUPPORTED_COMPRESSION_TYPE says what is wrong; Kafka runs into an exception and says UNKNOWN_SERVER_ERROR")
-MIGRATION = (23, "a group changes between the two protocols only while it is empty, as in Kafka with group.consumer.migration.policy=disabled")
 DIFFERENCES = {
     "Produce of codec 5": UNKNOWN_CODEC,
     "Produce of codec 7": UNKNOWN_CODEC,
@@ -26,8 +25,10 @@ DIFFERENCES = {
     ),
     "IncrementalAlterConfigs: an operation that is none": (42, "INVALID_REQUEST says what is wrong; Kafka runs into an exception"),
     "CreateTopics with more replicas than nodes": (0, "the bucket replicates: programs that ask for three replicas run on any number of nodes"),
-    "JoinGroup of a consumer": MIGRATION,
-    "first heartbeat in a group of a classic consumer": (69, MIGRATION[1]),
+    "JoinGroup of a consumer whose subscription cannot be read": (
+        23,
+        "INCONSISTENT_GROUP_PROTOCOL says what is wrong; Kafka runs into an exception and says UNKNOWN_SERVER_ERROR",
+    ),
     "CreateTopics with an assignment to a node that is not there": (
         0,
         "any node serves any partition: an assignment says how many partitions there are, and nothing else",
@@ -125,15 +126,33 @@ class Broker:
         return part["offset"], part["metadata"], part["error"]
 
 
-def subscription(*topics):
-    """What the assignors of consumers put into their metadata (ConsumerProtocolSubscription v0)."""
-    return struct.pack(">h", 0) + wire.array([wire.string(topic) for topic in topics]) + wire.data(None)
+def subscription(*topics, owned=None):
+    """What the assignors of consumers put into their metadata (ConsumerProtocolSubscription v0, or v1 if the member says which
+    partitions it owns: {topic: partitions})."""
+    plain = wire.array([wire.string(topic) for topic in topics]) + wire.data(None)
+    if owned is None:
+        return struct.pack(">h", 0) + plain
+    return struct.pack(">h", 1) + plain + _by_topic(owned)
 
 
-def assignment(*topics):
-    """Partition 0 of these topics, as the leader of a group of consumers says it (ConsumerProtocolAssignment v0)."""
-    parts = [wire.string(topic) + wire.array([struct.pack(">i", 0)]) for topic in topics]
-    return struct.pack(">h", 0) + wire.array(parts) + wire.data(None)
+def assignment(*topics, partitions=(0,), user_data=None):
+    """These partitions of these topics, as the leader of a group of consumers says it (ConsumerProtocolAssignment v0)."""
+    return struct.pack(">h", 0) + _by_topic(dict.fromkeys(topics, partitions)) + wire.data(user_data)
+
+
+def assigned(data):
+    """{topic: partitions} of such an assignment, of any version."""
+    found, count, at = {}, int.from_bytes(data[2:6], "big"), 6
+    for _ in range(count):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        topic, size = data[at + 2 : end].decode(), int.from_bytes(data[end : end + 4], "big")
+        at = end + 4 + 4 * size
+        found[topic] = list(struct.unpack(f">{size}i", data[end + 4 : at]))
+    return found
+
+
+def _by_topic(partitions):
+    return wire.array([wire.string(topic) + wire.array([struct.pack(">i", p) for p in those]) for topic, those in partitions.items()])
 
 
 class Member:

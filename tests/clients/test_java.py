@@ -25,7 +25,7 @@ SCENARIOS = [
 NEW_PROTOCOL = ["KIP-848", "KIP-848, commit and resume", "KIP-848, regular expression", "KIP-848, both protocols in one group"]
 
 # What is known not to work yet: (version, scenario) and why. It is run and recorded all the same.
-MISSING = {("4.2.1", "KIP-848, both protocols in one group"): "a group changes between the two protocols only while it is empty"}
+MISSING = {}
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use strandline_core::env::Moment;
-use strandline_core::manifest::Journal;
+use strandline_core::manifest::{Group, GroupKind, Journal};
 use strandline_ingest::Ingest;
 use strandline_kafka::error::ErrorCode;
 use tokio::sync::mpsc;
@@ -37,8 +37,15 @@ pub(super) struct Seat {
     pub(super) state: Arc<Mutex<&'static str>>,
 }
 
-/// A task hands its group over: what is still to be heard, and the message that it could not follow.
-pub(super) type Turn = (mpsc::Receiver<Message>, Message);
+/// A task hands its group over.
+pub(super) struct Turn {
+    /// What is still to be heard.
+    pub(super) inbox: mpsc::Receiver<Message>,
+    /// What it could not follow.
+    pub(super) message: Option<Message>,
+    /// A classic group as it was to its last moment, for the message makes it one whose coordinator assigns.
+    pub(super) upgrade: Option<Group>,
+}
 
 /// Starts the task of a group.
 pub(super) type Start = fn(Seat, mpsc::Receiver<Message>);
@@ -99,6 +106,13 @@ impl Active {
     /// Whether this node looks after the group.
     pub(super) fn is_ours(&self, group: &str) -> bool {
         self.nodes.is_coordinator(group)
+    }
+
+    /// How the members of a group agree, as the manifest has it; `None`: it has no members.
+    pub(super) fn kind(&self, group: &str) -> Option<GroupKind> {
+        self.journal.view(|manifest| {
+            manifest.group(group).filter(|group| !group.members.is_empty()).map(|group| group.kind)
+        })
     }
 
     /// Of a group that is active; Kafka's name.

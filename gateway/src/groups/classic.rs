@@ -6,6 +6,7 @@
 //!
 //! Modules stand in the order in which they import:
 //!
+//! - `joining`: whether a JoinGroup may be taken at all, whatever the group
 //! - `join`: JoinGroup, with static members (KIP-345) and ids that are handed out first (KIP-394)
 //! - `sync`: SyncGroup, and what happens once a generation is saved
 //! - `leave`: LeaveGroup, and clients that vanish
@@ -17,6 +18,7 @@
 //! - `subscription`: a member's protocols, as the manifest keeps them
 
 mod join;
+pub(super) mod joining;
 mod sync;
 mod leave;
 mod timers;
@@ -39,7 +41,7 @@ use uuid::Uuid;
 
 use super::{Live, LiveMember};
 use crate::limits::GROUP_PENDING_BYTES;
-pub(super) use saved::Save;
+pub(super) use saved::{Save, initial_state};
 
 use roll::Roll;
 

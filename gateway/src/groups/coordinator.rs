@@ -3,23 +3,24 @@
 //! Must not know what the protocols decide: that is the machine's. Invariants: one save at a time, against the version that
 //! was seen; a group that somebody else has changed is loaded anew before anybody is answered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use strandline_core::manifest::GroupKind;
+use strandline_core::manifest::{Group, GroupKind};
 use strandline_core::mutation::{self, Mutation};
 use strandline_kafka::error::ErrorCode;
-use strandline_kafka::messages::{join_group, sync_group};
+use strandline_kafka::messages::{consumer_group_heartbeat, join_group, sync_group};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::active::{Active, Turn};
 use super::classic::{Answer, Classic, Joining, Save, Ticket};
+use super::consumer::{ConsumerGroup, JOIN, Refusal, Topic};
 use super::message::Message;
 use super::{Caller, saving};
-use crate::limits::GROUP_WATCH;
+use crate::limits::{GROUP_INBOX, GROUP_WATCH};
 use crate::phase::Phase;
 
 /// Whoever waits for an answer of the machine.
@@ -63,6 +64,8 @@ pub(super) struct Coordinator {
     waiting: BTreeMap<Ticket, Waiter>,
     tickets: Ticket,
     saving: Option<Pin<Box<dyn Future<Output = Saved> + Send>>>,
+    /// What must wait for the save that is under way.
+    later: VecDeque<Message>,
     /// Bytes that are counted for the group.
     counted: usize,
     /// When to look next whether those who wait are still there.
@@ -91,43 +94,46 @@ impl Coordinator {
             waiting: BTreeMap::new(),
             tickets: 0,
             saving: None,
+            later: VecDeque::new(),
             counted: 0,
             watch_at: now,
         }
     }
 
-    /// Until the group is idle, another node's, or the node stops; or somebody without members in the way speaks the other
-    /// protocol: then that is given back.
+    /// Until the group is idle, another node's, or the node stops; or until it is to be one whose coordinator assigns: then
+    /// it is handed over.
     pub(super) async fn run(mut self, first: Option<Message>) -> Option<Turn> {
         let phases = self.active.phases.clone();
         let stopping = phases.reached(Phase::Stopping);
         tokio::pin!(stopping);
-        if let Some(message) = first {
-            self.take(Instant::now(), message);
-        }
+        self.later.extend(first);
         let code = loop {
             self.settle();
-            if self.is_idle() && self.active.retire(&self.name, self.number, &self.inbox) {
+            let message = self.later.pop_front_if(|_| self.saving.is_none());
+            if message.is_none() && self.is_idle() && self.active.retire(&self.name, self.number, &self.inbox)
+            {
                 return None;
             }
             let due = self.due();
-            let step = tokio::select! {
-                biased;
-                () = &mut stopping => Err(ErrorCode::NotCoordinator),
-                saved = finished(&mut self.saving) => self.saved(saved),
-                message = self.inbox.recv() => match message {
-                    Some(message) => match self.look() {
-                        Ok(_) if self.is_idle() && matches!(message, Message::Beat { .. }) => {
-                            return Some((self.inbox, message));
-                        }
-                        looked => looked.map(|now| self.take(now, message)),
-                    },
-                    None => Err(ErrorCode::NotCoordinator),
+            let heard = match message {
+                Some(message) => Ok(Some(message)),
+                None => tokio::select! {
+                    biased;
+                    () = &mut stopping => Err(ErrorCode::NotCoordinator),
+                    saved = finished(&mut self.saving) => self.saved(saved).map(|()| None),
+                    message = self.inbox.recv() => message.map(Some).ok_or(ErrorCode::NotCoordinator),
+                    () = until(due) => self.look().map(|_| None),
                 },
-                () = until(due) => self.look().map(|_| ()),
             };
-            if let Err(code) = step {
-                break code;
+            let turn = match heard {
+                Ok(Some(message)) => self.hear(message),
+                Ok(None) => Ok(None),
+                Err(code) => Err(code),
+            };
+            match turn {
+                Ok(None) => {}
+                Ok(Some((message, upgrade))) => return Some(self.hand_over(message, upgrade)),
+                Err(code) => break code,
             }
         };
         debug!(group = self.name, code = code.code(), "a group is given up");
@@ -136,6 +142,61 @@ impl Coordinator {
         self.settle_answers();
         self.active.count(self.counted, 0);
         None
+    }
+
+    /// Follows a message, or says that another task has to, and with what.
+    fn hear(&mut self, message: Message) -> Result<Option<(Message, Option<Group>)>, ErrorCode> {
+        let now = self.look()?;
+        if self.seen.foreign {
+            return Ok(Some((message, None)));
+        }
+        match message {
+            Message::Beat { .. } if self.saving.is_some() && self.later.len() < GROUP_INBOX => {
+                self.later.push_back(message);
+            }
+            Message::Beat { .. } if self.is_idle() => return Ok(Some((message, None))),
+            Message::Beat { caller, request, reply } if request.member_epoch == JOIN => {
+                match self.upgrade(&caller, &request, now) {
+                    Ok(group) => return Ok(Some((Message::Beat { caller, request, reply }, Some(group)))),
+                    // Whoever asked may be gone.
+                    Err(refusal) => drop(reply.send(Err(refusal))),
+                }
+            }
+            message => self.take(now, message),
+        }
+        Ok(None)
+    }
+
+    /// The group for the one that assigns, if it would take the member.
+    fn upgrade(
+        &self,
+        caller: &Caller,
+        request: &consumer_group_heartbeat::Request,
+        now: Instant,
+    ) -> Result<Group, Refusal> {
+        let unavailable = ErrorCode::CoordinatorNotAvailable;
+        if self.saving.is_some() || !self.active.has_room() {
+            return Err(Refusal { code: unavailable, message: unavailable.to_string() });
+        }
+        let group = self.machine.snapshot(self.seen.version);
+        let (mut trial, wanted, topics) = self.active.journal.view(|manifest| {
+            let topic = |name: &str| manifest.topic_named(name).map(Topic::of);
+            let trial = ConsumerGroup::upgrade(&self.name, &group, topic, now)?;
+            let wanted = trial.wanted(Some(request));
+            let topics = wanted.of(manifest);
+            Ok((trial, wanted, topics))
+        })?;
+        trial.look(&wanted, &topics);
+        trial.heartbeat(request, caller, now)?;
+        Ok(group)
+    }
+
+    /// Whoever waits is to ask again, of the next task.
+    fn hand_over(mut self, message: Message, upgrade: Option<Group>) -> Turn {
+        self.machine.refuse_all(ErrorCode::RebalanceInProgress);
+        self.settle_answers();
+        self.active.count(self.counted, 0);
+        Turn { inbox: self.inbox, message: Some(message), upgrade }
     }
 
     fn is_idle(&self) -> bool {
@@ -236,9 +297,6 @@ impl Coordinator {
     }
 
     fn take(&mut self, now: Instant, message: Message) {
-        if self.seen.foreign {
-            return message.refuse(&self.name);
-        }
         match message {
             Message::Join { caller, version, request, reply } => {
                 if !self.active.has_room() {

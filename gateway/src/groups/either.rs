@@ -1,37 +1,38 @@
-//! The task of one group, in the protocol that its members speak; while it has none, in that of whoever comes.
+//! The task of one group: that of a group that assigns itself, or that of one whose coordinator assigns. While it has no
+//! members, it is that of whoever comes.
 //!
-//! Must not know what the protocols decide. Invariant: a group changes its protocol only while it has no members.
+//! Must not know what the protocols decide. Invariant: which of the two it is with members, the manifest says; a task that
+//! changes it hands the group over.
 
 use std::sync::Arc;
 
 use strandline_core::manifest::GroupKind;
 use tokio::sync::mpsc;
 
-use super::active::Seat;
+use super::active::{Seat, Turn};
 use super::assigning::Assigning;
 use super::coordinator::Coordinator;
 use super::message::Message;
 
 /// Until there is nothing more to do.
-pub(super) async fn run(seat: Seat, mut inbox: mpsc::Receiver<Message>) {
-    let assigns = |seat: &Seat| {
-        seat.active.journal.view(|manifest| {
-            let group = manifest.group(&seat.name);
-            group.is_some_and(|group| group.kind == GroupKind::Consumer && !group.members.is_empty())
-        })
-    };
-    let mut first = None;
+pub(super) async fn run(seat: Seat, inbox: mpsc::Receiver<Message>) {
+    let mut turn = Turn { inbox, message: None, upgrade: None };
     loop {
-        let Seat { active, name, number, state } = &seat;
-        let beaten = matches!(first, Some(Message::Beat { .. }));
-        let turn = if beaten || (first.is_none() && assigns(&seat)) {
-            Assigning::new(&seat, inbox).run(first).await
-        } else {
-            let (active, state) = (Arc::clone(active), Arc::clone(state));
-            Coordinator::new(active, name, *number, inbox, state).run(first).await
+        let Turn { inbox, message, upgrade } = turn;
+        let assigns = match seat.active.kind(&seat.name) {
+            _ if upgrade.is_some() => true,
+            Some(kind) => kind == GroupKind::Consumer,
+            None => matches!(message, Some(Message::Beat { .. })),
         };
-        match turn {
-            Some((rest, message)) => (inbox, first) = (rest, Some(message)),
+        let next = if assigns {
+            Assigning::new(&seat, inbox, upgrade).run(message).await
+        } else {
+            let Seat { active, name, number, state } = &seat;
+            let (active, state) = (Arc::clone(active), Arc::clone(state));
+            Coordinator::new(active, name, *number, inbox, state).run(message).await
+        };
+        match next {
+            Some(next) => turn = next,
             None => return,
         }
     }

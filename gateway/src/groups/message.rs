@@ -43,7 +43,7 @@ pub(super) enum Message {
 }
 
 impl Message {
-    /// The members of the group speak another protocol.
+    /// The group has no such member, or its members agree in another way.
     pub(super) fn refuse(self, group: &str) {
         // Whoever asked may be gone.
         match self {

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::errors;
+use crate::groups::consumer;
 use crate::limits::CATCH_UP_TIMEOUT;
 use crate::metrics;
 use crate::reply::{Answer, Reply};
@@ -167,8 +168,12 @@ async fn commit(
     let (member, instance_id) = (&request.member_id, request.group_instance_id.as_deref());
     let generation = request.generation_id_or_member_epoch;
     session.groups.admit_commit(&request.group_id, member, generation, instance_id).await?;
-    let kind = session.journal.view(|manifest| manifest.group(&request.group_id).map(|group| group.kind));
-    if version < MEMBER_EPOCHS && generation >= 0 && kind == Some(GroupKind::Consumer) {
+    // Of a group whose coordinator assigns: whether the member speaks the classic protocol.
+    let classic = session.journal.view(|manifest| {
+        let group = manifest.group(&request.group_id).filter(|group| group.kind == GroupKind::Consumer)?;
+        group.members.get(member).map(consumer::speaks_classic)
+    });
+    if version < MEMBER_EPOCHS && generation >= 0 && classic == Some(false) {
         return Err(ErrorCode::UnsupportedVersion);
     }
     let change = Change::CommitOffsets(CommitOffsets {
@@ -178,7 +183,17 @@ async fn commit(
         instance_id: request.group_instance_id.clone(),
         offsets,
     });
-    Ok(session.ingest.propose(vec![change]))
+    let proposed = session.ingest.propose(vec![change]);
+    Ok(async move {
+        let mut decided = proposed.await;
+        // To such a member its epoch is a generation.
+        if classic == Some(true)
+            && let Ok([Outcome::Void(void @ Void::StaleMemberEpoch), ..]) = decided.as_deref_mut()
+        {
+            *void = Void::IllegalGeneration;
+        }
+        decided
+    })
 }
 
 fn code(version: i16, decided: Decided) -> ErrorCode {
@@ -188,8 +203,8 @@ fn code(version: i16, decided: Decided) -> ErrorCode {
         Err(error) => return errors::group(error),
     };
     match void {
-        // The group has become one of the newer protocol since it was looked at.
-        Void::StaleMemberEpoch if version < MEMBER_EPOCHS => ErrorCode::UnsupportedVersion,
+        // The group has become one of the newer protocol since it was looked at, and the member goes on as it was.
+        Void::StaleMemberEpoch if version < MEMBER_EPOCHS => ErrorCode::IllegalGeneration,
         Void::LimitReached => ErrorCode::InvalidCommitOffsetSize,
         void => errors::group_void(void),
     }

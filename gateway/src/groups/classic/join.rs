@@ -2,7 +2,6 @@
 //!
 //! Must not know when a generation is complete. Whoever joins is answered at once, or when the generation is.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +11,8 @@ use strandline_kafka::messages::join_group::{self, Response};
 use tokio::time::Instant;
 
 use super::member::Member;
-use super::{Answer, Classic, Held, Joining, State};
-use crate::limits::{GROUP_PENDING, MAX_GROUP_PROTOCOLS, SESSION_TIMEOUT};
+use super::{Answer, Classic, Held, Joining, State, joining};
+use crate::limits::GROUP_PENDING;
 
 /// The first version in which a new member gets its id before it joins (KIP-394).
 const ID_FIRST: i16 = 4;
@@ -45,7 +44,7 @@ impl Classic {
             self.rejoin(now, joining, &id);
             return Ok(());
         }
-        let new_id = new_id(&joining);
+        let new_id = joining::new_id(request, &joining.client_id, joining.dice);
         match instance_id.and_then(|instance| self.roll.instance(&instance).map(str::to_owned)) {
             Some(old_id) => self.replace(now, joining, &old_id, new_id),
             None if joining.version >= ID_FIRST && joining.request.group_instance_id.is_none() => {
@@ -62,25 +61,11 @@ impl Classic {
 
     fn check_join(&self, joining: &Joining) -> Result<(), ErrorCode> {
         let request = &joining.request;
-        let milliseconds = u64::try_from(request.session_timeout_ms).unwrap_or(0);
-        let timeout = Duration::from_millis(milliseconds);
-        if timeout < SESSION_TIMEOUT.0 || timeout > SESSION_TIMEOUT.1 {
-            return Err(ErrorCode::InvalidSessionTimeout);
-        }
-        let fits = |text: &str| text.len() <= MAX_GROUP_NAME_BYTES;
-        if !request.group_instance_id.as_deref().is_none_or(|id| !id.is_empty() && fits(id)) {
-            return Err(ErrorCode::InvalidRequest);
-        }
-        let names: BTreeSet<&str> = request.protocols.iter().map(|protocol| protocol.name.as_str()).collect();
-        let protocols_fit = !request.protocols.is_empty()
-            && names.len() == request.protocols.len()
-            && names.len() <= MAX_GROUP_PROTOCOLS
-            && !request.protocol_type.is_empty()
-            && fits(&request.protocol_type)
-            && names.iter().all(|name| fits(name));
+        joining::check(request)?;
+        let mut names = request.protocols.iter().map(|protocol| protocol.name.as_str());
         let common = self.roll.is_empty()
-            || (request.protocol_type == self.protocol_type && self.roll.speaks_any(names.iter()));
-        if !protocols_fit || !common {
+            || (request.protocol_type == self.protocol_type && self.roll.speaks_any(&mut names));
+        if !common {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
         let known = self.roll.get(&request.member_id);
@@ -222,24 +207,7 @@ fn session(request: &join_group::Request) -> Duration {
     Duration::from_millis(u64::try_from(request.session_timeout_ms).unwrap_or(0))
 }
 
-/// As Kafka makes them: readable, and one that nobody else has.
-fn new_id(joining: &Joining) -> String {
-    let name = joining.request.group_instance_id.as_deref().unwrap_or(&joining.client_id);
-    let dice = joining.dice.hyphenated().to_string();
-    let mut id = name.to_owned();
-    truncate(&mut id, MAX_GROUP_NAME_BYTES - dice.len() - 1);
-    format!("{id}-{dice}")
-}
-
 fn cut(mut text: String) -> String {
-    truncate(&mut text, MAX_GROUP_NAME_BYTES);
+    joining::truncate(&mut text, MAX_GROUP_NAME_BYTES);
     text
-}
-
-fn truncate(text: &mut String, bytes: usize) {
-    let mut end = text.len().min(bytes);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
 }

@@ -22,6 +22,19 @@ pub(in crate::groups) struct Save {
     pub(in crate::groups) update: UpdateGroup,
 }
 
+/// What a classic group keeps beside its members.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Saving {
+    /// Its members are to join again before they go on: they were assigned their partitions by somebody who could tell.
+    #[prost(bool, tag = "1")]
+    rebalance: bool,
+}
+
+/// The state of a group that was of another kind; `rebalance`: its members are to join again.
+pub(in crate::groups) fn initial_state(rebalance: bool) -> Bytes {
+    prost::Message::encode_to_vec(&Saving { rebalance }).into()
+}
+
 impl Classic {
     /// A group as the manifest has it, with sessions that begin now: a coordinator that comes anew disturbs nobody.
     pub(in crate::groups) fn load(name: &str, group: Option<&Group>, now: Instant) -> Classic {
@@ -49,7 +62,27 @@ impl Classic {
             check_at: None,
         };
         classic.check_at = classic.roll.iter().map(|member| member.deadline).min();
+        let saved = group.and_then(|group| <Saving as prost::Message>::decode(group.state.clone()).ok());
+        if classic.state == State::Stable && saved.is_some_and(|saved| saved.rebalance) {
+            classic.begin_rebalance(now);
+        }
         classic
+    }
+
+    /// The group as it is now, with the members whose clients know their ids.
+    pub(in crate::groups) fn snapshot(&self, version: u64) -> Group {
+        let named = self.roll.iter().filter(|member| member.named);
+        let members = named.map(|member| (member.id.clone(), to_save(member, self.generation)));
+        Group {
+            kind: GroupKind::Classic,
+            protocol_type: self.protocol_type.clone(),
+            protocol: self.protocol.clone(),
+            epoch: self.generation,
+            leader: self.leader.clone(),
+            version,
+            members: members.collect(),
+            ..Group::default()
+        }
     }
 
     /// Ids that were handed out stay good when the group is loaded anew.

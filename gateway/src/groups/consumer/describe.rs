@@ -12,7 +12,9 @@ use super::member::Member;
 use super::records::{self, State};
 use super::topics::Partitions;
 
-/// A KIP-848 member, as `member_type` has it.
+/// A member that speaks the classic protocol, as `member_type` has it.
+const CLASSIC_MEMBER: i8 = 0;
+/// One that speaks that of KIP-848.
 const CONSUMER_MEMBER: i8 = 1;
 
 /// The group as it is in this manifest. `None`: it is not there, or of another kind.
@@ -57,7 +59,7 @@ fn describe_member(member: Member, manifest: &Manifest) -> wire::Member {
         client_host: member.client_host,
         subscribed_topic_names: member.names.into_iter().collect(),
         subscribed_topic_regex: Some(member.regex).filter(|regex| !regex.is_empty()),
-        member_type: CONSUMER_MEMBER,
+        member_type: if member.classic.is_some() { CLASSIC_MEMBER } else { CONSUMER_MEMBER },
     }
 }
 

@@ -4,14 +4,17 @@
 //! the member says that it has given it up, or is gone.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
+use super::SESSION_TIMEOUT;
 use super::assignor::Assignor;
 use super::topics::Partitions;
 
 /// The epoch of a heartbeat that joins.
-pub(super) const JOIN: i32 = 0;
+pub(crate) const JOIN: i32 = 0;
 /// The epoch of a heartbeat that leaves.
 pub(super) const LEAVE: i32 = -1;
 /// The epoch of a static member that leaves for a while.
@@ -27,6 +30,22 @@ pub(super) enum Step {
     Unrevoked,
     /// Others still hold partitions of its target.
     Unreleased,
+}
+
+/// What a member says of itself that speaks the classic protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Classic {
+    /// Its session, milliseconds.
+    pub(super) session_ms: i32,
+    /// Best first. The first one is the one it goes by.
+    pub(super) protocols: Vec<(String, Bytes)>,
+}
+
+impl Classic {
+    /// Bytes that it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.protocols.iter().map(|(name, data)| name.len() + data.len() + 64).sum()
+    }
 }
 
 /// One member.
@@ -51,9 +70,32 @@ pub(super) struct Member {
     pub(super) revoking: Partitions,
     /// What it is to hold in the end.
     pub(super) target: Partitions,
+    /// It speaks the classic protocol; none: the new one.
+    pub(super) classic: Option<Classic>,
 }
 
 impl Member {
+    /// The same, back under another id.
+    pub(super) fn renamed(&self, id: &str) -> Member {
+        Member { id: id.to_owned(), epoch: 0, previous_epoch: 0, ..self.clone() }
+    }
+
+    /// The classic protocol that it goes by, and what it says of itself in it.
+    pub(super) fn protocol(&self) -> Option<&(String, Bytes)> {
+        self.classic.as_ref().and_then(|classic| classic.protocols.first())
+    }
+
+    /// Silence after which it is gone.
+    pub(super) fn session(&self) -> Duration {
+        let milliseconds = |classic: &Classic| classic.session_ms.max(0).unsigned_abs().into();
+        self.classic.as_ref().map_or(SESSION_TIMEOUT, |classic| Duration::from_millis(milliseconds(classic)))
+    }
+
+    /// Time that it has to do what it is asked to.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_millis(self.rebalance_timeout_ms.max(0).unsigned_abs().into())
+    }
+
     /// Goes on towards the target, if it can. `owned`: what the member says it holds, if it says so; `held`: whether
     /// somebody else holds a partition.
     pub(super) fn reconcile(
@@ -119,8 +161,9 @@ impl Member {
         let partitions = self.assigned.len() + self.revoking.len() + self.target.len();
         let names: usize = self.names.iter().map(|name| name.len() + 24).sum();
         let texts = self.id.len() * 2 + self.client_id.len() + self.client_host.len() + self.regex.len();
+        let protocols = self.classic.as_ref().map_or(0, Classic::bytes);
         // A partition stands in the sets of the member, and who holds it, with the member's id, in the group's.
-        512 + texts + names + partitions * (size_of::<(Uuid, u32)>() + 32 + self.id.len())
+        512 + texts + names + protocols + partitions * (size_of::<(Uuid, u32)>() + 32 + self.id.len())
     }
 
     /// Whether a heartbeat of this epoch is its own. The answer to its last one may have been lost: then it comes with

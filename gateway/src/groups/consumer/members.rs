@@ -22,10 +22,7 @@ pub(super) struct Members {
 impl Members {
     /// Those that the manifest knows.
     pub(super) fn load(members: Vec<Member>) -> Members {
-        let mut loaded = Members::default();
-        for member in members {
-            loaded.put(member);
-        }
+        let mut loaded = Members::found(members);
         loaded.changed.clear();
         loaded
     }
@@ -42,6 +39,20 @@ impl Members {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
         self.by_id.values()
+    }
+
+    /// Members that the manifest knows nothing of yet.
+    pub(super) fn found(members: Vec<Member>) -> Members {
+        let mut found = Members::default();
+        for member in members {
+            found.put(member);
+        }
+        found
+    }
+
+    /// Whether somebody speaks the new protocol.
+    pub(super) fn any_new(&self) -> bool {
+        self.by_id.values().any(|member| member.classic.is_none())
     }
 
     /// Bytes that they take, about.

@@ -11,8 +11,9 @@ use strandline_core::manifest::{Group, GroupMember};
 use uuid::Uuid;
 
 use super::assignor::Assignor;
-use super::member::{Member, Step};
+use super::member::{Classic, Member, Step};
 use super::topics::Partitions;
+use crate::groups::classic::subscription;
 
 /// What a group knows beside its members.
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -36,6 +37,9 @@ struct Subscription {
     /// Empty: any.
     #[prost(string, tag = "4")]
     assignor: String,
+    /// The protocols of a member that speaks the classic one, as a classic group keeps them.
+    #[prost(bytes = "bytes", optional, tag = "5")]
+    classic: Option<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -68,6 +72,7 @@ pub(super) fn encode(member: &Member) -> GroupMember {
         regex: member.regex.clone(),
         rack: member.rack.clone(),
         assignor: member.assignor.map(|assignor| assignor.name().to_owned()).unwrap_or_default(),
+        classic: member.classic.as_ref().map(|classic| subscription::encode(&classic.protocols)),
     };
     let assignment = Assignment {
         previous_epoch: member.previous_epoch,
@@ -86,7 +91,7 @@ pub(super) fn encode(member: &Member) -> GroupMember {
         instance_id: member.instance_id.clone(),
         client_id: member.client_id.clone(),
         client_host: member.client_host.clone(),
-        session_timeout_ms: super::SESSION_TIMEOUT.as_millis() as i32,
+        session_timeout_ms: member.session().as_millis() as i32,
         rebalance_timeout_ms: member.rebalance_timeout_ms,
         subscription: subscription.encode_to_vec().into(),
         assignment: assignment.encode_to_vec().into(),
@@ -118,7 +123,16 @@ pub(super) fn decode(member: &GroupMember) -> Option<Member> {
         assigned: partitions(&assignment.assigned)?,
         revoking: partitions(&assignment.revoking)?,
         target: partitions(&assignment.target)?,
+        classic: subscription.classic.as_ref().map(|protocols| Classic {
+            session_ms: member.session_timeout_ms,
+            protocols: subscription::decode(protocols),
+        }),
     })
+}
+
+/// Whether a member of such a group speaks the classic protocol, so that its epoch is a generation to it.
+pub(crate) fn speaks_classic(member: &GroupMember) -> bool {
+    Subscription::decode(member.subscription.clone()).is_ok_and(|subscription| subscription.classic.is_some())
 }
 
 /// All members and the state of a group. `None`: nobody wrote this.

@@ -55,7 +55,7 @@ fn check_join(request: &Request) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_subscription(request: &Request) -> Result<(), Refusal> {
+pub(super) fn check_subscription(request: &Request) -> Result<(), Refusal> {
     let timeout = request.rebalance_timeout_ms;
     if timeout < -1 || i64::from(timeout) > MAX_REBALANCE_TIMEOUT.as_millis() as i64 {
         return Err(invalid("RebalanceTimeoutMs is out of range."));

@@ -20,6 +20,13 @@ pub(crate) struct Topic {
     pub(crate) partitions: u32,
 }
 
+impl Topic {
+    /// The same as the manifest has it.
+    pub(crate) fn of(topic: &strandline_core::manifest::Topic) -> Topic {
+        Topic { id: topic.id, partitions: topic.partitions.len() as u32 }
+    }
+}
+
 /// Partitions by topic id.
 pub(crate) type Partitions = BTreeSet<(Uuid, u32)>;
 
@@ -35,10 +42,7 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Copies it out of the manifest; patterns are matched later, since that may take long.
     pub(crate) fn of(&self, manifest: &Manifest) -> BTreeMap<String, Topic> {
-        let topic = |topic: &strandline_core::manifest::Topic| {
-            let partitions = topic.partitions.len() as u32;
-            (topic.name.clone(), Topic { id: topic.id, partitions })
-        };
+        let topic = |topic: &strandline_core::manifest::Topic| (topic.name.clone(), Topic::of(topic));
         match self.patterns.is_empty() {
             true => self.names.iter().filter_map(|name| manifest.topic_named(name).map(topic)).collect(),
             false => manifest.topics().map(topic).collect(),
@@ -86,6 +90,16 @@ impl View {
             (text.clone(), topics.collect())
         });
         View { named: wanted.names.iter().filter_map(named).collect(), matched: matched.collect() }
+    }
+
+    /// A topic that was wanted by its name, if it is there.
+    pub(super) fn named(&self, name: &str) -> Option<Topic> {
+        self.named.get(name).copied()
+    }
+
+    /// The same the other way round.
+    pub(super) fn names(&self) -> BTreeMap<Uuid, &str> {
+        self.named.iter().map(|(name, topic)| (topic.id, name.as_str())).collect()
     }
 
     pub(super) fn has_patterns(&self) -> bool {

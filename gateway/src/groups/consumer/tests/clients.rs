@@ -15,21 +15,21 @@ use super::{Bench, id_of, join, owned, told};
 const TOPICS: [&str; 4] = ["a1", "a2", "b1", "b2"];
 
 #[derive(Debug, Clone, Default)]
-struct Consumer {
-    id: String,
-    instance: Option<String>,
-    names: Vec<String>,
-    regex: String,
-    epoch: i32,
-    told: Partitions,
-    holds: Partitions,
-    said: Option<Partitions>,
+pub(super) struct Consumer {
+    pub(super) id: String,
+    pub(super) instance: Option<String>,
+    pub(super) names: Vec<String>,
+    pub(super) regex: String,
+    pub(super) epoch: i32,
+    pub(super) told: Partitions,
+    pub(super) holds: Partitions,
+    pub(super) said: Option<Partitions>,
     /// The last answer did not come.
-    unsure: bool,
+    pub(super) unsure: bool,
 }
 
 impl Consumer {
-    fn request(&mut self) -> Request {
+    pub(super) fn request(&mut self) -> Request {
         let full = self.unsure || self.epoch == 0;
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let mut request = Request {
@@ -52,7 +52,7 @@ impl Consumer {
     }
 
     /// New partitions are taken at once, others are given up later.
-    fn hear(&mut self, answer: Result<Response, Refusal>) {
+    pub(super) fn hear(&mut self, answer: Result<Response, Refusal>) {
         self.unsure = false;
         match answer {
             Ok(response) => {
@@ -70,7 +70,7 @@ impl Consumer {
         }
     }
 
-    fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         self.holds = &self.holds & &self.told;
     }
 }
