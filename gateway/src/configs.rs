@@ -277,12 +277,7 @@ pub(crate) fn of_broker(node: &Node, host: &str, port: i32) -> Vec<Described> {
         ),
         set("node.id", node.id.to_string(), Type::Int, "The id of this node."),
         fixed("num.partitions", partitions, Type::Int, "Partitions of a topic when nobody says how many."),
-        fixed(
-            "socket.request.max.bytes",
-            frame,
-            Type::Int,
-            "The largest Produce request. Others may have 8 MiB.",
-        ),
+        fixed("socket.request.max.bytes", frame, Type::Int, "The largest Produce; others: 8 MiB."),
     ]
 }
 
