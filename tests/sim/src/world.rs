@@ -101,7 +101,12 @@ impl World {
     pub(crate) async fn ask(&self, dice: &mut Rng, version: i16, request: Request) -> Result<Response, Gone> {
         let mut client = self.connect(dice).await;
         let patience = Duration::from_millis(dice.u64(2_000..40_000));
-        timeout(patience, client.call(version, request)).await.unwrap_or(Err(Gone))
+        let answer = timeout(patience, client.call(version, request)).await.unwrap_or(Err(Gone));
+        if answer.is_err() {
+            // A node that has just woken hangs up at once.
+            sleep(Duration::from_millis(dice.u64(20..300))).await;
+        }
+        answer
     }
 
     /// Notes a batch that is about to be sent.
