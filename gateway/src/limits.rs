@@ -139,6 +139,8 @@ pub(crate) const NODE_BEAT: Duration = Duration::from_secs(5);
 pub(crate) const NODE_DEAD: Duration = Duration::from_secs(15);
 /// A node counts as busy for so long after its last request or connection, and beats for so long after its start.
 pub(crate) const NODE_BUSY: Duration = Duration::from_secs(60);
+/// The same where no other node says that it lives: there is nobody to be missed by, and the next client wakes it at once.
+pub(crate) const NODE_BUSY_ALONE: Duration = Duration::from_secs(10);
 /// An idle node that has met others looks for busy ones this often.
 pub(crate) const NODE_PEEK: Duration = Duration::from_secs(300);
 /// What nobody has written for so long is neither looked for nor kept.

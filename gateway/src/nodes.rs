@@ -14,14 +14,13 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use strandline_core::store::Store;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::limits::{
-    NODE_BEAT, NODE_BUSY, NODE_DIAL_EVERY, NODE_LEAVE, NODE_LINGER, NODE_REFRESH, NODES_DIALLED,
-};
+use crate::limits::{NODE_BEAT, NODE_DIAL_EVERY, NODE_LEAVE, NODE_LINGER, NODE_REFRESH, NODES_DIALLED};
 use crate::metrics;
 use crate::node::Peer;
 use crate::task::Task;
@@ -93,9 +92,10 @@ impl Shared {
         }
     }
 
-    fn busy(&self) -> bool {
+    /// Whether a client is there, or was so lately.
+    fn busy(&self, span: Duration) -> bool {
         let last_ms = self.active_ms.load(Ordering::SeqCst);
-        let lately = last_ms > 0 && self.now_ms() - last_ms < NODE_BUSY.as_millis() as u64;
+        let lately = last_ms > 0 && self.now_ms() - last_ms < span.as_millis() as u64;
         lately || self.connections.load(Ordering::SeqCst) > 0
     }
 

@@ -21,8 +21,8 @@ use super::reach::{Reach, Reached, Target};
 use super::said::Said;
 use super::{Shared, View};
 use crate::limits::{
-    NODE_BEAT, NODE_BUSY, NODE_BYTES, NODE_DEAD, NODE_FORGOTTEN, NODE_LEAVE, NODE_PEEK, NODE_READ_AGAIN,
-    NODE_REQUEST, NODE_SETTLED, NODES_LISTED, NODES_READ_SIDE_BY_SIDE, NODES_SWEPT,
+    NODE_BEAT, NODE_BUSY, NODE_BUSY_ALONE, NODE_BYTES, NODE_DEAD, NODE_FORGOTTEN, NODE_LEAVE, NODE_PEEK,
+    NODE_READ_AGAIN, NODE_REQUEST, NODE_SETTLED, NODES_LISTED, NODES_READ_SIDE_BY_SIDE, NODES_SWEPT,
 };
 use crate::metrics;
 use crate::node::Peer;
@@ -169,7 +169,12 @@ impl Heart {
     }
 
     fn beats(&self) -> bool {
-        self.shared.busy() || self.others_busy || self.born.elapsed() < NODE_BUSY
+        // A new one also waits for a sign of another one with its id.
+        let (lately, young) = match self.fresh.is_empty() {
+            true => (NODE_BUSY_ALONE, NODE_SETTLED),
+            false => (NODE_BUSY, NODE_BUSY),
+        };
+        self.shared.busy(lately) || self.others_busy || self.born.elapsed() < young
     }
 
     async fn round(&mut self) {
@@ -203,7 +208,7 @@ impl Heart {
     }
 
     async fn tell(&mut self) -> Result<()> {
-        let said = Said::of(&self.own, (&self.incarnation, self.since_ms), self.shared.busy());
+        let said = Said::of(&self.own, (&self.incarnation, self.since_ms), self.shared.busy(NODE_BUSY));
         let body = Rope::from(Bytes::from(said.encode()));
         // Without an answer it may land all the same, at a time that is not known here: no anchor for its stamp.
         self.told = None;

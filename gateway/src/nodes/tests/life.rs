@@ -84,6 +84,19 @@ async fn an_idle_node_that_is_alone_makes_no_request() {
     assert_eq!(ids(&nodes), [1]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_alone_falls_asleep_when_its_clients_have_left() {
+    let bucket = Bucket::new();
+    let nodes = start(&bucket, 1);
+    let client = nodes.connected();
+    sleep(MINUTE).await;
+    drop(client);
+    sleep(NODE_BEAT * 3).await;
+    bucket.requests();
+    sleep(MINUTE).await;
+    assert_eq!(bucket.requests(), [0; 4]);
+}
+
 /// Once the clients are gone all beats stop; those that have met look for each other for a day, and then no more.
 #[tokio::test(start_paused = true)]
 async fn an_idle_cluster_sleeps() {
