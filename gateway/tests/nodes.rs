@@ -5,10 +5,13 @@ mod support;
 
 use std::time::Duration;
 
-use strandline_kafka::messages::{Response, describe_cluster, find_coordinator, metadata};
+use strandline_kafka::error::ErrorCode;
+use strandline_kafka::messages::{
+    Response, delete_topics, describe_cluster, find_coordinator, list_offsets, metadata,
+};
 use tokio::time::{sleep, timeout};
 
-use support::{Client, Node, PATIENCE, create, memory, node_on};
+use support::{Client, Node, PATIENCE, batch, create, memory, node_on, produce, stranger_on};
 
 async fn cluster(client: &mut Client) -> metadata::Response {
     let topic = metadata::RequestTopic { name: Some("t".into()), ..Default::default() };
@@ -36,6 +39,16 @@ async fn coordinators(client: &mut Client) -> Vec<i32> {
     let request = find_coordinator::Request { coordinator_keys, ..Default::default() };
     let Response::FindCoordinator(response) = client.call(6, request).await else { unreachable!() };
     response.coordinators.iter().map(|found| found.node_id).collect()
+}
+
+/// The code, and the offset after the last record of `t`.
+async fn latest(client: &mut Client) -> (i16, i64) {
+    let partition = list_offsets::RequestPartition { timestamp: -1, ..Default::default() };
+    let topic = list_offsets::RequestTopic { name: "t".into(), partitions: vec![partition] };
+    let request = list_offsets::Request { topics: vec![topic], ..Default::default() };
+    let Response::ListOffsets(response) = client.call(7, request).await else { unreachable!() };
+    let found = &response.topics[0].partitions[0];
+    (found.error_code, found.offset)
 }
 
 async fn stop(mut node: Node) {
@@ -113,6 +126,27 @@ async fn each_listener_has_its_own_addresses() {
     expected.sort_unstable();
     assert_eq!(ports, expected);
     assert_eq!(response.controller_id, one.id);
+}
+
+/// What a node that is behind knows under a name may be gone, and another topic may have the name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_that_of_the_newest_topic_also_at_a_node_that_is_behind() {
+    let store = memory();
+    let (one, two) = (stranger_on(store.clone()).await, stranger_on(store).await);
+    let (mut ahead, mut behind) = (one.client().await, two.client().await);
+    let by_name = || delete_topics::Request { topic_names: vec!["t".into()], ..Default::default() };
+    ahead.create("t", 1).await;
+    for records in 1..=3 {
+        assert_eq!(latest(&mut behind).await, (0, records - 1));
+        ahead.call(5, by_name()).await;
+        ahead.create("t", 1).await;
+        for _ in 0..records {
+            ahead.call(9, produce("t", 0, -1, Some(batch(&["a"])))).await;
+        }
+    }
+    let Response::DeleteTopics(response) = behind.call(5, by_name()).await else { unreachable!() };
+    assert_eq!(response.responses[0].error_code, 0);
+    assert_eq!(latest(&mut ahead).await.0, ErrorCode::UnknownTopicOrPartition.code());
 }
 
 /// The younger of two nodes with one id ends, and says what to do.

@@ -27,7 +27,7 @@ type Place<T> = Result<T, ErrorCode>;
 pub(crate) async fn answer(session: &Session, request: Request) -> Response {
     let wanted: Vec<Wanted<'_>> = request.topics.iter().map(|topic| Wanted::Name(&topic.name)).collect();
     // As Kafka: what is only compacted must keep the last record of each key.
-    let found = topics::resolve(session, &wanted, |topic| {
+    let found = topics::resolve_latest(session, &wanted, |topic| {
         let policy = topic.configs.get("cleanup.policy").map_or("delete", String::as_str);
         (topic.id, policy.split(',').any(|element| element.trim() == "delete") || !topic.rules().keyed)
     })

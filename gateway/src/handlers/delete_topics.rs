@@ -27,7 +27,7 @@ pub(crate) async fn answer(session: &Session, version: i16, request: Request) ->
         })),
         false => topics::once(request.topic_names.iter().map(|name| Wanted::Name(name))),
     };
-    let found = topics::resolve(session, &wanted, |topic| (topic.id, topic.name.clone())).await;
+    let found = topics::resolve_latest(session, &wanted, |topic| (topic.id, topic.name.clone())).await;
     let results = found.into_iter().zip(wanted).map(|(found, wanted)| async move {
         let deleted = match &found {
             Ok((id, _)) => delete(session, *id, wanted.unknown()).await,

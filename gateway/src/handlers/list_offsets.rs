@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::list_offsets::{PartitionResponse, Request, Response, TopicResponse};
-use strandline_reader::{OffsetFound, OffsetSpec};
+use strandline_reader::{OffsetFound, OffsetSpec, ReadError};
 use uuid::Uuid;
 
 use crate::errors;
@@ -51,7 +51,7 @@ pub(crate) async fn answer(session: &Session, version: i16, request: Request) ->
         let lookup = move |partition: &_| {
             let (index, timestamp) = asked(partition);
             async move {
-                let found = look_up(session, version, id, index, timestamp).await;
+                let found = look_up(session, version, (&topic.name, id), index, timestamp).await;
                 respond(version, index, found)
             }
         };
@@ -73,19 +73,33 @@ fn asked(partition: &strandline_kafka::messages::list_offsets::RequestPartition)
 async fn look_up(
     session: &Session,
     version: i16,
-    topic: Result<Uuid, ErrorCode>,
+    (name, id): (&str, Result<Uuid, ErrorCode>),
     index: i32,
     timestamp: i64,
 ) -> Result<OffsetFound, ErrorCode> {
-    let topic = topic?;
-    let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+    let id = id?;
     match spec(timestamp, version)? {
-        Some(spec) => {
-            let found = session.reader.offset_at(topic, partition, spec).await;
-            found.map_err(|error| errors::read(&error, ErrorCode::UnknownTopicOrPartition))
-        }
+        Some(spec) => offset_at(session, (name, id), index, spec).await,
         None => Ok(OffsetFound { offset: -1, timestamp: -1 }),
     }
+}
+
+/// Finds an offset at the journal's end. If the topic of this id is gone there, one that was made since under the name it
+/// had is meant.
+pub(super) async fn offset_at(
+    session: &Session,
+    (name, id): (&str, Uuid),
+    index: i32,
+    spec: OffsetSpec,
+) -> Result<OffsetFound, ErrorCode> {
+    let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+    let mut found = session.reader.offset_at(id, partition, spec).await;
+    if matches!(found, Err(ReadError::UnknownTopic))
+        && let Some(next) = session.journal.view(|manifest| Some(manifest.topic_named(name)?.id))
+    {
+        found = session.reader.offset_at(next, partition, spec).await;
+    }
+    found.map_err(|error| errors::read(&error, ErrorCode::UnknownTopicOrPartition))
 }
 
 fn respond(version: i16, partition_index: i32, found: Result<OffsetFound, ErrorCode>) -> PartitionResponse {

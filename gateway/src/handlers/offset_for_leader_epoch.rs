@@ -12,7 +12,7 @@ use strandline_kafka::messages::offset_for_leader_epoch::{
 use strandline_reader::OffsetSpec;
 use uuid::Uuid;
 
-use crate::errors;
+use crate::handlers::list_offsets::offset_at;
 use crate::limits::SIDE_BY_SIDE;
 use crate::metrics;
 use crate::node::LEADER_EPOCH;
@@ -23,11 +23,9 @@ use crate::topics::{self, Wanted};
 pub(crate) async fn answer(session: &Session, request: Request) -> Response {
     let wanted: Vec<Wanted<'_>> = request.topics.iter().map(|topic| Wanted::Name(&topic.topic)).collect();
     let ids = topics::resolve(session, &wanted, |topic| topic.id).await;
-    let lookups = request
-        .topics
-        .iter()
-        .zip(ids)
-        .flat_map(|(topic, id)| topic.partitions.iter().map(move |asked| respond(session, id, asked)));
+    let lookups = request.topics.iter().zip(ids).flat_map(|(topic, id)| {
+        topic.partitions.iter().map(move |asked| respond(session, (&topic.topic, id), asked))
+    });
     let lookups: Vec<_> = lookups.collect();
     let mut found = stream::iter(lookups).buffered(SIDE_BY_SIDE).collect::<Vec<_>>().await.into_iter();
     let answer = |topic: RequestTopic| TopicResponse {
@@ -39,7 +37,7 @@ pub(crate) async fn answer(session: &Session, request: Request) -> Response {
 
 async fn respond(
     session: &Session,
-    topic: Result<Uuid, ErrorCode>,
+    topic: (&str, Result<Uuid, ErrorCode>),
     asked: &RequestPartition,
 ) -> PartitionResponse {
     let partition = asked.partition;
@@ -57,9 +55,10 @@ async fn respond(
 }
 
 /// The high watermark, read from the journal's end.
-async fn end_offset(session: &Session, topic: Result<Uuid, ErrorCode>, index: i32) -> Result<i64, ErrorCode> {
-    let topic = topic?;
-    let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
-    let found = session.reader.offset_at(topic, partition, OffsetSpec::Latest).await;
-    found.map(|found| found.offset).map_err(|error| errors::read(&error, ErrorCode::UnknownTopicOrPartition))
+async fn end_offset(
+    session: &Session,
+    (name, id): (&str, Result<Uuid, ErrorCode>),
+    index: i32,
+) -> Result<i64, ErrorCode> {
+    Ok(offset_at(session, (name, id?), index, OffsetSpec::Latest).await?.offset)
 }
