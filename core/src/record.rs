@@ -14,6 +14,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::limits::{MAX_RECORDS_PER_BATCH, MAX_TOPIC_NAME_CHARS};
 use crate::rope::Rope;
 
+/// Bytes of the batch that [`marker`] makes.
+pub const MARKER_BYTES: u32 = 78;
 /// Bytes of a batch before its records.
 pub const BATCH_HEADER_BYTES: usize = 61;
 /// The CRC covers a batch from here to its end; what lies before may be rewritten freely.
@@ -268,6 +270,38 @@ pub fn stamp_append_time(batch: &[u8], at_ms: i64) -> Result<Bytes, BadBatch> {
         place.copy_from_slice(&crc.to_be_bytes());
     }
     Ok(stamped.freeze())
+}
+
+/// The control batch that ends a transaction in a partition (KIP-98): no producer wrote it, and consumers skip it.
+pub fn marker(producer_id: i64, epoch: i16, commit: bool, timestamp_ms: i64) -> Bytes {
+    let mut batch = BytesMut::with_capacity(MARKER_BYTES as usize);
+    batch.put_i64(0);
+    batch.put_i32(MARKER_BYTES as i32 - LENGTH_FROM as i32);
+    batch.put_i32(0);
+    batch.put_i8(2);
+    batch.put_u32(0);
+    batch.put_i16(CONTROL | TRANSACTIONAL);
+    batch.put_i32(0);
+    batch.put_i64(timestamp_ms);
+    batch.put_i64(timestamp_ms);
+    batch.put_i64(producer_id);
+    batch.put_i16(epoch);
+    batch.put_i32(-1);
+    batch.put_i32(1);
+    // One record, in varints but for key and value: length 16, attributes, deltas of time and offset, a key of 4 bytes
+    // (version, type), a value of 6 bytes (version, coordinator epoch), no headers.
+    batch.put_slice(&[32, 0, 0, 0, 8]);
+    batch.put_i16(0);
+    batch.put_i16(i16::from(commit));
+    batch.put_u8(12);
+    batch.put_i16(0);
+    batch.put_i32(0);
+    batch.put_u8(0);
+    let crc = crc32c::crc32c(batch.get(CRC_FROM..).unwrap_or_default());
+    if let Some(place) = batch.get_mut(CRC_AT..CRC_FROM) {
+        place.copy_from_slice(&crc.to_be_bytes());
+    }
+    batch.freeze()
 }
 
 /// Kafka's rule for topic names: 1 to 249 of `[a-zA-Z0-9._-]`, and neither `.` nor `..`.

@@ -206,6 +206,48 @@ impl Groups {
         Ok(())
     }
 
+    /// Whether a transaction may commit these later. Members of a group are checked now; whoever names none is not (KIP-447).
+    pub(super) fn check_pending(&self, commit: &CommitOffsets) -> Result<(), Void> {
+        let fits = commit.group.len() <= MAX_GROUP_NAME_BYTES
+            && commit.offsets.iter().all(|of| of.metadata.len() <= MAX_OFFSET_METADATA_BYTES);
+        if !fits {
+            return Err(Void::Malformed);
+        }
+        let named = commit.epoch >= 0 || !commit.member.is_empty() || commit.instance_id.is_some();
+        match self.by_name.get(&commit.group) {
+            Some(group) if named => {
+                group.check_member(&commit.member, commit.epoch, commit.instance_id.as_deref())
+            }
+            None if commit.epoch >= 0 => Err(Void::IllegalGeneration),
+            None if self.by_name.len() >= MAX_GROUPS => Err(Void::LimitReached),
+            _ => Ok(()),
+        }
+    }
+
+    /// Offsets of a transaction that is decided: nothing can refuse them any more, and nobody loses others for them.
+    pub(super) fn take_over(
+        &mut self,
+        name: &str,
+        offsets: impl IntoIterator<Item = ((Uuid, u32), CommittedOffset)>,
+        slot: u64,
+        now_ms: i64,
+    ) {
+        let mut offsets = offsets.into_iter().peekable();
+        if offsets.peek().is_none() {
+            return;
+        }
+        let new = || Group { version: slot, changed_ms: now_ms, ..Group::default() };
+        let group = self.by_name.entry(name.to_owned()).or_insert_with(new);
+        let before = group.offsets.len();
+        for (at, committed) in offsets {
+            let committed = CommittedOffset { committed_ms: now_ms, ..committed };
+            self.bytes += committed.metadata.len();
+            let replaced = group.offsets.insert(at, committed);
+            self.bytes -= replaced.map_or(0, |replaced| replaced.metadata.len());
+        }
+        self.offsets += group.offsets.len() - before;
+    }
+
     pub(super) fn delete(&mut self, name: &str) -> Result<(), Void> {
         match self.by_name.get(name) {
             None => Err(Void::UnknownGroup),

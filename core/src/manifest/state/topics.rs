@@ -12,7 +12,6 @@ use super::{Manifest, Partition, Topic};
 use crate::limits::{
     MAX_CONFIG_CHARS, MAX_PARTITIONS, MAX_PARTITIONS_PER_TOPIC, MAX_TOPIC_CONFIGS, MAX_TOPICS,
 };
-use crate::mutation::{self, Mutation};
 use crate::record::validate_topic_name;
 
 impl Manifest {
@@ -99,12 +98,7 @@ impl Manifest {
         if !(0..=partition.high_watermark).contains(&before) {
             return Err(Void::OffsetOutOfRange);
         }
-        if !mutation::is(Mutation::LogStartForgotten) {
-            partition.log_start = partition.log_start.max(before);
-        }
-        let gone = partition.extent_index(before);
-        partition.extents.drain(..gone);
-        self.extents -= gone;
+        self.extents -= partition.delete_before(before);
         Ok(())
     }
 }
