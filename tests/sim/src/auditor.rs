@@ -37,8 +37,10 @@ pub(crate) async fn compare_tail(world: &World, machine: &str, journal: &Journal
     let applied = journal.view(|manifest| manifest.applied);
     for slot in applied.saturating_sub(COMPARED)..=applied {
         let Some(kept) = journal.tail().get(&ObjectId::Slot(slot)) else { continue };
-        let there = world.bucket.get(&paths::slot(slot)).await;
-        if there.is_some_and(|there| there != kept.to_bytes()) {
+        let key = paths::slot(slot);
+        let there = world.bucket.get(&key).await;
+        // What was put there after a deletion, by somebody who slept until then, is no part of the log.
+        if there.is_some_and(|there| there != kept.to_bytes()) && !world.bucket.was_deleted(&key) {
             world.violated("J10", format!("{machine} keeps other bytes of slot {slot} than lie there"));
         }
     }

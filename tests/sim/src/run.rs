@@ -83,6 +83,8 @@ fn listen_for_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|panic| {
+            // One of the harness itself ends the run, and nobody asks for the list any more.
+            eprintln!("{panic}");
             PANICS.with_borrow_mut(|panics| panics.push(panic.to_string()));
         }));
     });
