@@ -314,7 +314,7 @@ async fn judge(world: &Arc<World>, dice: &mut Rng) {
         }
         match timeout(Duration::from_secs(60), journal.catch_up()).await {
             Ok(Ok(_)) => {
-                compare_tail(world, &machine.name, &journal).await;
+                compare_tail(world, &machine.name, &journal);
                 let audit = audit(&machine.name, &journal);
                 world.history().audits.push(audit);
             }
