@@ -5,11 +5,11 @@
 
 pub(crate) mod produce;
 pub(crate) mod fetch;
+pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod list_offsets;
 pub(crate) mod metadata;
 pub(crate) mod api_versions;
 pub(crate) mod init_producer_id;
-pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod find_coordinator;
 pub(crate) mod create_topics;
 pub(crate) mod delete_topics;

@@ -105,6 +105,11 @@ impl Bucket {
         self.past.lock().unwrap().slots.clone()
     }
 
+    /// The first content of a slot.
+    pub(crate) fn slot(&self, slot: u64) -> Option<Bytes> {
+        self.past.lock().unwrap().slots.get(&slot).cloned()
+    }
+
     /// The first content of a segment, also of one that is gone.
     pub(crate) fn segment(&self, key: &str) -> Option<Bytes> {
         self.past.lock().unwrap().segments.get(key).cloned()

@@ -153,7 +153,7 @@ fn told(history: &History, asked: &Asked, truth: &Truth, faults: &mut Faults) {
                 (None, offset) => offset == -1,
                 (Some(_), -1) => surely.is_none_or(|surely| !acked_before(surely, &log[surely])),
                 (Some(first), offset) => {
-                    let before = (0..offset as usize).rev().find(late);
+                    let before = (0..log.len().min(offset as usize)).rev().find(late);
                     offset == first as i64
                         || (offset > first as i64
                             && before.is_some_and(|before| (before as i64) < high)

@@ -25,8 +25,10 @@ pub(crate) struct State {
 pub(crate) struct Commits {
     /// All states after the first one, which is that nothing was committed.
     pub(crate) states: BTreeMap<OfGroup, Vec<State>>,
-    /// Of each group and generation: partition and owner.
-    pub(crate) owners: BTreeMap<(String, i32), BTreeMap<u32, String>>,
+    /// How often a group began. Whoever comes after it has expired begins at generation 1 again.
+    pub(crate) lives: BTreeMap<String, u32>,
+    /// Of each group, life and generation: partition and owner.
+    pub(crate) owners: BTreeMap<(String, u32, i32), BTreeMap<u32, String>>,
 }
 
 impl Commits {
@@ -45,6 +47,8 @@ impl Commits {
                     }
                 }
                 (Change::UpdateGroup(update), Outcome::GroupVersion(_)) => {
+                    *self.lives.entry(update.group.clone()).or_default() +=
+                        u32::from(update.seen_version == 0);
                     self.assigned(&update.group, manifest, &mut broken);
                 }
                 _ => {}
@@ -74,9 +78,10 @@ impl Commits {
 
     fn assigned(&mut self, name: &str, manifest: &Manifest, broken: &mut Vec<String>) {
         let Some(group) = manifest.group(name) else { return };
+        let life = self.lives.get(name).copied().unwrap_or_default();
         for member in group.members.values().filter(|member| member.epoch == group.epoch) {
             let owner = member.instance_id.as_ref().unwrap_or(&member.id);
-            let owners = self.owners.entry((name.to_owned(), group.epoch)).or_default();
+            let owners = self.owners.entry((name.to_owned(), life, group.epoch)).or_default();
             for partition in numbers(&member.assignment).unwrap_or_default() {
                 let other = owners.insert(partition, owner.clone()).filter(|other| other != owner);
                 if let Some(other) = other {

@@ -20,7 +20,7 @@ const COORDINATORS_LOOK_MS: u64 = 6_000;
 pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
     let mut faults = Faults::new();
     owners(history, truth, &mut faults);
-    beats(history, &mut faults);
+    beats(history, truth, &mut faults);
     let places = places(history, truth);
     for (number, commit) in history.committed.iter().enumerate() {
         committed(number, commit, places[number].is_some(), &mut faults);
@@ -41,17 +41,22 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
 /// An assignment that a member got is the one of its generation, for ever.
 fn owners(history: &History, truth: &Truth, faults: &mut Faults) {
     for assigned in &history.assigned {
-        let owners = truth.groups.owners.get(&(assigned.group.clone(), assigned.generation));
-        let owner = |partition| owners.and_then(|owners| owners.get(partition));
-        if assigned.partitions.iter().any(|partition| owner(partition) != Some(&assigned.owner)) {
+        let lives = 0..=truth.groups.lives.get(&assigned.group).copied().unwrap_or_default();
+        let in_life = |life| (assigned.group.clone(), life, assigned.generation);
+        let owners: Vec<_> = lives.filter_map(|life| truth.groups.owners.get(&in_life(life))).collect();
+        let all_own = |owners: &&BTreeMap<u32, String>| {
+            assigned.partitions.iter().all(|partition| owners.get(partition) == Some(&assigned.owner))
+        };
+        if !assigned.partitions.is_empty() && !owners.iter().any(all_own) {
             faults.push(("K7", format!("{assigned:?}, but the journal says {owners:?}")));
         }
     }
 }
 
 /// Nobody may go on in a generation long after somebody got an assignment of a later one: coordinators look.
-fn beats(history: &History, faults: &mut Faults) {
-    for beat in &history.beats {
+fn beats(history: &History, truth: &Truth, faults: &mut Faults) {
+    let once = |group: &String| truth.groups.lives.get(group).is_none_or(|lives| *lives <= 1);
+    for beat in history.beats.iter().filter(|beat| once(&beat.group)) {
         let later = history.assigned.iter().find(|assigned| {
             assigned.group == beat.group
                 && assigned.generation > beat.generation

@@ -86,6 +86,7 @@ impl Oracle {
         if newcomer {
             let before = self.now_ms - DAY_MS;
             self.folded.retain(|_, (_, last_ms)| *last_ms >= before);
+            self.unsettled.retain(|(incarnation, _)| self.folded.contains_key(incarnation));
         }
         let outcomes: Vec<_> = commit.changes.iter().map(|change| self.change(change, overtaken)).collect();
         let refused = |outcome: &Outcome| matches!(outcome, Outcome::Appended(batches) if batches.contains(&Err(Void::OutOfOrderSequence)));
