@@ -51,6 +51,7 @@ const INSISTED: &[(&str, &[(ApiKey, i16)])] = &[
         "librdkafka with transactions",
         &[
             (ApiKey::FindCoordinator, 2),
+            (ApiKey::InitProducerId, 3),
             (ApiKey::AddPartitionsToTxn, 0),
             (ApiKey::AddOffsetsToTxn, 0),
             (ApiKey::EndTxn, 1),
