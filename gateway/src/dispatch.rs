@@ -125,6 +125,14 @@ async fn respond(
         Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) | Request::OffsetCommit(_) => {
             return Err(ReplyError::Handler);
         }
+        // They have no handlers.
+        Request::AddPartitionsToTxn(_)
+        | Request::AddOffsetsToTxn(_)
+        | Request::EndTxn(_)
+        | Request::TxnOffsetCommit(_)
+        | Request::DescribeProducers(_)
+        | Request::DescribeTransactions(_)
+        | Request::ListTransactions(_) => return Err(ReplyError::Handler),
     })
 }
 

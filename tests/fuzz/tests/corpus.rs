@@ -191,6 +191,58 @@ fn group_request(api: ApiKey) -> Request {
         ApiKey::ConsumerGroupDescribe => {
             consumer_group_describe::Request { group_ids: vec![name(), name()], ..Default::default() }.into()
         }
+        _ => transaction_request(api),
+    }
+}
+
+fn transaction_request(api: ApiKey) -> Request {
+    let name = || "orders".to_owned();
+    match api {
+        ApiKey::AddPartitionsToTxn => {
+            let topic = add_partitions_to_txn::RequestTopic { name: name(), partitions: vec![0, 1] };
+            let (transactional_id, topics) = (name(), vec![topic]);
+            add_partitions_to_txn::Request { transactional_id, topics, ..Default::default() }.into()
+        }
+        ApiKey::AddOffsetsToTxn => {
+            let (transactional_id, group_id) = (name(), name());
+            add_offsets_to_txn::Request { transactional_id, group_id, ..Default::default() }.into()
+        }
+        ApiKey::EndTxn => {
+            let (transactional_id, committed) = (name(), true);
+            end_txn::Request { transactional_id, committed, ..Default::default() }.into()
+        }
+        ApiKey::TxnOffsetCommit => {
+            let committed_metadata = Some(name());
+            let partition = txn_offset_commit::RequestPartition { committed_metadata, ..Default::default() };
+            let topic = txn_offset_commit::RequestTopic { name: name(), partitions: vec![partition] };
+            txn_offset_commit::Request {
+                transactional_id: name(),
+                group_id: name(),
+                member_id: name(),
+                group_instance_id: Some(name()),
+                topics: vec![topic],
+                ..Default::default()
+            }
+            .into()
+        }
+        ApiKey::DescribeProducers => {
+            let topic = describe_producers::RequestTopic { name: name(), partition_indexes: vec![0, 1] };
+            describe_producers::Request { topics: vec![topic] }.into()
+        }
+        ApiKey::DescribeTransactions => {
+            describe_transactions::Request { transactional_ids: vec![name(), name()] }.into()
+        }
+        ApiKey::ListTransactions => {
+            let (state_filters, transactional_id_pattern) = (vec![name()], Some(name()));
+            let producer_id_filters = vec![7, 9];
+            list_transactions::Request {
+                state_filters,
+                producer_id_filters,
+                transactional_id_pattern,
+                ..Default::default()
+            }
+            .into()
+        }
         _ => admin_request(api),
     }
 }
