@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use strandline_core::manifest::Journal;
-use strandline_reader::{Config, FetchLimits, FetchPartition, Isolation, Fetched, OffsetSpec, ReadError, Reader};
+use strandline_reader::{
+    Config, FetchLimits, FetchPartition, Fetched, Isolation, OffsetSpec, ReadError, Reader,
+};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -126,7 +128,9 @@ async fn positions(
             Start::Latest => end,
             Start::Offset(offset) => offset.clamp(start, end),
             Start::Time(ms) => {
-                let at = reader.offset_at(topic, partition, OffsetSpec::Timestamp(ms), Isolation::ReadUncommitted).await;
+                let at = reader
+                    .offset_at(topic, partition, OffsetSpec::Timestamp(ms), Isolation::ReadUncommitted)
+                    .await;
                 let at = at.with_context(|| format!("cannot look up a time in partition {partition}"))?;
                 if at.offset < 0 { end } else { at.offset }
             }
@@ -150,7 +154,12 @@ async fn fetch_rounds(
             return Ok(());
         }
         let wanted: Vec<_> = positions.iter().map(|position| position.request(topic)).collect();
-        let limits = FetchLimits { min_bytes: 1, max_bytes: ROUND_BYTES, max_wait: FOLLOW_WAIT, isolation: Isolation::ReadUncommitted };
+        let limits = FetchLimits {
+            min_bytes: 1,
+            max_bytes: ROUND_BYTES,
+            max_wait: FOLLOW_WAIT,
+            isolation: Isolation::ReadUncommitted,
+        };
         let answers = tokio::select! {
             answers = reader.fetch(&wanted, limits) => answers,
             () = rounds.closed() => return Ok(()),

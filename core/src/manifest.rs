@@ -25,6 +25,6 @@ pub use commit::{
 };
 pub use journal::Journal;
 pub use state::{
-    Aborted, AppendRules, CommittedOffset, Extent, Group, Manifest, Marker, ObjectId, Partition, Phase, Topic,
-    Transaction,
+    Aborted, ActiveProducer, AppendRules, CommittedOffset, Extent, Group, Manifest, Marker, ObjectId,
+    Partition, Phase, Topic, Transaction,
 };

@@ -64,7 +64,13 @@ fn batch(producer: Option<Producer>) -> (Bytes, BatchMeta) {
         Some(Producer { id, epoch, sequence }) => builder.finish_as(id, epoch, sequence),
         None => builder.finish(),
     };
-    let meta = BatchMeta { bytes: bytes.len() as u32, offsets: 2, max_timestamp: EPOCH_MS + 5, producer };
+    let meta = BatchMeta {
+        bytes: bytes.len() as u32,
+        offsets: 2,
+        max_timestamp: EPOCH_MS + 5,
+        producer,
+        joins: Default::default(),
+    };
     (bytes, meta)
 }
 

@@ -218,8 +218,7 @@ impl Rider {
 fn bytes_of(change: &Change) -> usize {
     const EACH: usize = 128;
     EACH + match change {
-        Change::CommitOffsets(commit)
-        | Change::TransactionOffsets(TransactionOffsets { commit, .. }) => {
+        Change::CommitOffsets(commit) | Change::TransactionOffsets(TransactionOffsets { commit, .. }) => {
             commit.offsets.iter().map(|offset| EACH + offset.metadata.len()).sum::<usize>()
         }
         Change::UpdateGroup(update) => {
@@ -321,7 +320,9 @@ pub(crate) fn answer(waiters: Vec<Vec<Waiter>>, decided: Result<Vec<Outcome>, Er
                 }
             }
             Some(Outcome::Void(void)) => refuse(waiters.into_iter(), &void.into()),
-            Some(Outcome::Applied | Outcome::ProducerIds(_) | Outcome::Producer(_) | Outcome::GroupVersion(_))
+            Some(
+                Outcome::Applied | Outcome::ProducerIds(_) | Outcome::Producer(_) | Outcome::GroupVersion(_),
+            )
             | None => {
                 refuse(
                     waiters.into_iter(),

@@ -111,13 +111,7 @@ impl Ingest {
         }
     }
 
-    fn check(
-        &self,
-        topic: Uuid,
-        partition: u32,
-        batch: Bytes,
-        joins: Joins,
-    ) -> Result<Checked, AppendError> {
+    fn check(&self, topic: Uuid, partition: u32, batch: Bytes, joins: Joins) -> Result<Checked, AppendError> {
         let journal = &self.0.journal;
         let (rules, journal_ms) = journal.view(|manifest| {
             let topic = manifest.topic(&topic).ok_or(AppendError::UnknownTopic)?;

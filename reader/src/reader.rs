@@ -125,8 +125,10 @@ impl Reader {
     async fn read(&self, partitions: &[FetchPartition], plan: Plan) -> Vec<Result<Fetched, ReadError>> {
         let shares = partitions.iter().zip(plan.shares);
         let isolation = plan.isolation;
-        join_all(shares.map(|(wanted, share)| async move { self.read_share(wanted, share?, isolation).await }))
-            .await
+        join_all(
+            shares.map(|(wanted, share)| async move { self.read_share(wanted, share?, isolation).await }),
+        )
+        .await
     }
 
     async fn read_share(

@@ -327,7 +327,11 @@ fn decode_markers(wire: &PartitionWire) -> Option<Vec<Marker>> {
         return None;
     }
     let marker = |(producer_id, epoch): (&i64, &u32)| {
-        Some(Marker { producer_id: *producer_id, epoch: i16::try_from(epoch >> 1).ok()?, commit: epoch & 1 == 1 })
+        Some(Marker {
+            producer_id: *producer_id,
+            epoch: i16::try_from(epoch >> 1).ok()?,
+            commit: epoch & 1 == 1,
+        })
     };
     wire.marker_producers.iter().zip(&wire.marker_epochs).map(marker).collect()
 }

@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use ulid::Ulid;
 use uuid::Uuid;
 
-use super::commit::transaction::{Joins, TransactionOffsets};
 use super::commit::{Append, BatchMeta, Change, Commit, CommitId, Identity, Outcome, Placed, Void};
 use crate::limits::{COMMIT_WINDOW, DAY, EXPIRE_EVERY};
 use crate::mutation::{self, Mutation};
@@ -25,7 +24,7 @@ use extents::push_extent;
 pub use extents::{Extent, Marker, ObjectId};
 pub(super) use groups::Groups;
 pub use groups::{CommittedOffset, Group};
-pub use partition::{Aborted, Partition};
+pub use partition::{Aborted, ActiveProducer, Partition};
 pub(super) use producers::{Producers, Remembered, State};
 pub use rules::AppendRules;
 pub(super) use transactions::Transactions;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strandline_core::env;
+use strandline_core::manifest::Joins;
 use strandline_core::mutation::{self, Mutation};
 use strandline_ingest::{Admission, Append, AppendError, Appended};
 use strandline_kafka::api::ApiKey;
@@ -30,6 +31,8 @@ use crate::topics::{self, Wanted};
 const BY_ID: i16 = 13;
 /// The first version whose clients can be expected to read zstd (KIP-110).
 const ZSTD: i16 = 7;
+/// The first version in which batches add their partitions to the transaction by themselves (KIP-890).
+const ADDS_PARTITIONS: i16 = 12;
 /// Where a batch says how long it is and of which format.
 const BATCH_LENGTH: std::ops::Range<usize> = 8..12;
 const BATCH_MAGIC: usize = 16;
@@ -105,8 +108,10 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
     {
         found = vec![Err(errors::journal(&error)); found.len()];
     }
+    let joins = if version >= ADDS_PARTITIONS { Joins::Adds } else { Joins::Added };
     let mut topics = Vec::with_capacity(found.len());
     let mut leaves_a_gap = false;
+    let transactional = request.transactional_id.is_some();
     for ((topic, found), unknown) in request.topic_data.into_iter().zip(found).zip(unknown) {
         let target = refused.map_or(found.map(|(id, _)| id), Err);
         let mut append = |index: i32, records| -> Result<Append, Refused> {
@@ -114,9 +119,13 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
             if version < ZSTD && is_zstd(&batch) {
                 return Err(ErrorCode::UnsupportedCompressionType.into());
             }
+            if !transactional && is_transactional(&batch) {
+                return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
+            }
             let idempotent = is_idempotent(&batch);
             let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
-            let begun = target.map(|id| session.ingest.append(id, partition, batch, admission.clone()));
+            let begun =
+                target.map(|id| session.ingest.append_as(joins, (id, partition), batch, admission.clone()));
             let refused = match &begun {
                 Ok(append) => append.refusal().map(|error| errors::append(error, unknown)),
                 Err(code) => Some(*code),
@@ -146,12 +155,7 @@ fn has_new_partitions(request: &Request, found: &[Result<(Uuid, usize), ErrorCod
 
 /// What makes a request fail as a whole.
 fn refusal(request: &Request) -> Option<ErrorCode> {
-    if !(-1..=1).contains(&request.acks) {
-        return Some(ErrorCode::InvalidRequiredAcks);
-    }
-    // Transactions are not served yet. No transaction can be open here, which is just what this code says, and all
-    // clients take it for final; an authorization code would send the operator looking for rights.
-    request.transactional_id.is_some().then_some(ErrorCode::InvalidTxnState)
+    (!(-1..=1).contains(&request.acks)).then_some(ErrorCode::InvalidRequiredAcks)
 }
 
 /// How long to wait for the acknowledgement. Clients for which no replica has to be waited for (acks=1) may send 0,
@@ -167,6 +171,11 @@ fn patience(timeout_ms: i32) -> Duration {
 fn is_idempotent(batch: &Bytes) -> bool {
     let id = batch.get(BATCH_PRODUCER_ID).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
     id.is_some_and(|id| id >= 0)
+}
+
+/// Whether the attributes say that the batch is part of a transaction.
+fn is_transactional(batch: &Bytes) -> bool {
+    batch.get(BATCH_ATTRIBUTES).is_some_and(|attributes| attributes & 0x10 != 0)
 }
 
 /// Whether the lower bits of the attributes name zstd.

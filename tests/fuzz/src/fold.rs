@@ -10,6 +10,7 @@ use bytes::Bytes;
 use strandline_core::manifest::commit::group::{
     CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup,
 };
+use strandline_core::manifest::commit::transaction::Joins;
 use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
 use strandline_core::manifest::{
     Append, BatchMeta, Change, Commit, CommitId, Manifest, Producer, checkpoint, state,
@@ -206,7 +207,8 @@ fn batch(from: &mut Unstructured<'_>) -> Result<BatchMeta> {
     };
     let offsets = if from.ratio(1, 8)? { from.arbitrary()? } else { from.int_in_range(1..=2)? };
     let max_timestamp = if from.ratio(1, 8)? { from.arbitrary()? } else { time_ms(from)? as i64 };
-    Ok(BatchMeta { bytes: from.arbitrary()?, offsets, max_timestamp, producer })
+    let joins = *from.choose(&[Joins::Nothing, Joins::Nothing, Joins::Added, Joins::Adds])?;
+    Ok(BatchMeta { bytes: from.arbitrary()?, offsets, max_timestamp, producer, joins })
 }
 
 fn topic(from: &mut Unstructured<'_>) -> Result<Uuid> {

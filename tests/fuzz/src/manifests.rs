@@ -32,7 +32,8 @@ pub(crate) fn check(manifest: &Manifest) {
 pub(crate) fn appends(topic: Uuid) -> impl Iterator<Item = Change> {
     (0..4).map(move |n| {
         let producer = (n > 0).then_some(Producer { id: n, epoch: 0, sequence: 0 });
-        let batch = BatchMeta { bytes: 70, offsets: 1, max_timestamp: n, producer };
+        let batch =
+            BatchMeta { bytes: 70, offsets: 1, max_timestamp: n, producer, joins: Default::default() };
         Change::Append(Append { topic, partition: 0, segment: None, at: 0, crc: 0, batches: vec![batch] })
     })
 }

@@ -12,7 +12,13 @@ use crate::testing::{Dice, for_seeds};
 fn changes() -> Vec<Change> {
     let id = Uuid::from_u128(3);
     let producer = Some(Producer { id: 5, epoch: 2, sequence: 0 });
-    let batch = BatchMeta { bytes: 70, offsets: 3, max_timestamp: 1_700_000_000_000, producer };
+    let batch = BatchMeta {
+        bytes: 70,
+        offsets: 3,
+        max_timestamp: 1_700_000_000_000,
+        producer,
+        joins: Default::default(),
+    };
     let (plain, segment) = (BatchMeta { producer: None, ..batch }, Some(Ulid::from_parts(u64::MAX >> 16, 1)));
     let append =
         Append { topic: id, partition: 0, segment: None, at: 0, crc: 1, batches: vec![batch, plain] };

@@ -9,7 +9,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::super::commit::Identity;
-use super::super::state::{Manifest, Phase, Transaction, Transactions};
+use super::super::state::{CommittedOffset, Manifest, Phase, Transaction, Transactions};
 use super::groups::{TopicOffsets, decode_offsets, encode_offsets};
 
 #[derive(Clone, PartialEq, Message)]
@@ -64,11 +64,16 @@ struct GroupWire {
     offsets: Vec<TopicOffsets>,
 }
 
+type Offsets = BTreeMap<(Uuid, u32), CommittedOffset>;
+
 const PHASES: [Phase; 4] = [Phase::Empty, Phase::Ongoing, Phase::Committed, Phase::Aborted];
 
 pub(super) fn encode(transactions: &Transactions) -> Vec<TransactionWire> {
     let identity = |of: Identity| IdentityWire { id: of.id, epoch: of.epoch as u32 };
-    let group = |(name, offsets): (&String, _)| GroupWire { name: name.clone(), offsets: encode_offsets(offsets) };
+    let group = |(name, offsets): (&String, &Offsets)| GroupWire {
+        name: name.clone(),
+        offsets: encode_offsets(offsets),
+    };
     let transaction = |(id, of): (&String, &Transaction)| TransactionWire {
         id: id.clone(),
         producer: Some(identity(of.producer)),
@@ -127,7 +132,8 @@ pub(super) fn decode(wire: Vec<TransactionWire>, manifest: &mut Manifest) -> Opt
         }
         for ((topic, partition), first_offset) in &of.partitions {
             // The topic may be gone.
-            if let (Some(first), Some(partition)) = (*first_offset, manifest.partition_mut(topic, *partition)) {
+            if let (Some(first), Some(partition)) = (*first_offset, manifest.partition_mut(topic, *partition))
+            {
                 partition.open.insert((first, of.producer.id));
             }
         }

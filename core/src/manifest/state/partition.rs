@@ -3,7 +3,7 @@
 //! Must not know which partitions a transaction spans. Invariants: log start <= last stable offset <= high watermark; of an
 //! aborted transaction is known that it was, for as long as the last of its offsets is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::extents::{Extent, Marker, ObjectId, push_extent};
 use super::producers::Producers;
@@ -24,6 +24,21 @@ pub struct Partition {
     pub(in crate::manifest) open: BTreeSet<(i64, i64)>,
     /// In the order in which they ended.
     pub(in crate::manifest) aborted: Vec<Aborted>,
+}
+
+/// A producer that wrote to a partition lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// Sequence number of its last record.
+    pub last_sequence: i32,
+    /// Journal time of its last batch.
+    pub last_ms: i64,
+    /// The first offset of its transaction that is open here.
+    pub open_since: Option<i64>,
 }
 
 /// A transaction that was aborted.
@@ -67,6 +82,18 @@ impl Partition {
         }
         found.sort_by_key(|aborted| aborted.first_offset);
         found
+    }
+
+    /// Those who wrote here lately, by id.
+    pub fn producers(&self) -> impl Iterator<Item = ActiveProducer> {
+        let open: BTreeMap<i64, i64> = self.open.iter().map(|(first, id)| (*id, *first)).collect();
+        self.producers.0.iter().map(move |(id, state)| ActiveProducer {
+            id: *id,
+            epoch: state.epoch,
+            last_sequence: state.last_sequence(),
+            last_ms: state.last_ms,
+            open_since: open.get(id).copied(),
+        })
     }
 
     /// A transaction with records from `first_offset` on is decided. Takes one offset.

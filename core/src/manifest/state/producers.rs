@@ -89,6 +89,11 @@ impl Producers {
 }
 
 impl State {
+    /// -1: there is none.
+    pub(super) fn last_sequence(&self) -> i32 {
+        self.batches.last().map_or(-1, Remembered::last_sequence)
+    }
+
     fn new(epoch: i16, first: Remembered, now_ms: i64) -> State {
         State { epoch, last_ms: now_ms, from_zero: first.sequence == 0, batches: vec![first] }
     }
@@ -110,7 +115,7 @@ impl State {
         {
             return Ok(Some(known.base_offset));
         }
-        let last = self.batches.last().map_or(-1, Remembered::last_sequence);
+        let last = self.last_sequence();
         let again =
             mutation::is(Mutation::DuplicateAppended) && self.batches.iter().any(|known| same(&known));
         if batch.sequence != wrapping_add(last, 1) && !again {

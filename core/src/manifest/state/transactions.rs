@@ -287,7 +287,11 @@ impl Transactions {
         self.parts -= transaction.parts();
         self.ongoing.remove(id);
         Some(Ended {
-            marker: Marker { producer_id: transaction.producer.id, epoch: transaction.producer.epoch, commit },
+            marker: Marker {
+                producer_id: transaction.producer.id,
+                epoch: transaction.producer.epoch,
+                commit,
+            },
             partitions: std::mem::take(&mut transaction.partitions),
             groups: std::mem::take(&mut transaction.groups),
         })
@@ -373,7 +377,10 @@ impl Manifest {
         transaction.check(&end.of)?;
         transaction.check_number(&end.of, transaction.number)?;
         match transaction.is_ongoing() {
-            true if end.if_due && now_ms < transaction.due_ms() && !mutation::is(Mutation::AbortedTooEarly) => {
+            true if end.if_due
+                && now_ms < transaction.due_ms()
+                && !mutation::is(Mutation::AbortedTooEarly) =>
+            {
                 return Err(Void::NotDue);
             }
             true => self.decide(id, end.commit, slot),

@@ -166,11 +166,7 @@ impl TryFrom<OffsetsIn> for TransactionOffsets {
 
     fn try_from(wire: OffsetsIn) -> Result<TransactionOffsets, &'static str> {
         let commit = wire.commit.ok_or("offsets of a transaction without offsets")?;
-        Ok(TransactionOffsets {
-            of: transaction_of(wire.of)?,
-            adds: wire.adds,
-            commit: commit.try_into()?,
-        })
+        Ok(TransactionOffsets { of: transaction_of(wire.of)?, adds: wire.adds, commit: commit.try_into()? })
     }
 }
 

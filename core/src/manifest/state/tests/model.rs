@@ -154,6 +154,10 @@ impl Model {
                 Outcome::Applied
             }
             Change::Tick => Outcome::Applied,
+            Change::InitProducer(_)
+            | Change::AddToTransaction(_)
+            | Change::TransactionOffsets(_)
+            | Change::EndTransaction(_) => unreachable!("its author writes none"),
         }
     }
 
@@ -383,7 +387,7 @@ impl Author {
         let (bytes, offsets) = (self.dice.between(61, 200) as u32, self.dice.between(1, 5) as u32);
         let max_timestamp = self.now_ms - self.dice.below(1_000) as i64;
         let producer = (self.dice.per_mille(800)).then(|| self.producer(topic, partition, offsets));
-        BatchMeta { bytes, offsets, max_timestamp, producer }
+        BatchMeta { bytes, offsets, max_timestamp, producer, joins: Default::default() }
     }
 
     fn producer(&mut self, topic: Uuid, partition: u32, offsets: u32) -> Producer {

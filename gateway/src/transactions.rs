@@ -1,0 +1,187 @@
+//! What requests about transactions have in common: which transaction they mean, and how they are decided; and the end of
+//! those that take too long.
+//!
+//! Must not know any request. Invariants: a change names the transaction that was open when its request came, so that it
+//! takes no effect in a later one, however late it is put (KAFKA-17754); whatever is answered was decided in the fold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strandline_core::Error;
+use strandline_core::manifest::{
+    self, Change, EndTransaction, Identity, Manifest, Outcome, Transaction, TransactionOf,
+};
+use strandline_kafka::error::ErrorCode;
+use strandline_reader::Isolation;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use crate::errors;
+use crate::limits::{CATCH_UP_TIMEOUT, TRANSACTION_SWEEP};
+use crate::phase::Phase;
+use crate::services::Services;
+
+/// Kafka's number of the level.
+const READ_COMMITTED: i8 = 1;
+
+/// What a request is about to do to a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// Begin one, or go on with the open one.
+    Join,
+    /// End the open one.
+    End,
+}
+
+/// Which transaction a request of this producer means that has just come. Reads the journal's end only if what is known here
+/// does not fit the request.
+pub(crate) async fn meant(
+    services: &Services,
+    transactional_id: &str,
+    producer: Identity,
+    intent: Intent,
+) -> Result<TransactionOf, ErrorCode> {
+    let look = |manifest: &Manifest| {
+        let transaction = manifest.transaction(transactional_id)?;
+        let fits = transaction.producer == producer && (intent == Intent::Join || transaction.is_ongoing());
+        let number = match intent {
+            Intent::Join => transaction.number_to_join(),
+            Intent::End => transaction.number,
+        };
+        Some((fits, number))
+    };
+    let number = match services.journal.view(look) {
+        Some((true, number)) => number,
+        _ => {
+            services.catch_up().await.map_err(|error| errors::transaction(&error))?;
+            services.journal.view(look).ok_or(ErrorCode::InvalidProducerIdMapping)?.1
+        }
+    };
+    Ok(TransactionOf {
+        transactional_id: transactional_id.to_owned(),
+        producer_id: producer.id,
+        epoch: producer.epoch,
+        number,
+    })
+}
+
+/// Who a request says that it comes from.
+///
+/// # Errors
+/// No producer has a negative id or epoch.
+pub(crate) fn producer(id: i64, epoch: i16) -> Result<Identity, ErrorCode> {
+    if id < 0 || epoch < 0 { Err(ErrorCode::InvalidProducerIdMapping) } else { Ok(Identity { id, epoch }) }
+}
+
+/// Proposes the change in the next flush; what the fold made of it, or the code to answer.
+pub(crate) async fn decide(services: &Services, change: Change) -> Result<Outcome, ErrorCode> {
+    let decided = timeout(CATCH_UP_TIMEOUT, services.ingest.propose(vec![change])).await;
+    let decided = decided.unwrap_or_else(|_| Err(Error::Unknown("no answer in time".into())));
+    match decided.map(|mut outcomes| outcomes.pop()) {
+        Ok(Some(Outcome::Void(void))) => Err(errors::transaction_void(&void)),
+        Ok(Some(outcome)) => Ok(outcome),
+        Ok(None) => Err(ErrorCode::UnknownServerError),
+        Err(error) => Err(errors::transaction(&error)),
+    }
+}
+
+/// Of the level that a request names.
+pub(crate) fn isolation(level: i8) -> Isolation {
+    if level == READ_COMMITTED { Isolation::ReadCommitted } else { Isolation::ReadUncommitted }
+}
+
+/// Clients that do not know PRODUCER_FENCED take an old epoch for the same (KIP-588).
+pub(crate) fn fenced(code: ErrorCode, version: i16, since: i16) -> ErrorCode {
+    match code {
+        ErrorCode::ProducerFenced if version < since => ErrorCode::InvalidProducerEpoch,
+        code => code,
+    }
+}
+
+/// Aborts what takes longer than it may, until the node stops. Sleeps while nothing is open.
+///
+/// Any node may do it, and the fold takes it once. Those that do not look after a transaction leave it to the one that does,
+/// for a while.
+pub(crate) async fn run(services: Arc<Services>) {
+    let mut folded = services.journal.subscribe();
+    let sweeping = async {
+        loop {
+            let open = services.journal.view(|manifest| manifest.open_transactions().next().is_some());
+            if !open {
+                if folded.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            sleep(TRANSACTION_SWEEP).await;
+            sweep(&services).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = services.phases.reached(Phase::Stopping) => {}
+        () = sweeping => {}
+    }
+}
+
+async fn sweep(services: &Services) {
+    let now_ms = services.journal.env().wall_ms();
+    let due = services.journal.view(|manifest| {
+        let open = manifest.open_transactions();
+        open.filter(|(id, of)| is_due(services, id, of, now_ms)).map(|(id, of)| expired(id, of)).collect()
+    });
+    let due: Vec<EndTransaction> = due;
+    for end in due {
+        let id = end.of.transactional_id.clone();
+        match decide(services, Change::EndTransaction(end)).await {
+            Ok(_) => info!(transactional_id = id, "a transaction took too long and was aborted"),
+            Err(code) => {
+                warn!(transactional_id = id, %code, "a transaction takes too long and could not be aborted")
+            }
+        }
+    }
+}
+
+fn is_due(services: &Services, id: &str, of: &Transaction, now_ms: i64) -> bool {
+    let others = match services.nodes.is_coordinator(id) {
+        true => Duration::ZERO,
+        false => 2 * TRANSACTION_SWEEP,
+    };
+    of.due_ms().saturating_add(others.as_millis() as i64) <= now_ms
+}
+
+fn expired(id: &str, of: &Transaction) -> EndTransaction {
+    let of = TransactionOf {
+        transactional_id: id.to_owned(),
+        producer_id: of.producer.id,
+        epoch: of.producer.epoch,
+        number: of.number,
+    };
+    EndTransaction { of, commit: false, bump: true, if_due: true }
+}
+
+/// Kafka's names of the states.
+pub(crate) fn state(of: &Transaction) -> &'static str {
+    match of.phase {
+        manifest::Phase::Empty => EMPTY,
+        manifest::Phase::Ongoing => ONGOING,
+        manifest::Phase::Committed => COMPLETE_COMMIT,
+        manifest::Phase::Aborted => COMPLETE_ABORT,
+    }
+}
+
+const EMPTY: &str = "Empty";
+const ONGOING: &str = "Ongoing";
+const COMPLETE_COMMIT: &str = "CompleteCommit";
+const COMPLETE_ABORT: &str = "CompleteAbort";
+/// All that Kafka knows; nothing here is ever in one of the last four.
+pub(crate) const STATES: [&str; 8] = [
+    EMPTY,
+    ONGOING,
+    COMPLETE_COMMIT,
+    COMPLETE_ABORT,
+    "PrepareCommit",
+    "PrepareAbort",
+    "PrepareEpochFence",
+    "Dead",
+];
