@@ -146,6 +146,7 @@ pub(crate) const NODE_DEAD: Duration = Duration::from_secs(15);
 /// A node counts as busy for so long after its last request or connection, and beats for so long after its start.
 pub(crate) const NODE_BUSY: Duration = Duration::from_secs(60);
 /// The same where no other node says that it lives: there is nobody to be missed by, and the next client wakes it at once.
+/// Two beats, so that another node with the same id shows itself.
 pub(crate) const NODE_BUSY_ALONE: Duration = Duration::from_secs(10);
 /// An idle node that has met others looks for busy ones this often.
 pub(crate) const NODE_PEEK: Duration = Duration::from_secs(300);

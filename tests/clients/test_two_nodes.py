@@ -5,11 +5,13 @@ import os
 import signal
 import threading
 import time
+import types
 
 import pytest
 from confluent_kafka.admin import AdminClient
 
 import bed
+import messages
 import wire
 from clientlib import (
     assert_gapless,
@@ -261,8 +263,10 @@ def test_listeners_have_addresses_of_their_own(make_store, start_node):
     seconds_until(nodes[0], {1, 2}, 10)
 
     def told(address):
-        client = AdminClient({"bootstrap.servers": address, "socket.timeout.ms": 5000})
-        return {f"{b.host}:{b.port}" for b in client.list_topics(timeout=10).brokers.values()}
+        """By hand: a client would go on to the addresses that it is told, and nobody answers there."""
+        host, port = address.rsplit(":", 1)
+        listener = types.SimpleNamespace(address=lambda: (host, int(port)))
+        return {f"{b['host']}:{b['port']}" for b in messages.ask(listener, "Metadata", 12, topics=[])["brokers"]}
 
     for n in range(2):
         assert told(nodes[n].kafka) == {node.kafka for node in nodes}

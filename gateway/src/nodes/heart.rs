@@ -169,8 +169,9 @@ impl Heart {
     }
 
     fn beats(&self) -> bool {
-        // A new one also waits for a sign of another one with its id.
         let (lately, young) = match self.fresh.is_empty() {
+            true if self.quarrel.stamps.is_empty() => (NODE_BUSY_ALONE, NODE_BUSY_ALONE),
+            // There was a sign of another one with this id: one more, and one of the two has to end.
             true => (NODE_BUSY_ALONE, NODE_SETTLED),
             false => (NODE_BUSY, NODE_BUSY),
         };
