@@ -127,7 +127,8 @@ pub(super) fn decode(wire: Vec<TransactionWire>, manifest: &mut Manifest) -> Opt
                 decode_offsets(topic, held)?;
             }
         }
-        if !of.is_ongoing() && !(of.partitions.is_empty() && of.groups.is_empty()) {
+        let parts = of.partitions.len() + of.groups.len();
+        if parts > 0 && !of.is_ongoing() {
             return None;
         }
         for ((topic, partition), first_offset) in &of.partitions {
