@@ -4,6 +4,7 @@
 //! the flag wins. What cannot work is refused here, before anything is opened.
 
 mod group;
+mod txn;
 mod addresses;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use addresses::{HttpAddress, Listener, socket};
 
 pub(crate) use addresses::HostPort;
 pub(crate) use group::{GroupArgs, GroupCommand, ResetArgs, Target, TopicPartitions};
+pub(crate) use txn::{TxnArgs, TxnCommand, TxnState};
 
 /// Where the help lists the flags that every command takes.
 const LOGS: &str = "Logging";
@@ -86,6 +88,8 @@ pub(crate) enum Command {
     Topic(TopicArgs),
     /// List and describe consumer groups, reset their offsets, delete them, straight on a store
     Group(GroupArgs),
+    /// List and describe transactions, abort one, straight on a store
+    Txn(TxnArgs),
     /// Append lines of a file or of standard input to a topic, straight on a store
     Produce(ProduceArgs),
     /// Print the records of a topic, straight from a store

@@ -274,34 +274,13 @@ pub fn stamp_append_time(batch: &[u8], at_ms: i64) -> Result<Bytes, BadBatch> {
 
 /// The control batch that ends a transaction in a partition (KIP-98): no producer wrote it, and consumers skip it.
 pub fn marker(producer_id: i64, epoch: i16, commit: bool, timestamp_ms: i64) -> Bytes {
-    let mut batch = BytesMut::with_capacity(MARKER_BYTES as usize);
-    batch.put_i64(0);
-    batch.put_i32(MARKER_BYTES as i32 - LENGTH_FROM as i32);
-    batch.put_i32(0);
-    batch.put_i8(2);
-    batch.put_u32(0);
-    batch.put_i16(CONTROL | TRANSACTIONAL);
-    batch.put_i32(0);
-    batch.put_i64(timestamp_ms);
-    batch.put_i64(timestamp_ms);
-    batch.put_i64(producer_id);
-    batch.put_i16(epoch);
-    batch.put_i32(-1);
-    batch.put_i32(1);
-    // One record, in varints but for key and value: length 16, attributes, deltas of time and offset, a key of 4 bytes
-    // (version, type), a value of 6 bytes (version, coordinator epoch), no headers.
-    batch.put_slice(&[32, 0, 0, 0, 8]);
-    batch.put_i16(0);
-    batch.put_i16(i16::from(commit));
-    batch.put_u8(12);
-    batch.put_i16(0);
-    batch.put_i32(0);
-    batch.put_u8(0);
-    let crc = crc32c::crc32c(batch.get(CRC_FROM..).unwrap_or_default());
-    if let Some(place) = batch.get_mut(CRC_AT..CRC_FROM) {
-        place.copy_from_slice(&crc.to_be_bytes());
-    }
-    batch.freeze()
+    const VERSION: [u8; 2] = [0, 0];
+    const COORDINATOR_EPOCH: [u8; 4] = [0; 4];
+    let key = [VERSION, i16::from(commit).to_be_bytes()].concat();
+    let value = [VERSION.as_slice(), &COORDINATOR_EPOCH].concat();
+    let mut builder = RecordBuilder::default();
+    builder.push(timestamp_ms, Some(&key), Some(&value));
+    builder.finish_with(CONTROL | TRANSACTIONAL, (producer_id, epoch), -1)
 }
 
 /// Kafka's rule for topic names: 1 to 249 of `[a-zA-Z0-9._-]`, and neither `.` nor `..`.
