@@ -155,8 +155,10 @@ async fn puts_of_a_transaction(partitions: u32) -> usize {
     let mut builder = RecordBuilder::default();
     builder.push(1, None, Some(b"a"));
     let batch = builder.finish_in_transaction(producer.id, producer.epoch, 0);
-    let appends: Vec<_> = join_all((0..partitions).map(|at| writer.append(at, batch.clone()))).await;
-    for append in appends {
+    // As one request brings them.
+    let admission = writer.ingest.admit(batch.len() * partitions as usize).await.unwrap();
+    let append = |at| writer.ingest.append(writer.topic, at, batch.clone(), admission.clone());
+    for append in (0..partitions).map(append).collect::<Vec<_>>() {
         append.await.unwrap();
     }
     let end = EndTransaction { of: of(), commit: true, bump: true, if_due: false };

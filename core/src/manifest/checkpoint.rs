@@ -3,8 +3,8 @@
 //! Must not know when it is written. The encoding is canonical: equal manifests give equal bytes, which is how nodes are
 //! compared. Extents are kept in columns, since a checkpoint is mostly extents.
 
-mod groups;
 mod transactions;
+mod groups;
 
 use std::collections::BTreeMap;
 

@@ -5,8 +5,8 @@
 //! are only ever added.
 
 pub(super) mod wire;
-pub mod group;
 pub mod transaction;
+pub mod group;
 
 use std::collections::BTreeMap;
 

@@ -2,8 +2,8 @@
 //!
 //! Must not know the fold. Invariant: tags keep their meaning for ever; fields and kinds are only added.
 
-pub(in crate::manifest) mod group;
 mod transaction;
+pub(in crate::manifest) mod group;
 
 use std::collections::BTreeMap;
 
