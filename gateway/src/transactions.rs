@@ -4,6 +4,7 @@
 //! Must not know any request. Invariants: a change names the transaction that was open when its request came, so that it
 //! takes no effect in a later one, however late it is put (KAFKA-17754); whatever is answered was decided in the fold.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use strandline_core::manifest::{
 };
 use strandline_kafka::error::ErrorCode;
 use strandline_reader::Isolation;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::errors;
@@ -104,17 +105,15 @@ pub(crate) fn fenced(code: ErrorCode, version: i16, since: i16) -> ErrorCode {
 /// for a while.
 pub(crate) async fn run(services: Arc<Services>) {
     let mut folded = services.journal.subscribe();
+    let mut seen = Seen::new();
     let sweeping = async {
         loop {
-            let open = services.journal.view(|manifest| manifest.open_transactions().next().is_some());
-            if !open {
-                if folded.changed().await.is_err() {
-                    return;
-                }
-                continue;
+            sweep(&services, &mut seen).await;
+            if !seen.is_empty() {
+                sleep(TRANSACTION_SWEEP).await;
+            } else if folded.changed().await.is_err() {
+                return;
             }
-            sleep(TRANSACTION_SWEEP).await;
-            sweep(&services).await;
         }
     };
     tokio::select! {
@@ -124,30 +123,44 @@ pub(crate) async fn run(services: Arc<Services>) {
     }
 }
 
-async fn sweep(services: &Services) {
-    let now_ms = services.journal.env().wall_ms();
+/// The open transactions, by id and number, and since when they are known here. Journal time moves with the clocks of all
+/// nodes: one that is ahead must not cut short what the others work on.
+type Seen = BTreeMap<(String, u64), Instant>;
+
+async fn sweep(services: &Services, seen: &mut Seen) {
+    let (now, now_ms) = (Instant::now(), services.journal.env().wall_ms());
+    let mut open = Seen::new();
     let due = services.journal.view(|manifest| {
-        let open = manifest.open_transactions();
-        open.filter(|(id, of)| is_due(services, id, of, now_ms)).map(|(id, of)| expired(id, of)).collect()
+        let mut due = Vec::new();
+        for (id, of) in manifest.open_transactions() {
+            let key = (id.to_owned(), of.number);
+            let since = seen.get(&key).copied().unwrap_or(now);
+            if is_due(services, id, of, (now - since, now_ms)) {
+                due.push(expired(id, of));
+            }
+            open.insert(key, since);
+        }
+        due
     });
-    let due: Vec<EndTransaction> = due;
+    *seen = open;
     for end in due {
         let id = end.of.transactional_id.clone();
         match decide(services, Change::EndTransaction(end)).await {
             Ok(_) => info!(transactional_id = id, "a transaction took too long and was aborted"),
             Err(code) => {
-                warn!(transactional_id = id, %code, "a transaction takes too long and could not be aborted")
+                warn!(transactional_id = id, %code, "a transaction takes too long and could not be aborted");
             }
         }
     }
 }
 
-fn is_due(services: &Services, id: &str, of: &Transaction, now_ms: i64) -> bool {
+fn is_due(services: &Services, id: &str, of: &Transaction, (open_for, now_ms): (Duration, i64)) -> bool {
     let others = match services.nodes.is_coordinator(id) {
         true => Duration::ZERO,
         false => 2 * TRANSACTION_SWEEP,
     };
-    of.due_ms().saturating_add(others.as_millis() as i64) <= now_ms
+    let may_take = Duration::from_millis(u64::try_from(of.timeout_ms).unwrap_or(0));
+    open_for >= may_take + others && of.due_ms() <= now_ms
 }
 
 fn expired(id: &str, of: &Transaction) -> EndTransaction {
