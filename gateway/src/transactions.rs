@@ -34,8 +34,9 @@ pub(crate) enum Intent {
     End,
 }
 
-/// Which transaction a request of this producer means that has just come. Reads the journal's end only if what is known here
-/// does not fit the request.
+/// Which transaction a request of this producer means that has just come: the one that is known here now. What is learned
+/// later may be of one that the producer began elsewhere, after it gave up on us. Where that is behind, the fold says so, and
+/// the producer asks again.
 pub(crate) async fn meant(
     services: &Services,
     transactional_id: &str,
@@ -44,18 +45,22 @@ pub(crate) async fn meant(
 ) -> Result<TransactionOf, ErrorCode> {
     let look = |manifest: &Manifest| {
         let transaction = manifest.transaction(transactional_id)?;
-        let fits = transaction.producer == producer && (intent == Intent::Join || transaction.is_ongoing());
         let number = match intent {
             Intent::Join => transaction.number_to_join(),
             Intent::End => transaction.number,
         };
-        Some((fits, number))
+        Some((transaction.producer == producer, number))
     };
     let number = match services.journal.view(look) {
         Some((true, number)) => number,
         _ => {
             services.catch_up().await.map_err(|error| errors::transaction(&error))?;
-            services.journal.view(look).ok_or(ErrorCode::InvalidProducerIdMapping)?.1
+            match services.journal.view(look) {
+                None => return Err(ErrorCode::InvalidProducerIdMapping),
+                Some((true, _)) => return Err(ErrorCode::CoordinatorNotAvailable),
+                // It is fenced, or has not heard the answer to the raise of its epoch: the fold knows.
+                Some((false, number)) => number,
+            }
         }
     };
     Ok(TransactionOf {

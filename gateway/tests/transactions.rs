@@ -21,6 +21,14 @@ macro_rules! answer {
     };
 }
 
+/// As clients do: a node that is behind has learned better by the second time.
+macro_rules! until_known {
+    ($ask:expr) => {{
+        let first = $ask;
+        if first == ErrorCode::CoordinatorNotAvailable.code() { $ask } else { first }
+    }};
+}
+
 /// A transactional producer, as it speaks.
 #[derive(Debug, Clone, Copy)]
 struct Txn {
@@ -43,6 +51,10 @@ impl Txn {
     }
 
     async fn add(self, client: &mut Client, topic: &str) -> i16 {
+        until_known!(self.add_once(client, topic).await)
+    }
+
+    async fn add_once(self, client: &mut Client, topic: &str) -> i16 {
         let topic = add_partitions_to_txn::RequestTopic { name: topic.to_owned(), partitions: vec![0] };
         let request = add_partitions_to_txn::Request {
             transactional_id: self.id.to_owned(),
@@ -64,6 +76,10 @@ impl Txn {
     }
 
     async fn offset(self, client: &mut Client, offset: i64) -> i16 {
+        until_known!(self.offset_once(client, offset).await)
+    }
+
+    async fn offset_once(self, client: &mut Client, offset: i64) -> i16 {
         if !self.new {
             let request = add_offsets_to_txn::Request {
                 transactional_id: self.id.to_owned(),
@@ -92,6 +108,10 @@ impl Txn {
     }
 
     async fn end(&mut self, client: &mut Client, committed: bool) -> i16 {
+        until_known!(self.end_once(client, committed).await)
+    }
+
+    async fn end_once(&mut self, client: &mut Client, committed: bool) -> i16 {
         let request = end_txn::Request {
             transactional_id: self.id.to_owned(),
             producer_id: self.producer.0,
@@ -198,6 +218,29 @@ async fn whoever_takes_over_fences_the_one_before() {
     assert_eq!(heir.write(&mut b, "out", 0).await, (0, 2));
     assert_eq!(heir.end(&mut b, true).await, 0);
     assert_eq!(read(&mut a, "out").await.2, Some(vec![(zombie.producer.0, 0)]));
+}
+
+/// KAFKA-17754: the producer gave up on a node and ended its transaction at another one. What the first node still does is
+/// not done to the next transaction, though that has the same epoch.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_was_asked_for_one_transaction_it_does_not_do_to_the_next() {
+    let store = memory();
+    let (one, two) = (stranger_on(store.clone()).await, stranger_on(store).await);
+    let (mut a, mut b) = (one.client().await, two.client().await);
+    a.create("out", 1).await;
+    let mut txn = Txn::begin(&mut a, "t", false).await;
+    assert_eq!(txn.add(&mut a, "out").await, 0);
+    assert_eq!(txn.write(&mut a, "out", 0).await, (0, 0));
+    assert_eq!(txn.end(&mut b, true).await, 0);
+    assert_eq!(txn.add(&mut b, "out").await, 0);
+    assert_eq!(txn.write(&mut b, "out", 1).await, (0, 2));
+    // The first node knows of none of this: to it, the first transaction is open.
+    assert_eq!(txn.end_once(&mut a, true).await, ErrorCode::CoordinatorNotAvailable.code());
+    assert_eq!(
+        (latest(&mut a, "out", 1).await, latest(&mut a, "out", 0).await),
+        (2, 3),
+        "the second one is open"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
