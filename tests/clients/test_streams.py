@@ -6,7 +6,6 @@ Apache Kafka itself is held to the same.
 
 import collections
 import re
-import shutil
 import time
 import uuid
 
@@ -17,7 +16,7 @@ from clientlib import consumer, create_topic, package_list, produce_all, topics
 from confluent_kafka import TopicPartition
 
 PARTITIONS = 2
-LINES = 1500
+LINES = 6000
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -91,7 +90,6 @@ def program(nodes, tmp_path):
         for one in instances:
             if one.running():
                 one.kill9()
-        shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 def test_word_count_exactly_once(nodes, program):
