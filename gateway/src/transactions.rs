@@ -43,6 +43,9 @@ pub(crate) async fn meant(
     producer: Identity,
     intent: Intent,
 ) -> Result<TransactionOf, ErrorCode> {
+    if transactional_id.is_empty() {
+        return Err(ErrorCode::InvalidRequest);
+    }
     let look = |manifest: &Manifest| {
         let transaction = manifest.transaction(transactional_id)?;
         let number = match intent {

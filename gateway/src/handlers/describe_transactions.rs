@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use strandline_core::manifest::{Manifest, Transaction};
+use strandline_core::manifest::{Manifest, Phase, Transaction};
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::describe_transactions::{Request, Response, Topic, TransactionState};
@@ -22,6 +22,9 @@ pub(crate) async fn answer(session: &Session, request: Request) -> Response {
     let known = session.catch_up().await.map_err(|error| errors::transaction(&error));
     let ids = topics::once(request.transactional_ids.iter().map(String::as_str));
     let look_up = |id: &str| {
+        if id.is_empty() {
+            return Err(ErrorCode::InvalidRequest);
+        }
         known?;
         let found = |manifest: &Manifest| manifest.transaction(id).map(|of| describe(manifest, id, of));
         session.journal.view(found).ok_or(ErrorCode::TransactionalIdNotFound)
@@ -49,7 +52,8 @@ fn describe(manifest: &Manifest, id: &str, of: &Transaction) -> TransactionState
         transactional_id: id.to_owned(),
         transaction_state: state(of).to_owned(),
         transaction_timeout_ms: of.timeout_ms,
-        transaction_start_time_ms: if of.is_ongoing() { of.begun_ms } else { -1 },
+        // There is a time for the last one, too, once it is over.
+        transaction_start_time_ms: if of.phase == Phase::Empty || of.begun_ms == 0 { -1 } else { of.begun_ms },
         producer_id: of.producer.id,
         producer_epoch: of.producer.epoch,
         topics: topics.into_iter().map(topic).collect(),

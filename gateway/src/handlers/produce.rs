@@ -33,6 +33,8 @@ const BY_ID: i16 = 13;
 const ZSTD: i16 = 7;
 /// The first version in which batches add their partitions to the transaction by themselves (KIP-890).
 const ADDS_PARTITIONS: i16 = 12;
+/// The first version whose clients abort their transaction on TRANSACTION_ABORTABLE, and go on (KIP-890).
+const ABORTS: i16 = 11;
 /// Where a batch says how long it is and of which format.
 const BATCH_LENGTH: std::ops::Range<usize> = 8..12;
 const BATCH_MAGIC: usize = 16;
@@ -43,6 +45,8 @@ const BATCH_PRODUCER_ID: std::ops::Range<usize> = 43..51;
 struct Begun {
     topics: Vec<BegunTopic>,
     deadline: Instant,
+    /// The client aborts its transaction when a batch does not fit into one, and can go on then.
+    abortable: bool,
     /// A batch of an idempotent producer was not taken in, though it may be the next time. To a partition that does not
     /// know the producer, the batch behind it would look like its first.
     leaves_a_gap: bool,
@@ -141,7 +145,7 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
             partitions: partitions.map(|data| (data.index, append(data.index, data.records))).collect(),
         });
     }
-    Begun { topics, deadline, leaves_a_gap }
+    Begun { topics, deadline, abortable: transactional && version >= ABORTS, leaves_a_gap }
 }
 
 /// Whether a partition is named that is not known here: the topic may have grown. Costs one read of the journal's end.
@@ -211,6 +215,9 @@ impl Begun {
                 partition_responses.push(match append {
                     Ok(append) => match timeout_at(self.deadline, append).await {
                         Ok(Ok(appended)) => acknowledged(index, &appended),
+                        Ok(Err(AppendError::InvalidTransactionState)) if self.abortable => {
+                            refused(index, ErrorCode::TransactionAbortable, None)
+                        }
                         Ok(Err(error)) => not_written(index, &error, topic.unknown),
                         Err(_) if mutation::is(Mutation::TimeoutIsRefusal) => {
                             refused(index, ErrorCode::InvalidRecord, None)

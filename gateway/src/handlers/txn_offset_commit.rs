@@ -16,8 +16,6 @@ use crate::metrics;
 use crate::session::Session;
 use crate::transactions::{self, Intent};
 
-/// The first version whose clients know PRODUCER_FENCED and name their member.
-const FENCED: i16 = 3;
 /// The first version that adds the group to the transaction by itself (KIP-890).
 const ADDS: i16 = 5;
 
@@ -37,7 +35,11 @@ pub(crate) async fn answer(session: &Session, version: i16, request: Request) ->
         true => Ok(()),
         false => keep(session, version, &request, offsets).await,
     };
-    let code = transactions::fenced(kept.err().unwrap_or(ErrorCode::None), version, FENCED);
+    // Kafka's group coordinators do not know PRODUCER_FENCED in any version, and so do some of their clients.
+    let code = match kept.err().unwrap_or(ErrorCode::None) {
+        ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        code => code,
+    };
     let mut codes = refused.into_iter().map(|refused| refused.unwrap_or(code));
     let mut partition = |index: i32| PartitionResponse {
         partition_index: index,
