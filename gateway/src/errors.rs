@@ -117,6 +117,8 @@ pub(crate) fn append(error: &AppendError, unknown: ErrorCode) -> ErrorCode {
         AppendError::DuplicateSequence => ErrorCode::DuplicateSequenceNumber,
         AppendError::UnknownProducerId => ErrorCode::InvalidProducerIdMapping,
         AppendError::InvalidTransactionState => ErrorCode::InvalidTxnState,
+        // As Kafka: nobody may write in the name of nobody.
+        AppendError::NotTransactional => ErrorCode::TransactionalIdAuthorizationFailed,
         // Never NOT_LEADER_OR_FOLLOWER: clients without retries lose the record on it.
         AppendError::Unavailable(_) | AppendError::Closed => ErrorCode::RequestTimedOut,
     }

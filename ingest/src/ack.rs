@@ -76,6 +76,9 @@ pub enum AppendError {
     /// No transactional id has this producer id.
     #[error("the producer id is not that of a transactional id")]
     UnknownProducerId,
+    /// It says that it is part of a transaction, and nobody else does.
+    #[error("a transactional batch in a request without a transactional id")]
+    NotTransactional,
     /// It is part of no transaction that is open.
     #[error("there is no open transaction that the batch belongs to")]
     InvalidTransactionState,
@@ -121,7 +124,9 @@ impl AppendError {
             AppendError::TooLarge { .. } => "too_large",
             AppendError::OutOfOrderSequence => "out_of_order",
             AppendError::InvalidProducerEpoch => "fenced",
-            AppendError::UnknownProducerId | AppendError::InvalidTransactionState => "transaction",
+            AppendError::UnknownProducerId
+            | AppendError::NotTransactional
+            | AppendError::InvalidTransactionState => "transaction",
             AppendError::DuplicateSequence => "duplicate",
             AppendError::Unavailable(_) => "unavailable",
             AppendError::Closed => "closed",

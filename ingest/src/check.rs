@@ -40,7 +40,7 @@ pub(crate) struct Checked {
 }
 
 /// Checks the batch, and puts the time on its records if the topic wants that.
-/// `joins`: how it belongs to a transaction, if it says that it does.
+/// `joins`: how it belongs to a transaction, if it says that it does; it must not if that is nothing.
 pub(crate) fn batch(
     batch: Bytes,
     rules: &AppendRules,
@@ -53,6 +53,9 @@ pub(crate) fn batch(
     let header = BatchHeader::check(&batch)?;
     if header.transactional() && header.producer_id < 0 {
         return Err(AppendError::Invalid("a transactional batch without a producer id".to_owned()));
+    }
+    if header.transactional() && joins == Joins::Nothing {
+        return Err(AppendError::NotTransactional);
     }
     let times = Times::new(rules, now);
     if let Some(times) = &times {

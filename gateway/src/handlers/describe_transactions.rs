@@ -53,7 +53,11 @@ fn describe(manifest: &Manifest, id: &str, of: &Transaction) -> TransactionState
         transaction_state: state(of).to_owned(),
         transaction_timeout_ms: of.timeout_ms,
         // There is a time for the last one, too, once it is over.
-        transaction_start_time_ms: if of.phase == Phase::Empty || of.begun_ms == 0 { -1 } else { of.begun_ms },
+        transaction_start_time_ms: if of.phase == Phase::Empty || of.begun_ms == 0 {
+            -1
+        } else {
+            of.begun_ms
+        },
         producer_id: of.producer.id,
         producer_epoch: of.producer.epoch,
         topics: topics.into_iter().map(topic).collect(),

@@ -112,19 +112,20 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
     {
         found = vec![Err(errors::journal(&error)); found.len()];
     }
-    let joins = if version >= ADDS_PARTITIONS { Joins::Adds } else { Joins::Added };
     let mut topics = Vec::with_capacity(found.len());
     let mut leaves_a_gap = false;
     let transactional = request.transactional_id.is_some();
+    let joins = match transactional {
+        true if version >= ADDS_PARTITIONS => Joins::Adds,
+        true => Joins::Added,
+        false => Joins::Nothing,
+    };
     for ((topic, found), unknown) in request.topic_data.into_iter().zip(found).zip(unknown) {
         let target = refused.map_or(found.map(|(id, _)| id), Err);
         let mut append = |index: i32, records| -> Result<Append, Refused> {
             let batch = single_batch(records)?;
             if version < ZSTD && is_zstd(&batch) {
                 return Err(ErrorCode::UnsupportedCompressionType.into());
-            }
-            if !transactional && is_transactional(&batch) {
-                return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
             }
             let idempotent = is_idempotent(&batch);
             let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
@@ -175,11 +176,6 @@ fn patience(timeout_ms: i32) -> Duration {
 fn is_idempotent(batch: &Bytes) -> bool {
     let id = batch.get(BATCH_PRODUCER_ID).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
     id.is_some_and(|id| id >= 0)
-}
-
-/// Whether the attributes say that the batch is part of a transaction.
-fn is_transactional(batch: &Bytes) -> bool {
-    batch.get(BATCH_ATTRIBUTES).is_some_and(|attributes| attributes & 0x10 != 0)
 }
 
 /// Whether the lower bits of the attributes name zstd.
