@@ -31,7 +31,8 @@ main((bootstrap) => {
       const producer = new Producer({ ...base, serializers: stringSerializers, idempotent: true, transactionalId, acks: -1 })
       return {
         async begin() {
-          const transaction = await producer.beginTransaction()
+          // It names producer 0 unless it is told not to, which fences whoever comes second.
+          const transaction = await producer.beginTransaction({ producerId: -1n, producerEpoch: -1 })
           return {
             sendAll: (topic, pairs) => transaction.send({ messages: pairs.map(([key, value]) => ({ topic, key, value })) }),
             async sendOffsets(positions, member) {
