@@ -37,8 +37,6 @@ DIFFERENCES = {
     ),
     "EndTxn v5 the other way, of the epoch before": ((90, -1), "the epoch is over; either code is final"),
     "EndTxn v5 that commits too late": (90, "the same"),
-    "InitProducerId of one that took too long": ((90, -1), "who took too long is fenced, and must begin anew"),
-    "EndTxn v5 that aborts too late": ((90, -1), "the same"),
     "producer of a marker that ends an epoch": ((0, -1), "no reader looks at it; the fold fences the old epoch by itself"),
     "end of the partition that was only added": (0, "there is nothing to decide, so that there is no marker"),
     "OffsetFetch after a plain commit and the end of a transaction": (7, "the decision is the later of the two changes"),

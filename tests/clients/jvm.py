@@ -15,6 +15,8 @@ CONNECT = "4.2.0"
 
 # Quick starts and little memory: none of these programs lives long.
 OPTIONS = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+# For those that live longer: when something was said matters.
+TIMES = ["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]
 
 
 def argv(class_path, main, *arguments, options=("-Xmx256m",)):

@@ -56,7 +56,7 @@ class MirrorMaker(bed.Process):
         }
         file = folder / "mirror.properties"
         file.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
-        self.command = jvm.argv(jvm.connect_path(), "org.apache.kafka.connect.mirror.MirrorMaker", file)
+        self.command = jvm.argv(jvm.connect_path(), "org.apache.kafka.connect.mirror.MirrorMaker", file, options=["-Xmx256m", *jvm.TIMES])
 
     def start(self):
         self.spawn(self.command, bed.clean_environment())

@@ -27,7 +27,7 @@ class Instance(bed.Process):
     def __init__(self, number, folder, bootstrap, application, source, target):
         super().__init__(f"instance {number}", folder / f"instance-{number}.log")
         state = folder / f"state-{number}"
-        self.command = jvm.argv(jvm.streams_path(), "WordCount", bootstrap, application, source, target, state)
+        self.command = jvm.argv(jvm.streams_path(), "WordCount", bootstrap, application, source, target, state, options=["-Xmx256m", *jvm.TIMES])
 
     def start(self):
         self.spawn(self.command, bed.clean_environment())

@@ -390,8 +390,8 @@ impl Manifest {
         }
         let decided = if end.commit { Phase::Committed } else { Phase::Aborted };
         match end.bump {
-            // Whoever took too long must not be taken for somebody who has not heard the answer.
-            true => self.bump(id, decided, !end.if_due),
+            // Whoever took too long may abort late, and go on as if it had done so in time; a commit is fenced (KIP-588).
+            true => self.bump(id, decided, true),
             false => Ok(caller),
         }
     }

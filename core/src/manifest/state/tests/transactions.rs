@@ -249,7 +249,9 @@ fn a_transaction_is_aborted_for_its_time_only_when_that_is_over() {
         "nothing is open"
     );
     assert_eq!(fold.change(end(of(0, 0, 1), true, false)), void(Void::ProducerFenced));
-    assert_eq!(fold.change(init(Some((0, 0)))), void(Void::ProducerFenced), "not taken for a lost answer");
+    assert_eq!(fold.change(end(of(0, 0, 1), true, true)), void(Void::ProducerFenced));
+    assert_eq!(fold.change(end(of(0, 0, 1), false, true)), producer(0, 1), "it wanted to abort, too");
+    assert_eq!(fold.change(init(Some((0, 0)))), producer(0, 1));
     assert_eq!(aborted(&fold, 0, 2), [(0, 0, 1)]);
     // Names are forgotten a week after their last change, together with their producers.
     let week_ms = 8 * 24 * HOUR_MS;
