@@ -13,6 +13,7 @@ import uuid
 import bed
 import jvm
 import pytest
+import results
 from clientlib import bootstrap, consumer, create_topic, describe_configs
 from confluent_kafka import TopicPartition
 
@@ -53,7 +54,8 @@ class Worker(bed.Process):
         }
         file = folder / "worker.properties"
         file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        self.command = jvm.argv(jvm.connect_path(), "org.apache.kafka.connect.cli.ConnectDistributed", file, options=["-Xmx256m", *jvm.TIMES])
+        main = "org.apache.kafka.connect.cli.ConnectDistributed"
+        self.command = jvm.argv(jvm.connect_path(), main, file, options=["-Xmx256m", *jvm.TIMES])
 
     def start(self):
         self.spawn(self.command, bed.clean_environment())
@@ -102,6 +104,14 @@ class Worker(bed.Process):
             return bed.wait_until(holds, timeout, what, every=0.2)
         except bed.BedError as error:
             raise AssertionError(f"{error}\n{bed.tail(self.log)}") from None
+
+
+@pytest.fixture(autouse=True)
+def remembered(request):
+    yield
+    if request.node.callspec.params["nodes"] == "strandline":
+        scenario = request.node.originalname.removeprefix("test_").replace("_", " ")
+        results.record_test(request.node, "Kafka Connect", jvm.CONNECT, scenario)
 
 
 @pytest.fixture(params=["strandline", "kafka"])
@@ -176,7 +186,14 @@ def test_file_to_topic_to_file(nodes, start_worker, tmp_path):
     parts = thirds()
 
     def arrived(count):
-        worker.until(lambda: len(set(lines_of(sink))) >= count, f"{count} lines in the sink's file")
+        def enough():
+            there = len(set(lines_of(sink))) >= count
+            if not there:
+                worker.mend("source")
+                worker.mend("sink")
+            return there
+
+        worker.until(enough, f"{count} lines in the sink's file", 120)
 
     append(source, parts[0])
     arrived(len(parts[0]))

@@ -130,11 +130,8 @@ def tool(request, target):
     """The tools; how the test ended is recorded under its name."""
     yield Tool(target)
     scenario = request.node.name.removeprefix("test_tool_").replace("_", " ")
-    report = getattr(request.node, "report", None)
-    failed = report is not None and report.failed
-    # The first line that pytest would print in red.
-    crash = getattr(getattr(report, "longrepr", None), "reprcrash", None) if failed else None
-    remember(TOOLS, jvm.KAFKA, scenario, not failed, crash.message if crash else "")
+    if not ORACLE:
+        results.record_test(request.node, TOOLS, jvm.KAFKA, scenario)
 
 
 @pytest.fixture

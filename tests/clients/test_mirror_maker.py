@@ -9,6 +9,7 @@ import time
 import bed
 import jvm
 import pytest
+import results
 from clientlib import bootstrap, consumer, create_topic, describe_configs, produce_all, topics
 from confluent_kafka import TopicPartition
 
@@ -60,6 +61,13 @@ class MirrorMaker(bed.Process):
 
     def start(self):
         self.spawn(self.command, bed.clean_environment())
+
+
+@pytest.fixture(autouse=True)
+def remembered(request):
+    yield
+    east = {"strandline": "from Strandline", "kafka": "from Apache Kafka"}[request.node.callspec.params["east"]]
+    results.record_test(request.node, "MirrorMaker 2", jvm.CONNECT, f"records and positions, exactly once, {east}")
 
 
 @pytest.fixture(params=["strandline", "kafka"])
