@@ -4,15 +4,19 @@
 //! compares.
 
 mod groups;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
-use strandline_core::manifest::{BatchMeta, Change, Commit, Manifest, Outcome, Placed, Void};
+use strandline_core::manifest::{
+    self, Append, BatchMeta, Change, Commit, Joins, Manifest, Outcome, Placed, Void,
+};
 use ulid::Ulid;
 use uuid::Uuid;
 
 use groups::Groups;
+use transactions::{Transactions, Verdict};
 
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -28,6 +32,7 @@ pub(super) struct Oracle {
     level: u32,
     next_producer_id: i64,
     groups: Groups,
+    transactions: Transactions,
     topics: BTreeMap<Uuid, Topic>,
     /// Commits that were folded, by proposer: their counters, and the journal's time of the last.
     folded: BTreeMap<Ulid, (BTreeSet<u64>, i64)>,
@@ -47,6 +52,8 @@ struct Partition {
     start: i64,
     end: i64,
     producers: BTreeMap<i64, Producer>,
+    /// Producer, first and last offset of what was aborted, in the order of the ends.
+    aborted: Vec<(i64, i64, i64)>,
 }
 
 #[derive(Debug, Default)]
@@ -121,22 +128,7 @@ impl Oracle {
                 self.next_producer_id += i64::from(*count);
                 Outcome::ProducerIds(first)
             }
-            Change::Append(append) => {
-                let old = |id: Ulid| (id.timestamp_ms() as i64) + DAY_MS < self.now_ms;
-                if append.segment.is_some_and(old) {
-                    return Outcome::Void(Void::Stale);
-                }
-                let Some(topic) = self.topics.get_mut(&append.topic) else {
-                    return Outcome::Void(Void::UnknownTopic);
-                };
-                let Some(partition) = topic.partitions.get_mut(append.partition as usize) else {
-                    return Outcome::Void(Void::UnknownPartition);
-                };
-                let now_ms = self.now_ms;
-                Outcome::Appended(
-                    append.batches.iter().map(|batch| partition.append(batch, overtaken, now_ms)).collect(),
-                )
-            }
+            Change::Append(append) => self.append(append, overtaken),
             Change::CreatePartitions { .. } | Change::AlterConfigs { .. } | Change::DeleteRecords { .. } => {
                 self.of_topic(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
             }
@@ -148,6 +140,27 @@ impl Oracle {
                 };
                 self.groups.commit(commit, there, self.slot, self.now_ms)
             }
+            Change::InitProducer(init) => {
+                let verdict = self.transactions.begin(init, &mut self.next_producer_id, self.now_ms);
+                self.decided(verdict)
+            }
+            Change::EndTransaction(end) => {
+                let verdict = self.transactions.end(end, &mut self.next_producer_id, self.now_ms);
+                self.decided(verdict)
+            }
+            Change::AddToTransaction(add) => {
+                let topics = &self.topics;
+                let there = |topic, partition| {
+                    topics.get(&topic).is_some_and(|topic| topic.partitions.len() > partition as usize)
+                };
+                let added = self.transactions.add(add, there, self.now_ms);
+                added.map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
+            Change::TransactionOffsets(wanted) => {
+                let allowed = self.groups.would_take(&wanted.commit);
+                let kept = allowed.and_then(|()| self.transactions.offsets(wanted, self.now_ms));
+                kept.map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
             Change::DeleteGroup { group } => self.groups.delete(group),
             Change::DeleteOffsets { group, partitions } => self.groups.delete_offsets(group, partitions),
             Change::FeatureLevel { level } => {
@@ -156,6 +169,59 @@ impl Oracle {
             }
             Change::Tick => Outcome::Applied,
         }
+    }
+
+    fn append(&mut self, append: &Append, overtaken: bool) -> Outcome {
+        let old = |id: Ulid| (id.timestamp_ms() as i64) + DAY_MS < self.now_ms;
+        if append.segment.is_some_and(old) {
+            return Outcome::Void(Void::Stale);
+        }
+        let Some(topic) = self.topics.get_mut(&append.topic) else {
+            return Outcome::Void(Void::UnknownTopic);
+        };
+        let Some(partition) = topic.partitions.get_mut(append.partition as usize) else {
+            return Outcome::Void(Void::UnknownPartition);
+        };
+        let at = (append.topic, append.partition);
+        let mut outcomes = Vec::new();
+        for batch in &append.batches {
+            let end = partition.end;
+            let admitted = self.transactions.admit(batch, at);
+            let placed = admitted.and_then(|()| partition.append(batch, overtaken, self.now_ms));
+            if let (Ok(placed), Some(producer)) = (placed, batch.producer)
+                && placed.base_offset == end
+                && batch.joins != Joins::Nothing
+            {
+                self.transactions.written(producer.id, at, end, self.now_ms);
+            }
+            outcomes.push(placed);
+        }
+        Outcome::Appended(outcomes)
+    }
+
+    /// A marker wherever it has records, and its offsets, all at once.
+    fn decided(&mut self, (producer, decided): Verdict) -> Outcome {
+        if let Some(decided) = decided {
+            for ((topic, number), first) in decided.partitions {
+                let topic = self.topics.get_mut(&topic);
+                let Some(partition) = topic.and_then(|topic| topic.partitions.get_mut(number as usize))
+                else {
+                    continue;
+                };
+                if !decided.commit {
+                    partition.aborted.push((decided.producer, first, partition.end));
+                }
+                partition.end += 1;
+            }
+            let topics = &self.topics;
+            let there = |topic, partition| {
+                topics.get(&topic).is_some_and(|topic: &Topic| topic.partitions.len() > partition as usize)
+            };
+            for offsets in decided.offsets {
+                self.groups.take(&offsets, there, self.slot, self.now_ms);
+            }
+        }
+        producer.map_or_else(Outcome::Void, Outcome::Producer)
     }
 
     /// What happens to a topic that is there.
@@ -193,6 +259,7 @@ impl Oracle {
             partition.producers.retain(|_, producer| now_ms - producer.last_ms < DAY_MS);
         }
         self.groups.expire(now_ms);
+        self.transactions.expire(now_ms);
     }
 
     /// How the manifest differs from what is known here, but for records: beginnings, ends, configs, groups.
@@ -211,6 +278,12 @@ impl Oracle {
                 let first = one.extents.first();
                 first.map_or(one.high_watermark, |first| first.end_offset() - 1) < one.log_start
             });
+            for (number, (one, known)) in topic.partitions.iter().zip(&known.partitions).enumerate() {
+                let open = self.transactions.open_at((topic.id, number as u32));
+                if let Some(what) = known.undecided(one, &open) {
+                    return Some(format!("in {}/{number} {what}", topic.name));
+                }
+            }
             if let Some(partition) = dead {
                 return Some(format!("a partition of {} keeps what was deleted: {partition:?}", topic.name));
             }
@@ -218,7 +291,7 @@ impl Oracle {
         if manifest.topics().count() != self.topics.len() {
             return Some("the manifest has fewer topics than the oracle".to_owned());
         }
-        self.groups.difference(manifest)
+        self.transactions.difference(manifest).or_else(|| self.groups.difference(manifest))
     }
 }
 
@@ -248,6 +321,32 @@ fn alter(configs: &mut BTreeMap<String, String>, ConfigChange { name, op }: &Con
 }
 
 impl Partition {
+    /// How the manifest's partition differs in what is open and what was aborted.
+    fn undecided(&self, theirs: &manifest::Partition, open: &BTreeMap<i64, i64>) -> Option<String> {
+        let stable = open.values().min().map_or(self.end, |first| self.start.max(*first));
+        if theirs.last_stable_offset() != stable {
+            return Some(format!("the last stable offset is {}, not {stable}", theirs.last_stable_offset()));
+        }
+        let since: BTreeMap<i64, i64> =
+            theirs.producers().filter_map(|one| Some((one.id, one.open_since?))).collect();
+        // Whoever has been silent for a day is no longer named as a writer.
+        if !open.iter().filter(|(id, _)| self.producers.contains_key(id)).eq(&since) {
+            return Some(format!("{since:?} are open, not {open:?}"));
+        }
+        let middle = self.start.midpoint(self.end);
+        [(self.start, self.end), (self.start, middle), (middle, self.end), (middle, middle + 1)]
+            .into_iter()
+            .find_map(|(from, upto)| {
+                let overlaps = |(_, first, last): &&(i64, i64, i64)| *last >= from && *first < upto;
+                let mut known: Vec<_> = self.aborted.iter().filter(overlaps).copied().collect();
+                known.sort_by_key(|(_, first, _)| *first);
+                let found = theirs.aborted_in(from, upto);
+                let found: Vec<_> =
+                    found.iter().map(|one| (one.producer_id, one.first_offset, one.last_offset)).collect();
+                (found != known).then(|| format!("{found:?} are aborted in {from}..{upto}, not {known:?}"))
+            })
+    }
+
     fn append(&mut self, batch: &BatchMeta, overtaken: bool, now_ms: i64) -> Result<Placed, Void> {
         let offset = match batch.producer {
             None if overtaken => return Err(Void::OutOfOrderSequence),
