@@ -15,6 +15,8 @@
 //! - `auditor`: notes what the nodes hold while they run
 //! - `groups`: what goes on around consumer groups
 //! - `member`: a member of a group
+//! - `copier`: programs that read, write and commit in one transaction
+//! - `stable`: readers of what is decided
 //! - `admin`, `producer`, `consumer`: the other clients
 //! - `world`: what all of them share
 //! - `client`: Kafka's protocol over a pipe, from the client's side
@@ -36,7 +38,9 @@ mod groups;
 mod member;
 mod admin;
 mod producer;
+mod copier;
 mod consumer;
+mod stable;
 mod world;
 mod client;
 mod machine;

@@ -68,6 +68,16 @@ pub fn all() -> Vec<Break> {
         (M::StaleOffsetFetch, 6),
         (M::CoordinatorNeverReloads, 29),
         (M::LogStartForgotten, 6),
+        (M::UndecidedIsStable, 0),
+        (M::AbortForgotten, 0),
+        (M::AnyBatchJoins, 0),
+        (M::LateChangeTaken, 0),
+        (M::ZombieNotFenced, 0),
+        (M::InitKeepsOpen, 0),
+        (M::AbortedTooEarly, 0),
+        (M::AbortCommitsOffsets, 0),
+        (M::OffsetsNotHeldBack, 0),
+        (M::UnstableOffsetsTold, 0),
     ];
     let stores = [(Flaw::IgnoresCondition, 0), (Flaw::ChecksThenActs, 0), (Flaw::ForgetsWrites, 0)];
     let rules = rules.into_iter().map(|(rule, known_seed)| Break {

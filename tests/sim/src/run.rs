@@ -18,17 +18,20 @@ use crate::admin;
 use crate::auditor::{self, audit, compare_tail};
 use crate::bucket::{Bucket, Flaw};
 use crate::chaos;
+use crate::check::truth::COPIERS;
 use crate::check::truth::Truth;
-use crate::check::{bucket, clients, groups as groups_check};
+use crate::check::{bucket, clients, groups as groups_check, transactions};
 use crate::collector::Collector;
 use crate::consumer::Consumer;
+use crate::copier;
 use crate::groups;
-use crate::history::GroupLife;
+use crate::history::{CopierLife, GroupLife};
 use crate::link::{Outage, Weather};
 use crate::machine::Machine;
 use crate::member::Member;
-use crate::plan::{Groups, Plan, Rates, Season};
+use crate::plan::{Copying, Groups, Plan, Rates, Season};
 use crate::producer::Producer;
+use crate::stable::{self, Reader};
 use crate::trace::Trace;
 use crate::world::{Phase, World};
 
@@ -38,6 +41,10 @@ pub use crate::world::Violation;
 const PATIENCE: Duration = Duration::from_secs(1_200);
 /// Requests that are under way for so long are all executed by then.
 const LATEST: Duration = Duration::from_secs(90_000);
+
+/// What copiers read, and where they write.
+const INPUT: &str = "copied";
+const OUTPUT: &str = "copies";
 
 /// What is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -126,7 +133,8 @@ fn runtime(seed: u64) -> tokio::runtime::Runtime {
 
 async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
     let mut dice = Rng::with_seed(seed);
-    let plan = Plan::drawn(&mut dice);
+    let mut own = Rng::with_seed(!seed);
+    let plan = Plan::drawn(&mut dice).with_transactions(&mut own);
     let trace = Trace::new(keep_trace);
     trace.note("seed", format_args!("{seed}: {plan:?}"));
     let bucket = Bucket::new(flaw);
@@ -143,6 +151,10 @@ async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
     let mut simulated = Duration::ZERO;
     match ended {
         Ok(actors) => {
+            let mut actors = actors;
+            if let Some(copying) = world.plan.copying {
+                copy(&world, copying, &mut actors, &mut own).await;
+            }
             for season in world.plan.seasons.clone() {
                 pass(&world, season, &mut dice).await;
             }
@@ -254,6 +266,43 @@ fn gather(
     }
 }
 
+/// Programs that copy in transactions, what they copy, and who reads it.
+async fn copy(world: &Arc<World>, plan: Copying, actors: &mut JoinSet<()>, dice: &mut Rng) {
+    let inputs = plan.copiers * plan.inputs;
+    let (Some(input), Some(output)) = (
+        admin::create(world, INPUT, inputs, dice).await,
+        admin::create(world, OUTPUT, plan.outputs, dice).await,
+    ) else {
+        return;
+    };
+    for partition in 0..inputs {
+        let number = 5_000 + partition as usize;
+        let producer = Producer::new(Arc::clone(world), number, input, partition, dice.fork());
+        actors.spawn(world.feeding(producer.run_idempotent()));
+    }
+    for number in 0..plan.copiers {
+        let life = CopierLife {
+            number: number as usize,
+            name: format!("copier-{number}"),
+            group: format!("{COPIERS}{number}"),
+            input,
+            input_name: INPUT.to_owned(),
+            partitions: (0..plan.inputs).map(|partition| number * plan.inputs + partition).collect(),
+            output,
+            output_name: OUTPUT.to_owned(),
+            outputs: plan.outputs,
+            modern: dice.bool(),
+        };
+        world.history().copiers.push(life.clone());
+        actors.spawn(stable::watch(Arc::clone(world), life.clone(), dice.fork()));
+        actors.spawn(world.producing(copier::run(Arc::clone(world), life, dice.fork())));
+    }
+    for partition in 0..plan.outputs {
+        let reader = Reader::new(Arc::clone(world), 0, (output, partition), true, dice.fork());
+        actors.spawn(reader.run());
+    }
+}
+
 /// Some hours or days: clients at work, one node perhaps asleep, clients at rest.
 async fn pass(world: &World, season: Season, dice: &mut Rng) {
     world.trace.note("season", format_args!("{season:?}"));
@@ -328,6 +377,7 @@ async fn judge(world: &Arc<World>, dice: &mut Rng) {
     let mut faults = bucket::check(&world.bucket, &truth, &audits).await;
     faults.extend(clients::check(&world.history(), &truth));
     faults.extend(groups_check::check(&world.history(), &truth));
+    faults.extend(transactions::check(&world.history(), &truth));
     for (invariant, what) in faults {
         world.violated(invariant, what);
     }
@@ -365,6 +415,15 @@ async fn read_cold(world: &Arc<World>, truth: &Truth, dice: &mut Rng) {
     for (id, name) in &truth.topics {
         let partitions = truth.manifest.topic(id).map_or(0, |topic| topic.partitions.len());
         for partition in 0..partitions as u32 {
+            if name == OUTPUT {
+                for committed in [true, false] {
+                    let at = (*id, partition);
+                    readers.spawn(
+                        Reader::new(Arc::clone(world), transactions::FRESH, at, committed, dice.fork()).run(),
+                    );
+                }
+                continue;
+            }
             let start = truth.manifest.partition(id, partition).map_or(0, |one| one.log_start);
             expected += truth.logs.get(&(*id, partition)).map_or(0, Vec::len) - start as usize;
             let topic = (*id, name.clone());
