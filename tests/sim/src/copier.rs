@@ -195,11 +195,23 @@ impl Copier {
         if commit {
             self.positions = next;
         }
+        if !self.life.modern && chance(&mut self.dice, 150) {
+            self.stray(inputs[0]).await?;
+        }
         if !self.life.modern && (self.unsure || chance(&mut self.dice, 100)) {
             // What is still under way must not come in the next transaction: its epoch must be over (KIP-360).
             self.init(Some(self.identity)).await?;
         }
         Ok(())
+    }
+
+    /// A batch that comes when its transaction is over: it must not begin one that nobody ends (KAFKA-9144).
+    async fn stray(&mut self, input: Input) -> Result<(), Stop> {
+        let partition = self.dice.u32(0..self.life.outputs);
+        let before = self.sequences.clone();
+        let output = self.output(partition, &[input]);
+        self.sequences = before;
+        self.produce_too_late(&output).await
     }
 
     /// Some processes stop for a while before they decide, and some for too long.

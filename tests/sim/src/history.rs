@@ -194,13 +194,8 @@ pub(crate) struct Transacted {
     pub(crate) asked: Option<bool>,
     /// Whether it is known to be committed.
     pub(crate) ended: Option<bool>,
-}
-
-impl Transacted {
-    /// How it ended, if it did when it was asked to.
-    pub(crate) fn ended_in_place(&self) -> Option<bool> {
-        self.ended.filter(|ended| Some(*ended) == self.asked)
-    }
+    /// It was open until its producer ended it.
+    pub(crate) lasted: bool,
 }
 
 /// Somebody was told the stable offsets of a copier.

@@ -9,6 +9,7 @@
 //!
 //! - [`mutations`]: every promise broken once, and whether that is noticed
 //! - [`run`]: one seed: seasons of faults, a quiet end, the verdict
+//! - `cast`: who takes part beside producers and consumers
 //! - `check`: what the histories and the bucket must have in common
 //! - `chaos`: crashes, pauses, clocks, outages
 //! - `collector`: moves the floor, deletes slots and orphans
@@ -30,6 +31,7 @@
 
 pub mod mutations;
 pub mod run;
+mod cast;
 mod check;
 mod chaos;
 mod collector;

@@ -17,21 +17,18 @@ use tokio::time::{sleep, timeout};
 use crate::admin;
 use crate::auditor::{self, audit, compare_tail};
 use crate::bucket::{Bucket, Flaw};
+use crate::cast::{OUTPUT, copy, gather};
 use crate::chaos;
-use crate::check::truth::COPIERS;
 use crate::check::truth::Truth;
 use crate::check::{bucket, clients, groups as groups_check, transactions};
 use crate::collector::Collector;
 use crate::consumer::Consumer;
-use crate::copier;
-use crate::groups;
-use crate::history::{CopierLife, GroupLife};
+use crate::history::GroupLife;
 use crate::link::{Outage, Weather};
 use crate::machine::Machine;
-use crate::member::Member;
-use crate::plan::{Copying, Groups, Plan, Rates, Season};
+use crate::plan::{Plan, Rates, Season};
 use crate::producer::Producer;
-use crate::stable::{self, Reader};
+use crate::stable::Reader;
 use crate::trace::Trace;
 use crate::world::{Phase, World};
 
@@ -41,10 +38,6 @@ pub use crate::world::Violation;
 const PATIENCE: Duration = Duration::from_secs(1_200);
 /// Requests that are under way for so long are all executed by then.
 const LATEST: Duration = Duration::from_secs(90_000);
-
-/// What copiers read, and where they write.
-const INPUT: &str = "copied";
-const OUTPUT: &str = "copies";
 
 /// What is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -238,69 +231,6 @@ async fn begin(world: &Arc<World>, dice: &mut Rng) -> JoinSet<()> {
         machine.weather.lock().unwrap().rates = world.plan.rates;
     }
     actors
-}
-
-/// Groups and everybody around them.
-fn gather(
-    world: &Arc<World>,
-    plan: Groups,
-    life: &dyn Fn(String) -> GroupLife,
-    actors: &mut JoinSet<()>,
-    dice: &mut Rng,
-) {
-    for name in ["group-0", "group-1"].into_iter().take(plan.groups) {
-        for number in 0..plan.members {
-            let instance = (number < plan.statics).then(|| format!("static-{number}"));
-            let group = life(name.to_owned());
-            actors.spawn(Member::new(Arc::clone(world), group, number, instance, dice.fork()).run());
-        }
-        actors.spawn(groups::oversee(Arc::clone(world), life(name.to_owned()), dice.fork()));
-    }
-    if plan.by_hand {
-        actors.spawn(groups::by_hand(Arc::clone(world), life("by-hand".to_owned()), dice.fork()));
-    }
-    if plan.administrated {
-        let width = world.plan.topics[0];
-        let topic = life("the topic".to_owned());
-        actors.spawn(groups::administrate(Arc::clone(world), topic, width, dice.fork()));
-    }
-}
-
-/// Programs that copy in transactions, what they copy, and who reads it.
-async fn copy(world: &Arc<World>, plan: Copying, actors: &mut JoinSet<()>, dice: &mut Rng) {
-    let inputs = plan.copiers * plan.inputs;
-    let (Some(input), Some(output)) = (
-        admin::create(world, INPUT, inputs, dice).await,
-        admin::create(world, OUTPUT, plan.outputs, dice).await,
-    ) else {
-        return;
-    };
-    for partition in 0..inputs {
-        let number = 5_000 + partition as usize;
-        let producer = Producer::new(Arc::clone(world), number, input, partition, dice.fork());
-        actors.spawn(world.feeding(producer.run_idempotent()));
-    }
-    for number in 0..plan.copiers {
-        let life = CopierLife {
-            number: number as usize,
-            name: format!("copier-{number}"),
-            group: format!("{COPIERS}{number}"),
-            input,
-            input_name: INPUT.to_owned(),
-            partitions: (0..plan.inputs).map(|partition| number * plan.inputs + partition).collect(),
-            output,
-            output_name: OUTPUT.to_owned(),
-            outputs: plan.outputs,
-            modern: dice.bool(),
-        };
-        world.history().copiers.push(life.clone());
-        actors.spawn(stable::watch(Arc::clone(world), life.clone(), dice.fork()));
-        actors.spawn(world.producing(copier::run(Arc::clone(world), life, dice.fork())));
-    }
-    for partition in 0..plan.outputs {
-        let reader = Reader::new(Arc::clone(world), 0, (output, partition), true, dice.fork());
-        actors.spawn(reader.run());
-    }
 }
 
 /// Some hours or days: clients at work, one node perhaps asleep, clients at rest.

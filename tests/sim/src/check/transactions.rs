@@ -176,8 +176,8 @@ fn expected(log: &[Entry], upto: i64, committed: bool, verdicts: &Verdicts) -> V
 /// Nobody who asks for what is stable is told an offset while an open transaction may commit another.
 fn told_too_early(history: &History, faults: &mut Faults) {
     for transacted in &history.transacted {
-        let (Some(since_ms), Some(until_ms), Some(_)) =
-            (transacted.offsets_ms, transacted.end_begun_ms, transacted.ended_in_place())
+        let (Some(since_ms), Some(until_ms), true) =
+            (transacted.offsets_ms, transacted.end_begun_ms, transacted.lasted)
         else {
             continue;
         };

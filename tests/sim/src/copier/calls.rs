@@ -45,6 +45,14 @@ fn told(code: i16) -> Told {
     }
 }
 
+/// The code of the only partition.
+fn produced(response: &Response) -> i16 {
+    match response {
+        Response::Produce(answer) => answer.responses[0].partition_responses[0].error_code,
+        _ => -1,
+    }
+}
+
 impl Copier {
     /// Asks until it is known what came of it. How often that took, and the answer.
     async fn call(
@@ -228,7 +236,20 @@ impl Copier {
         Ok(())
     }
 
-    pub(super) async fn produce(&mut self, output: &Output) -> Result<(), Stop> {
+    /// A batch of a transaction that is not open must be refused.
+    pub(super) async fn produce_too_late(&mut self, output: &Output) -> Result<(), Stop> {
+        let code = |response: &Response| match produced(response) {
+            0 => ErrorCode::UnknownServerError.code(),
+            code if code == ErrorCode::InvalidTxnState.code() => 0,
+            code => code,
+        };
+        self.world.attempt(output.sent, 0);
+        let called = self.call(11, self.produce_request(output), code).await;
+        self.settle(output, Ended::Refused(ErrorCode::InvalidTxnState.code()));
+        called.map(drop).map_err(|(_, stop)| stop)
+    }
+
+    fn produce_request(&self, output: &Output) -> Request {
         let mut records = Records::default();
         records.push(output.bytes.clone());
         let partition = produce::PartitionData { index: output.partition as i32, records: Some(records) };
@@ -237,20 +258,19 @@ impl Copier {
             partition_data: vec![partition],
             ..Default::default()
         };
-        let request = produce::Request {
+        Request::Produce(produce::Request {
             transactional_id: Some(self.life.name.clone()),
             acks: -1,
             timeout_ms: 30_000,
             topic_data: vec![topic],
-        };
-        let code = |response: &Response| match response {
-            Response::Produce(answer) => answer.responses[0].partition_responses[0].error_code,
-            _ => -1,
-        };
+        })
+    }
+
+    pub(super) async fn produce(&mut self, output: &Output) -> Result<(), Stop> {
         // Whatever comes of it.
         self.world.attempt(output.sent, 0);
         let version = if self.life.modern { 12 } else { 11 };
-        match self.call(version, Request::Produce(request), code).await {
+        match self.call(version, self.produce_request(output), produced).await {
             Ok((_, Response::Produce(answer))) => {
                 let base = answer.responses[0].partition_responses[0].base_offset;
                 self.settle(output, Ended::Acked(base));
@@ -327,7 +347,10 @@ impl Copier {
         self.note(format_args!("transaction {number}: commit {commit} ended {:?}", ended.as_ref().err()));
         match ended {
             Ok((_, Response::EndTxn(answer))) => {
-                self.world.history().transacted[number].ended = Some(commit);
+                let mut history = self.world.history();
+                let transacted = &mut history.transacted[number];
+                (transacted.ended, transacted.lasted) = (Some(commit), true);
+                drop(history);
                 if self.life.modern {
                     self.become_producer(Identity { id: answer.producer_id, epoch: answer.producer_epoch });
                 }
