@@ -70,6 +70,10 @@ impl World {
         self.violations.lock().unwrap().push(Violation { invariant, what });
     }
 
+    pub(crate) fn is_broken(&self) -> bool {
+        !self.violations.lock().unwrap().is_empty()
+    }
+
     pub(crate) fn take_violations(&self) -> Vec<Violation> {
         std::mem::take(&mut self.violations.lock().unwrap())
     }
