@@ -44,7 +44,7 @@ pub(crate) fn compare_tail(world: &World, machine: &str, journal: &Journal) {
 }
 
 /// What is among the open transactions must be open, or nobody ever ends it.
-fn check_open(world: &World, machine: &str, journal: &Journal) {
+pub(crate) fn check_open(world: &World, machine: &str, journal: &Journal) {
     let closed = journal.view(|manifest| {
         let mut open = manifest.open_transactions();
         open.find(|(_, of)| !of.is_ongoing()).map(|(id, of)| format!("{id}: {of:?}"))

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::admin;
-use crate::auditor::{self, audit, compare_tail};
+use crate::auditor::{self, audit, check_open, compare_tail};
 use crate::bucket::{Bucket, Flaw};
 use crate::cast::{OUTPUT, copy, gather};
 use crate::chaos;
@@ -282,6 +282,11 @@ async fn end(world: &Arc<World>, mut actors: JoinSet<()>) {
 
 /// Lets late requests land, looks at every node, kills them all, reads everything with a fresh one, and compares.
 async fn judge(world: &Arc<World>, dice: &mut Rng) {
+    for machine in &world.machines {
+        if let Some(journal) = machine.journal() {
+            check_open(world, &machine.name, &journal);
+        }
+    }
     // Nodes that are wrong already may be busy until then.
     if !world.is_broken() {
         sleep(LATEST).await;
