@@ -200,7 +200,8 @@ impl Transactions {
         let name = self.0.get_mut(&wanted.of.transactional_id).ok_or(Void::UnknownProducerId)?;
         name.admits(&wanted.of, name.next_number())?;
         let group = &wanted.commit.group;
-        if !wanted.adds && !(name.is_open() && name.groups.contains_key(group)) {
+        let takes_part = name.is_open() && name.groups.contains_key(group);
+        if !wanted.adds && !takes_part {
             return Err(Void::InvalidTransactionState);
         }
         name.open(now_ms);
