@@ -234,7 +234,7 @@ impl Transactions {
             false => None,
         };
         if end.bump {
-            name.raise(next_id, !end.if_due);
+            name.raise(next_id, true);
             (name.stage, name.changed_ms) = (Stage::Done { commit: end.commit }, now_ms);
         }
         (Ok(name.now()), decided)
