@@ -17,7 +17,8 @@ from test_pauses import start_in_bad_weather
 from test_store_faults import KINDS, MENU
 from transaction_campaign import TIMEOUT_MS, Campaign
 
-ROUNDS = 3
+# Who leaves a classic group without a word holds it up for his session; a static member is succeeded at once.
+ROUNDS = {"classic": 2, "static": 7}
 
 
 @pytest.fixture
@@ -36,10 +37,10 @@ def zombie(campaign):
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("protocol", ["classic", "static"])
+@pytest.mark.parametrize("protocol", list(ROUNDS))
 def test_copiers_die_and_rise_again(cluster, tmp_path, protocol):
     """kill -9 of copiers, zombies that wake when their heirs are at work, kill -9 of nodes, answers about slots that are lost."""
-    rng = bed.seeded(f"copiers {protocol}")
+    rng, rounds = bed.seeded(f"copiers {protocol}"), ROUNDS[protocol]
     with Campaign(cluster, tmp_path, protocol) as campaign:
         cluster.set(
             Fault(p.DROP_RESPONSE, 0.1, prefix="journal/"),
@@ -48,7 +49,7 @@ def test_copiers_die_and_rise_again(cluster, tmp_path, protocol):
         )
         campaign.wait_until(lambda: campaign.progress() > 0, 60, "the first output")
         hit = 0
-        for number in range(ROUNDS):
+        for number in range(rounds):
             campaign.run(rng.uniform(0.2, 1))
             victim = campaign.caught_inside()
             hit += victim.inside()
@@ -61,8 +62,9 @@ def test_copiers_die_and_rise_again(cluster, tmp_path, protocol):
             if number:
                 campaign.wait_until(lambda: heir.is_ready() or not heir.running(), 60, f"{heir.name} to begin")
             sleeper.wake()
+        campaign.abandon()
         campaign.judge()
-    assert hit >= ROUNDS, f"only {hit} of {2 * ROUNDS} blows hit an open transaction: this test proves little"
+    assert hit >= rounds, f"only {hit} of {2 * rounds} blows hit an open transaction: this test proves little"
     cluster.assert_fired(p.DROP_RESPONSE, p.CONFLICT, p.LATE)
 
 
@@ -76,8 +78,9 @@ def test_the_whole_menu_while_nodes_sleep_and_are_cut_off(cluster, tmp_path):
     with Campaign(cluster, tmp_path, "consumer") as campaign:
         campaign.wait_until(lambda: campaign.progress() > 0, 60, "the first output")
         cluster.set(*MENU)
-        campaign.run(4)
+        campaign.run(3)
         sleeper, _, _ = zombie(campaign)
+        campaign.abandon()
         node = rng.choice(cluster.nodes)
         node.child.send_signal(signal.SIGSTOP)
         try:
@@ -85,7 +88,7 @@ def test_the_whole_menu_while_nodes_sleep_and_are_cut_off(cluster, tmp_path):
         finally:
             node.child.send_signal(signal.SIGCONT)
         sleeper.wake()
-        campaign.run(2)
+        campaign.run(1)
         cluster.proxies[0].cut_off(silent=rng.random() < 0.5)
         campaign.run(6)
         cluster.proxies[0].heal()

@@ -214,6 +214,8 @@ class Campaign:
         self.instances = []
         # The one that is to work now, by transactional id.
         self.current = {}
+        # Transactions of producers that never end them, and nobody succeeds; with their clients.
+        self.abandoned = []
         self._names = [f"copier-{n + 1}" for n in range(copiers)]
 
     def __enter__(self):
@@ -276,6 +278,25 @@ class Campaign:
                 return (inside or instances)[0]
             time.sleep(0.002)
 
+    def abandon(self):
+        """A transaction over every partition whose producer goes silent: only time ends it."""
+        name = f"loner-{len(self.abandoned) + 1}"
+        transaction = transactions.Transaction(name, 1, 1, why="left alone")
+        transaction.writes = [transactions.Write(place, b"9 %s %d" % (name.encode(), n), None) for n, place in enumerate(PLACES)]
+        client = producer(
+            self.cluster.nodes,
+            transactional_id=name,
+            transaction_timeout_ms=TIMEOUT_MS,
+            message_timeout_ms=TIMEOUT_MS,
+            socket_timeout_ms=4000,
+            **QUICK,
+        )
+        self.abandoned.append((transaction, client))
+        bed.wait_until(lambda: begun(client), FINISH_SECONDS, f"{name} to begin")
+        for write in transaction.writes:
+            client.produce(write.place[0], write.value, partition=write.place[1])
+        client.flush(TIMEOUT_MS / 1000)
+
     # --- the end ---
 
     def judge(self):
@@ -293,18 +314,21 @@ class Campaign:
         for worker in (self.watcher, *self.followers):
             worker.finish()
         self.history.transactions = [t for instance in self.instances for t in instance.transactions()]
+        self.history.transactions += [transaction for transaction, _ in self.abandoned]
         cold = self.cluster.cold()
         self.history.offsets = committed_offsets(cold)
         log = transactions.Log(*(read_all(cold, isolation) for isolation in ISOLATIONS))
         print(f"{self.history.summary()}; {len(log.committed)} of {len(log.everything)} records committed, {len(self.instances)} instances")
         print(f"injected: {dict(self.cluster.injected())}; {sent} records had left the ring {settled:.1f} s after the faults ended")
         print("passing errors:", {worker.name: dict(worker.transient) for worker in self._workers if worker.transient})
-        print("ended early:", dict(collections.Counter(event["why"] for i in self.instances for event in i.events() if event["event"] == "over")))
-        print("aborted:", dict(collections.Counter(t.why for t in self.history.transactions if t.outcome == transactions.ABORTED)))
+        over = [event["why"] for instance in self.instances for event in instance.events() if event["event"] == "over"]
+        print("ended early:", dict(collections.Counter(map(cause, over))))
+        aborted = [t.why for t in self.history.transactions if t.outcome == transactions.ABORTED]
+        print("aborted:", dict(collections.Counter(map(cause, aborted))))
         transactions.check(self.history, log)
         for node in self.cluster.nodes:
             for isolation, records in zip(ISOLATIONS, (log.committed, log.everything)):
-                assert read_all(node, isolation) == records, f"{node.name} gives out another log than a node that starts cold ({isolation})"
+                assert read_all(node, isolation) == records, f"{node.name} gives out another log than a cold one ({isolation})"
         out = [record for record in log.committed if record.place[0] == program.OUT]
         assert len(out) == sent, f"{sent} records were sent, {len(out)} left the ring"
         self._assert_it_proves_something()
@@ -327,6 +351,22 @@ class Campaign:
 
         for follower in self.followers:
             bed.wait_until(lambda f=follower: f.errors or done(f), FINISH_SECONDS, f"{follower.name} to catch up", 0.1)
+
+
+def cause(why):
+    """What it says before the details."""
+    return why.split(": KafkaError")[0]
+
+
+def begun(client):
+    try:
+        client.init_transactions(5)
+    except KafkaException as error:
+        if error.args[0].retriable():
+            return False
+        raise
+    client.begin_transaction()
+    return True
 
 
 def last_offsets(records):
