@@ -18,7 +18,7 @@ from test_store_faults import KINDS, MENU
 from transaction_campaign import TIMEOUT_MS, Campaign
 
 # Who leaves a classic group without a word holds it up for his session; a static member is succeeded at once.
-ROUNDS = {"classic": 2, "static": 7}
+ROUNDS = {"classic": 2, "static": 5}
 
 
 @pytest.fixture
