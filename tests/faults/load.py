@@ -207,8 +207,9 @@ class Watcher(Worker):
                 except KafkaException as error:
                     self.tolerate(error.args[0], f"watermarks of partition {partition}")
                     continue
-                # None: no answer in time.
-                if seen is not None:
+                # None: no answer in time. librdkafka asks for the two ends in two requests; when the first fails and the second does
+                # not, it gives the last offset for both, without an error. Nothing is ever deleted here.
+                if seen is not None and (seen[0] == 0 or seen[0] != seen[1]):
                     self.history.saw(self.name, partition, invoked, *seen)
         finally:
             for client in clients:
