@@ -54,7 +54,24 @@ pub(crate) async fn resolve<T>(
     wanted: &[Wanted<'_>],
     pick: impl Fn(&Topic) -> T,
 ) -> Vec<Result<T, ErrorCode>> {
-    resolve_from(services, wanted, pick, false).await
+    let look = |manifest: &Manifest| -> Vec<Option<T>> {
+        wanted.iter().map(|wanted| wanted.find(manifest).map(&pick)).collect()
+    };
+    let mut found = services.journal.view(look);
+    let mut failure = None;
+    if found.iter().any(Option::is_none) && !mutation::is(Mutation::UnknownTopicFromStale) {
+        match services.catch_up().await {
+            Ok(()) => found = services.journal.view(look),
+            Err(error) => {
+                warn!(%error, "a topic is not known here and the journal cannot be read");
+                failure = Some(ErrorCode::KafkaStorageError);
+            }
+        }
+    }
+    let answer = |(found, wanted): (Option<T>, &Wanted<'_>)| {
+        found.ok_or_else(|| failure.unwrap_or_else(|| wanted.unknown()))
+    };
+    found.into_iter().zip(wanted).map(answer).collect()
 }
 
 /// The same once the journal was read to its end, for those who change a topic: a name that is known here may be that of
@@ -64,35 +81,14 @@ pub(crate) async fn resolve_latest<T>(
     wanted: &[Wanted<'_>],
     pick: impl Fn(&Topic) -> T,
 ) -> Vec<Result<T, ErrorCode>> {
-    resolve_from(services, wanted, pick, true).await
-}
-
-async fn resolve_from<T>(
-    services: &Services,
-    wanted: &[Wanted<'_>],
-    pick: impl Fn(&Topic) -> T,
-    latest: bool,
-) -> Vec<Result<T, ErrorCode>> {
-    let look = |manifest: &Manifest| -> Vec<Option<T>> {
-        wanted.iter().map(|wanted| wanted.find(manifest).map(&pick)).collect()
-    };
-    let mut found = services.journal.view(look);
-    let mut failure = None;
-    let missing = found.iter().any(Option::is_none) && !mutation::is(Mutation::UnknownTopicFromStale);
-    if latest || missing {
-        match services.catch_up().await {
-            Ok(()) => found = services.journal.view(look),
-            Err(error) => {
-                warn!(%error, "which topics there are is not known for sure: the journal cannot be read");
-                failure = Some(ErrorCode::KafkaStorageError);
-            }
-        }
+    if let Err(error) = services.catch_up().await {
+        warn!(%error, "topics are to be changed and the journal cannot be read");
+        return wanted.iter().map(|_| Err(ErrorCode::KafkaStorageError)).collect();
     }
-    let answer = |(found, wanted): (Option<T>, &Wanted<'_>)| {
-        let found = found.filter(|_| !latest || failure.is_none());
-        found.ok_or_else(|| failure.unwrap_or_else(|| wanted.unknown()))
-    };
-    found.into_iter().zip(wanted).map(answer).collect()
+    services.journal.view(|manifest| {
+        let look = |wanted: &Wanted<'_>| wanted.find(manifest).map(&pick).ok_or_else(|| wanted.unknown());
+        wanted.iter().map(look).collect()
+    })
 }
 
 /// Names of topics by what they become in the names of metrics, where `.` and `_` are the same.
