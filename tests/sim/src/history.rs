@@ -194,7 +194,7 @@ pub(crate) struct Transacted {
     pub(crate) asked: Option<bool>,
     /// Whether it is known to be committed.
     pub(crate) ended: Option<bool>,
-    /// It was open until its producer ended it.
+    /// It is known to have been open until its producer ended it.
     pub(crate) lasted: bool,
 }
 

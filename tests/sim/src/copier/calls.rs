@@ -240,12 +240,12 @@ impl Copier {
     pub(super) async fn produce_too_late(&mut self, output: &Output) -> Result<(), Stop> {
         let code = |response: &Response| match produced(response) {
             0 => ErrorCode::UnknownServerError.code(),
-            code if code == ErrorCode::InvalidTxnState.code() => 0,
+            code if code == ErrorCode::TransactionAbortable.code() => 0,
             code => code,
         };
         self.world.attempt(output.sent, 0);
         let called = self.call(11, self.produce_request(output), code).await;
-        self.settle(output, Ended::Refused(ErrorCode::InvalidTxnState.code()));
+        self.settle(output, Ended::Refused(ErrorCode::TransactionAbortable.code()));
         called.map(drop).map_err(|(_, stop)| stop)
     }
 
@@ -349,7 +349,8 @@ impl Copier {
             Ok((_, Response::EndTxn(answer))) => {
                 let mut history = self.world.history();
                 let transacted = &mut history.transacted[number];
-                (transacted.ended, transacted.lasted) = (Some(commit), true);
+                // One that took too long may be aborted again by its producer, late (KIP-588).
+                (transacted.ended, transacted.lasted) = (Some(commit), commit);
                 drop(history);
                 if self.life.modern {
                     self.become_producer(Identity { id: answer.producer_id, epoch: answer.producer_epoch });
