@@ -39,7 +39,6 @@ DIFFERENCES = {
     "EndTxn v5 that commits too late": (90, "the same"),
     "producer of a marker that ends an epoch": ((0, -1), "no reader looks at it; the fold fences the old epoch by itself"),
     "end of the partition that was only added": (0, "there is nothing to decide, so that there is no marker"),
-    "OffsetFetch after a plain commit and the end of a transaction": (7, "the decision is the later of the two changes"),
     "ListTransactions of what lasts an hour": ({}, "what never began does not last; Kafka counts from the year 1970"),
     "ListTransactions of what lasts": ({"open": "Ongoing"}, "what is over, or never began, does not last"),
     "coordinator's epoch of a producer before there was a marker": (0, "there are no epochs of coordinators"),

@@ -299,13 +299,7 @@ fn apply_change(manifest: &mut Manifest, place: &Place, change: &Change) -> Outc
                 Err(void) => Outcome::Void(void),
             };
         }
-        Change::CommitOffsets(commit) => {
-            let Manifest { groups, topics, now_ms, .. } = manifest;
-            let exists = |topic: &Uuid, partition| {
-                topics.get(topic).is_some_and(|topic| (partition as usize) < topic.partitions.len())
-            };
-            groups.commit(commit, exists, place.slot, *now_ms)
-        }
+        Change::CommitOffsets(commit) => manifest.commit_offsets(commit, place.slot),
         Change::InitProducer(init) => return identity(manifest.init_producer(init, place.slot)),
         Change::EndTransaction(end) => return identity(manifest.end_transaction(end, place.slot)),
         Change::AddToTransaction(add) => {
@@ -316,8 +310,8 @@ fn apply_change(manifest: &mut Manifest, place: &Place, change: &Change) -> Outc
             transactions.add(add, exists, *now_ms)
         }
         Change::TransactionOffsets(offsets) => manifest.commit_in_transaction(offsets, place.slot),
-        Change::DeleteGroup { group } => manifest.groups.delete(group),
-        Change::DeleteOffsets { group, partitions } => manifest.groups.delete_offsets(group, partitions),
+        Change::DeleteGroup { group } => manifest.delete_group(group),
+        Change::DeleteOffsets { group, partitions } => manifest.delete_offsets(group, partitions),
         Change::AllocateProducerIds { count } => {
             let first = manifest.next_producer_id;
             manifest.next_producer_id = first.saturating_add(i64::from(*count));

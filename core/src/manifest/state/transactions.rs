@@ -4,6 +4,8 @@
 //! once; a batch belongs to the one that its producer has open, or is refused, so that no transaction can hang; a change
 //! that was meant for an earlier one takes no effect.
 
+mod pending;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
@@ -13,13 +15,12 @@ use super::super::commit::transaction::{
 };
 use super::super::commit::{BatchMeta, Identity, Void};
 use super::extents::Marker;
-use super::groups::CommittedOffset;
 use super::{Manifest, Topic};
 use crate::limits::{
-    MAX_GROUP_NAME_BYTES, MAX_PENDING_BYTES, MAX_PENDING_OFFSETS, MAX_TRANSACTION_PARTS,
-    MAX_TRANSACTIONAL_IDS, TRANSACTIONAL_ID_EXPIRATION,
+    MAX_GROUP_NAME_BYTES, MAX_TRANSACTION_PARTS, MAX_TRANSACTIONAL_IDS, TRANSACTIONAL_ID_EXPIRATION,
 };
 use crate::mutation::{self, Mutation};
+use pending::{Offsets, Pending};
 
 /// From this epoch on a producer gets a new id: there must be a next one to fence it with.
 const LAST_EPOCH: i16 = i16::MAX - 1;
@@ -58,7 +59,7 @@ pub struct Transaction {
     /// What takes part in the open one, and the offset of its first record there, if there is any.
     pub partitions: BTreeMap<(Uuid, u32), Option<i64>>,
     /// Groups that take part in it, and what is to be committed for them.
-    pub groups: BTreeMap<String, BTreeMap<(Uuid, u32), CommittedOffset>>,
+    pub groups: BTreeMap<String, Offsets>,
 }
 
 impl Transaction {
@@ -106,10 +107,6 @@ impl Transaction {
     fn parts(&self) -> usize {
         self.partitions.len() + self.groups.len()
     }
-
-    fn pending(&self) -> impl Iterator<Item = &CommittedOffset> {
-        self.groups.values().flat_map(BTreeMap::values)
-    }
 }
 
 /// All transactional ids of the cluster.
@@ -120,8 +117,7 @@ pub(crate) struct Transactions {
     ongoing: BTreeSet<String>,
     /// Partitions and groups that take part in open ones.
     parts: usize,
-    offsets: usize,
-    offset_bytes: usize,
+    pending: Pending,
 }
 
 impl Transactions {
@@ -132,8 +128,7 @@ impl Transactions {
             self.ongoing.insert(id.clone());
         }
         self.parts += transaction.parts();
-        self.offsets += transaction.pending().count();
-        self.offset_bytes += transaction.pending().map(|offset| offset.metadata.len()).sum::<usize>();
+        self.pending.count(&id, &transaction.groups);
         self.by_id.insert(id, transaction);
     }
 
@@ -230,38 +225,15 @@ impl Transactions {
         if !wanted.adds && !takes_part {
             return Err(Void::InvalidTransactionState);
         }
-        // As if all of them were new.
-        let bytes: usize = wanted.commit.offsets.iter().map(|offset| offset.metadata.len()).sum();
-        if self.offsets + wanted.commit.offsets.len() > MAX_PENDING_OFFSETS
-            || self.offset_bytes + bytes > MAX_PENDING_BYTES
-            || !takes_part && self.parts >= MAX_TRANSACTION_PARTS
-        {
+        if !self.pending.has_room(&wanted.commit) || !takes_part && self.parts >= MAX_TRANSACTION_PARTS {
             return Err(Void::LimitReached);
         }
         transaction.begin(now_ms);
         self.ongoing.insert(id.clone());
         self.parts += usize::from(!takes_part);
-        let pending = transaction.groups.entry(group.clone()).or_default();
-        for of in &wanted.commit.offsets {
-            let committed = CommittedOffset {
-                offset: of.offset,
-                leader_epoch: of.leader_epoch,
-                metadata: of.metadata.clone(),
-                committed_ms: now_ms,
-            };
-            self.offset_bytes += committed.metadata.len();
-            match pending.insert((of.topic, of.partition), committed) {
-                Some(replaced) => self.offset_bytes -= replaced.metadata.len(),
-                None => self.offsets += 1,
-            }
-        }
+        let held = transaction.groups.entry(group.clone()).or_default();
+        self.pending.insert(id, &wanted.commit, held, now_ms);
         Ok(())
-    }
-
-    /// The partitions in which open transactions may still commit offsets of the group.
-    pub(in crate::manifest) fn pending(&self, group: &str) -> BTreeSet<(Uuid, u32)> {
-        let offsets = self.ongoing().filter_map(|(_, transaction)| transaction.groups.get(group));
-        offsets.flat_map(BTreeMap::keys).copied().collect()
     }
 
     /// Forgets names that nobody used for long.
@@ -282,8 +254,7 @@ impl Transactions {
         let transaction = self.by_id.get_mut(id)?;
         transaction.phase = if commit { Phase::Committed } else { Phase::Aborted };
         transaction.changed_ms = now_ms;
-        self.offsets -= transaction.pending().count();
-        self.offset_bytes -= transaction.pending().map(|offset| offset.metadata.len()).sum::<usize>();
+        self.pending.discount(id, &transaction.groups);
         self.parts -= transaction.parts();
         self.ongoing.remove(id);
         Some(Ended {
@@ -308,7 +279,7 @@ fn allocate(next_producer_id: &mut i64) -> Identity {
 struct Ended {
     marker: Marker,
     partitions: BTreeMap<(Uuid, u32), Option<i64>>,
-    groups: BTreeMap<String, BTreeMap<(Uuid, u32), CommittedOffset>>,
+    groups: BTreeMap<String, Offsets>,
 }
 
 impl Manifest {
@@ -356,7 +327,11 @@ impl Manifest {
             }
         }
         transaction.timeout_ms = init.timeout_ms;
-        if transaction.is_ongoing() && !mutation::is(Mutation::InitKeepsOpen) {
+        let ongoing = transaction.is_ongoing();
+        if ongoing && mutation::is(Mutation::InitKeepsOpen) {
+            return self.bump(id, Phase::Ongoing, init.known.is_some());
+        }
+        if ongoing {
             self.decide(id, false, slot);
         }
         self.bump(id, Phase::Empty, init.known.is_some())

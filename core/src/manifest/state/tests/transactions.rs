@@ -31,15 +31,18 @@ fn expire(of: TransactionOf) -> Change {
 }
 
 fn offset(of: TransactionOf, adds: bool, offset: i64) -> Change {
+    Change::TransactionOffsets(TransactionOffsets { of, adds, commit: commits(offset) })
+}
+
+fn commits(offset: i64) -> CommitOffsets {
     let one = OffsetCommit { topic: TOPIC, partition: 1, offset, leader_epoch: -1, metadata: "m".into() };
-    let commit = CommitOffsets {
+    CommitOffsets {
         group: "g".into(),
         member: String::new(),
         epoch: -1,
         instance_id: None,
         offsets: vec![one],
-    };
-    Change::TransactionOffsets(TransactionOffsets { of, adds, commit })
+    }
 }
 
 fn joins(joins: Joins, id: i64, epoch: i16, sequence: i32) -> BatchMeta {
@@ -99,6 +102,39 @@ fn a_transaction_ends_at_once_for_partitions_and_offsets() {
     assert_eq!(untouched.high_watermark, 0, "no marker where there are no records");
     assert_eq!((aborted(&fold, 0, 4), fold.manifest.open_transactions().count()), (vec![], 0));
     kept(&fold);
+}
+
+/// Kafka's coordinator compares where the two were written.
+#[test]
+fn of_two_commits_of_an_offset_the_later_stands_whenever_the_transaction_is_decided() {
+    let partition = (TOPIC, 1);
+    let plain = |offset| Change::CommitOffsets(commits(offset));
+    let forgets = [
+        (plain(3), Some(3)),
+        (Change::DeleteOffsets { group: "g".to_owned(), partitions: vec![partition] }, None),
+        (Change::DeleteGroup { group: "g".to_owned() }, None),
+    ];
+    for (change, left) in forgets {
+        let mut fold = Fold::new();
+        fold.change(init(None));
+        fold.change(plain(1));
+        assert_eq!(fold.change(offset(of(0, 0, 1), true, 7)), Outcome::Applied);
+        assert_eq!(fold.manifest.pending_offsets("g").len(), 1);
+        assert_eq!(fold.change(change), Outcome::Applied);
+        assert_eq!(fold.manifest.pending_offsets("g").len(), 0);
+        kept(&fold);
+        assert_eq!(fold.change(end(of(0, 0, 1), true, false)), producer(0, 0));
+        assert_eq!(committed(&fold), left);
+        kept(&fold);
+    }
+    let mut fold = Fold::new();
+    fold.change(init(None));
+    fold.change(plain(1));
+    fold.change(offset(of(0, 0, 1), true, 7));
+    fold.change(plain(3));
+    fold.change(offset(of(0, 0, 1), true, 8));
+    fold.change(end(of(0, 0, 1), true, false));
+    assert_eq!(committed(&fold), Some(8));
 }
 
 #[test]
