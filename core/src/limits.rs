@@ -43,6 +43,9 @@ pub const MAX_PENDING_OFFSETS: usize = 1_000_000;
 pub const MAX_PENDING_BYTES: usize = 64 * MIB;
 /// How long a transactional id that nobody uses is remembered (Kafka's `transactional.id.expiration.ms`), in journal time.
 pub const TRANSACTIONAL_ID_EXPIRATION: Duration = Duration::from_secs(7 * 86_400);
+/// How long one that nobody uses is remembered at least, when there are as many as there may be. Longer than a transaction
+/// may take.
+pub const TRANSACTIONAL_ID_MAKES_ROOM: Duration = Duration::from_secs(3_600);
 
 /// Consumer groups of one cluster.
 pub const MAX_GROUPS: usize = 100_000;

@@ -84,6 +84,8 @@ pub enum Mutation {
     AnyBatchJoins,
     /// A change of a transaction takes effect in a later one.
     LateChangeTaken,
+    /// Offsets that a transaction was given take back those that it was given later.
+    LateOffsetsTaken,
     /// A producer whose epoch is over goes on.
     ZombieNotFenced,
     /// A producer begins, and what one of the same name left open stays open.

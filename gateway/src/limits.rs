@@ -72,6 +72,8 @@ pub(crate) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks for transactions that take too long (Kafka's
 /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`).
 pub(crate) const TRANSACTION_SWEEP: Duration = Duration::from_secs(5);
+/// Transactions that one commit aborts because they take too long.
+pub(crate) const ABORTED_TOGETHER: usize = 1_000;
 /// The longest `transaction.timeout.ms` of a producer (Kafka's `transaction.max.timeout.ms`).
 pub(crate) const TRANSACTION_TIMEOUT_MAX: Duration = Duration::from_secs(900);
 

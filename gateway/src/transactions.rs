@@ -15,10 +15,10 @@ use strandline_core::manifest::{
 use strandline_kafka::error::ErrorCode;
 use strandline_reader::Isolation;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::errors;
-use crate::limits::{CATCH_UP_TIMEOUT, TRANSACTION_SWEEP};
+use crate::limits::{ABORTED_TOGETHER, CATCH_UP_TIMEOUT, TRANSACTION_SWEEP};
 use crate::phase::Phase;
 use crate::services::Services;
 
@@ -34,15 +34,28 @@ pub(crate) enum Intent {
     End,
 }
 
-/// Which transaction a request of this producer means that has just come: the one that is known here now. What is learned
-/// later may be of one that the producer began elsewhere, after it gave up on us. Where that is behind, the fold says so, and
-/// the producer asks again.
+/// What a request means that has just come.
+#[derive(Debug, Clone)]
+pub(crate) struct Meant {
+    /// Which transaction.
+    pub(crate) of: TransactionOf,
+    /// How often it had been given offsets.
+    pub(crate) step: u64,
+}
+
+/// Which transaction a request of this producer means: the one that is known here now. To be asked before anything else is
+/// waited for: what is learned later may be of one that the producer began elsewhere, after it gave up on us. Where what is
+/// known is behind, the fold says so, and the producer asks again.
 pub(crate) async fn meant(
     services: &Services,
     transactional_id: &str,
-    producer: Identity,
+    (id, epoch): (i64, i16),
     intent: Intent,
-) -> Result<TransactionOf, ErrorCode> {
+) -> Result<Meant, ErrorCode> {
+    if id < 0 || epoch < 0 {
+        return Err(ErrorCode::InvalidProducerIdMapping);
+    }
+    let producer = Identity { id, epoch };
     if transactional_id.is_empty() {
         return Err(ErrorCode::InvalidRequest);
     }
@@ -52,46 +65,37 @@ pub(crate) async fn meant(
             Intent::Join => transaction.number_to_join(),
             Intent::End => transaction.number,
         };
-        Some((transaction.producer == producer, number))
+        Some((transaction.producer == producer, (number, transaction.next_step())))
     };
-    let number = match services.journal.view(look) {
-        Some((true, number)) => number,
+    let (number, step) = match services.journal.view(look) {
+        Some((true, meant)) => meant,
         _ => {
             services.catch_up().await.map_err(|error| errors::transaction(&error))?;
             match services.journal.view(look) {
                 None => return Err(ErrorCode::InvalidProducerIdMapping),
                 Some((true, _)) => return Err(ErrorCode::CoordinatorNotAvailable),
                 // It is fenced, or has not heard the answer to the raise of its epoch: the fold knows.
-                Some((false, number)) => number,
+                Some((false, meant)) => meant,
             }
         }
     };
-    Ok(TransactionOf {
-        transactional_id: transactional_id.to_owned(),
-        producer_id: producer.id,
-        epoch: producer.epoch,
-        number,
-    })
-}
-
-/// Who a request says that it comes from.
-///
-/// # Errors
-/// No producer has a negative id or epoch.
-pub(crate) fn producer(id: i64, epoch: i16) -> Result<Identity, ErrorCode> {
-    if id < 0 || epoch < 0 { Err(ErrorCode::InvalidProducerIdMapping) } else { Ok(Identity { id, epoch }) }
+    let transactional_id = transactional_id.to_owned();
+    Ok(Meant { of: TransactionOf { transactional_id, producer_id: id, epoch, number }, step })
 }
 
 /// Proposes the change in the next flush; what the fold made of it, or the code to answer.
 pub(crate) async fn decide(services: &Services, change: Change) -> Result<Outcome, ErrorCode> {
-    let decided = timeout(CATCH_UP_TIMEOUT, services.ingest.propose(vec![change])).await;
-    let decided = decided.unwrap_or_else(|_| Err(Error::Unknown("no answer in time".into())));
-    match decided.map(|mut outcomes| outcomes.pop()) {
+    match propose(services, vec![change]).await.map(|mut outcomes| outcomes.pop()) {
         Ok(Some(Outcome::Void(void))) => Err(errors::transaction_void(&void)),
         Ok(Some(outcome)) => Ok(outcome),
         Ok(None) => Err(ErrorCode::UnknownServerError),
         Err(error) => Err(errors::transaction(&error)),
     }
+}
+
+async fn propose(services: &Services, changes: Vec<Change>) -> Result<Vec<Outcome>, Error> {
+    let decided = timeout(CATCH_UP_TIMEOUT, services.ingest.propose(changes)).await;
+    decided.unwrap_or_else(|_| Err(Error::Unknown("no answer in time".into())))
 }
 
 /// Of the level that a request names.
@@ -136,7 +140,7 @@ pub(crate) async fn run(services: Arc<Services>) {
 type Seen = BTreeMap<(String, u64), Instant>;
 
 async fn sweep(services: &Services, seen: &mut Seen) {
-    let (now, now_ms) = (Instant::now(), services.journal.env().wall_ms());
+    let (now, now_ms) = (Instant::now(), services.journal.stamp_ms());
     let mut open = Seen::new();
     let due = services.journal.view(|manifest| {
         let mut due = Vec::new();
@@ -151,13 +155,25 @@ async fn sweep(services: &Services, seen: &mut Seen) {
         due
     });
     *seen = open;
-    for end in due {
-        let id = end.of.transactional_id.clone();
-        match decide(services, Change::EndTransaction(end)).await {
-            Ok(_) => info!(transactional_id = id, "a transaction took too long and was aborted"),
-            Err(code) => {
-                warn!(transactional_id = id, %code, "a transaction takes too long and could not be aborted");
-            }
+    for together in due.chunks(ABORTED_TOGETHER) {
+        abort(services, together).await;
+    }
+}
+
+async fn abort(services: &Services, due: &[EndTransaction]) {
+    let changes = due.iter().cloned().map(Change::EndTransaction).collect();
+    let decided = match propose(services, changes).await {
+        Ok(decided) => decided,
+        Err(error) => {
+            warn!(%error, transactions = due.len(), "transactions take too long and could not be aborted");
+            return;
+        }
+    };
+    for (end, outcome) in due.iter().zip(decided) {
+        let id = &end.of.transactional_id;
+        match outcome {
+            Outcome::Void(why) => debug!(transactional_id = id, ?why, "somebody else ended a transaction"),
+            _ => info!(transactional_id = id, "a transaction took too long and was aborted"),
         }
     }
 }

@@ -45,7 +45,10 @@ impl Txn {
             transaction_timeout_ms: 60_000,
             ..Default::default()
         };
-        let response = answer!(InitProducerId, client.call(5, request));
+        let mut response = answer!(InitProducerId, client.call(5, request.clone()));
+        if response.error_code == ErrorCode::CoordinatorNotAvailable.code() {
+            response = answer!(InitProducerId, client.call(5, request));
+        }
         assert_eq!(response.error_code, 0);
         Txn { id, producer: (response.producer_id, response.producer_epoch), new }
     }

@@ -112,7 +112,7 @@ impl Reader {
     fn arrives(&self, partitions: &[FetchPartition], plan: &Plan) -> bool {
         let resume = &self.0.locate.resume;
         let at_end = partitions.iter().zip(&plan.shares).filter_map(|(wanted, share)| {
-            share.as_ref().is_ok_and(|share| share.upto == wanted.offset).then_some(wanted)
+            share.as_ref().is_ok_and(|share| share.upto <= wanted.offset).then_some(wanted)
         });
         at_end.filter(|at| resume.arrives(at.topic, at.partition, at.offset)).count() > 0
     }

@@ -335,7 +335,9 @@ pub enum Void {
     #[error("the number of partitions is out of range")]
     InvalidPartitions,
     /// The cluster is as large as it may get.
-    #[error("the cluster has as many topics or partitions as it may have")]
+    #[error(
+        "the cluster is as large as it may get: topics, partitions, groups, offsets, or what takes part in transactions"
+    )]
     LimitReached,
     /// Sequence numbers between the producer's last batch and this one are missing.
     #[error("out of order sequence number")]

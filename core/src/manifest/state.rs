@@ -228,7 +228,7 @@ impl Manifest {
             return;
         }
         for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.producers.expire(self.now_ms);
+            partition.producers.expire(&partition.open, self.now_ms);
         }
         self.groups.expire(self.now_ms);
         self.transactions.expire(self.now_ms);
@@ -401,9 +401,10 @@ fn place_batch(
         // Nothing but its place keeps the order of a producer without sequence numbers: it waits for what is ahead.
         return Err(Void::OutOfOrderSequence);
     }
+    let Partition { producers, open, .. } = partition;
     if let Some(producer) = batch.producer
         && let Some(original) =
-            partition.producers.admit(producer, batch.offsets, base_offset, overtaken, now_ms)?
+            producers.admit(producer, batch.offsets, base_offset, overtaken, (open, now_ms))?
     {
         return Ok((original, false));
     }

@@ -16,15 +16,15 @@ fn of(id: &str, producer_id: i64, epoch: i16, number: u64) -> TransactionOf {
     TransactionOf { transactional_id: id.to_owned(), producer_id, epoch, number }
 }
 
-fn init(id: &str, known: Option<(i64, i16)>) -> Change {
-    Change::InitProducer(InitProducer { transactional_id: id.to_owned(), timeout_ms: 60_000, known })
+fn init(id: &str, known: Option<(i64, i16)>, seen: Option<(i64, i16)>) -> Change {
+    Change::InitProducer(InitProducer { transactional_id: id.to_owned(), timeout_ms: 60_000, known, seen })
 }
 
 fn end(of: TransactionOf, commit: bool, bump: bool, if_due: bool) -> Change {
     Change::EndTransaction(EndTransaction { of, commit, bump, if_due })
 }
 
-fn offsets(of: TransactionOf, adds: bool) -> Change {
+fn offsets(of: TransactionOf, adds: bool, step: u64) -> Change {
     let one = OffsetCommit {
         topic: ORDERS,
         partition: 1,
@@ -39,7 +39,7 @@ fn offsets(of: TransactionOf, adds: bool) -> Change {
         instance_id: None,
         offsets: vec![one],
     };
-    Change::TransactionOffsets(TransactionOffsets { of, adds, commit })
+    Change::TransactionOffsets(TransactionOffsets { of, adds, step, commit })
 }
 
 /// One batch of one record of a transaction.
@@ -77,26 +77,28 @@ pub(crate) fn history() -> Vec<(Commit, Vec<Bytes>)> {
     let begun = vec![
         Change::FeatureLevel { level: 3 },
         Change::AllocateProducerIds { count: 1_000 },
-        init(old, None),
-        init(new, None),
+        init(old, None, None),
+        init(new, None, None),
         Change::AddToTransaction(begin.clone()),
-        offsets(of(old, FIRST, 0, 1), false),
+        offsets(of(old, FIRST, 0, 1), false, 0),
+        offsets(of(old, FIRST, 0, 1), false, 1),
+        init("payments-never", None, Some((FIRST + 9, 3))),
     ];
     slot(begun, vec![]);
     let (added, bytes) = append(0, Producer { id: FIRST, epoch: 0, sequence: 0 }, Joins::Added);
     slot(vec![added], vec![bytes]);
     let (adds, bytes) = append(0, Producer { id: FIRST + 1, epoch: 0, sequence: 0 }, Joins::Adds);
-    slot(vec![adds, offsets(of(new, FIRST + 1, 0, 1), true)], vec![bytes]);
+    slot(vec![adds, offsets(of(new, FIRST + 1, 0, 1), true, 0)], vec![bytes]);
     let ended = vec![
         end(of(old, FIRST, 0, 1), true, false, false),
         end(of(new, FIRST + 1, 0, 1), false, true, false),
         end(of(new, FIRST + 1, 1, 1), false, true, true),
-        init(new, Some((FIRST + 1, 1))),
+        init(new, Some((FIRST + 1, 1)), None),
     ];
     slot(ended, vec![]);
     let (adds, bytes) = append(1, Producer { id: FIRST + 1, epoch: 2, sequence: 0 }, Joins::Adds);
     let begin = AddToTransaction { of: of(old, FIRST, 0, 2), ..begin };
-    slot(vec![adds, Change::AddToTransaction(begin), offsets(of(old, FIRST, 0, 2), false)], vec![bytes]);
+    slot(vec![adds, Change::AddToTransaction(begin), offsets(of(old, FIRST, 0, 2), false, 0)], vec![bytes]);
     slot(vec![end(of(old, FIRST, 0, 1), false, false, false)], vec![]);
     slots
 }

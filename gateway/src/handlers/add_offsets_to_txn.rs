@@ -26,8 +26,8 @@ async fn add(session: &Session, request: Request) -> Result<(), ErrorCode> {
     if request.group_id.is_empty() || request.group_id.len() > MAX_GROUP_NAME_BYTES {
         return Err(ErrorCode::InvalidGroupId);
     }
-    let producer = transactions::producer(request.producer_id, request.producer_epoch)?;
-    let of = transactions::meant(session, &request.transactional_id, producer, Intent::Join).await?;
+    let producer = (request.producer_id, request.producer_epoch);
+    let of = transactions::meant(session, &request.transactional_id, producer, Intent::Join).await?.of;
     let (partitions, groups) = (Vec::new(), vec![request.group_id]);
     let change = Change::AddToTransaction(AddToTransaction { of, partitions, groups });
     transactions::decide(session, change).await.map(drop)

@@ -17,17 +17,19 @@ use crate::limits::CHANGED_PER_REQUEST;
 use crate::metrics;
 use crate::session::Session;
 use crate::topics::{self, Wanted};
-use crate::transactions::{self, Intent};
+use crate::transactions::{self, Intent, Meant};
 
 /// The first version whose clients know PRODUCER_FENCED.
 const FENCED: i16 = 2;
 
 /// Adds them with one change.
 pub(crate) async fn answer(session: &Session, version: i16, request: Request) -> Response {
+    let producer = (request.producer_id, request.producer_epoch);
+    let meant = transactions::meant(session, &request.transactional_id, producer, Intent::Join).await;
     let (codes, known) = look_up(session, &request).await;
     let all = match codes.iter().any(|code| *code != ErrorCode::None) {
         true => Err(ErrorCode::OperationNotAttempted),
-        false => add(session, &request, known).await,
+        false => add(session, meant, known).await,
     };
     let all = all.map_or_else(|code| transactions::fenced(code, version, FENCED), |()| ErrorCode::None);
     let mut codes = codes.into_iter();
@@ -76,13 +78,16 @@ fn retriable(code: ErrorCode) -> ErrorCode {
     }
 }
 
-async fn add(session: &Session, request: &Request, known: Vec<(Uuid, u32)>) -> Result<(), ErrorCode> {
-    let producer = transactions::producer(request.producer_id, request.producer_epoch)?;
+async fn add(
+    session: &Session,
+    meant: Result<Meant, ErrorCode>,
+    known: Vec<(Uuid, u32)>,
+) -> Result<(), ErrorCode> {
+    let of = meant?.of;
     let partitions: BTreeSet<(Uuid, u32)> = known.into_iter().collect();
     if partitions.len() > CHANGED_PER_REQUEST {
         return Err(ErrorCode::PolicyViolation);
     }
-    let of = transactions::meant(session, &request.transactional_id, producer, Intent::Join).await?;
     let partitions = partitions.into_iter().collect();
     let change = Change::AddToTransaction(AddToTransaction { of, partitions, groups: Vec::new() });
     transactions::decide(session, change).await.map(drop)

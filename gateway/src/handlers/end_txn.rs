@@ -32,8 +32,8 @@ pub(crate) async fn answer(session: &Session, version: i16, request: Request) ->
 }
 
 async fn end(session: &Session, version: i16, request: &Request) -> Result<Identity, ErrorCode> {
-    let producer = transactions::producer(request.producer_id, request.producer_epoch)?;
-    let of = transactions::meant(session, &request.transactional_id, producer, Intent::End).await?;
+    let producer = (request.producer_id, request.producer_epoch);
+    let of = transactions::meant(session, &request.transactional_id, producer, Intent::End).await?.of;
     let (commit, bump) = (request.committed, version >= BUMPS);
     let change = Change::EndTransaction(EndTransaction { of, commit, bump, if_due: false });
     match transactions::decide(session, change).await? {

@@ -14,13 +14,14 @@ use strandline_kafka::messages::txn_offset_commit::{
 use super::offset_commit::{check, known};
 use crate::metrics;
 use crate::session::Session;
-use crate::transactions::{self, Intent};
+use crate::transactions::{self, Intent, Meant};
 
 /// The first version that adds the group to the transaction by itself (KIP-890).
 const ADDS: i16 = 5;
 
 /// Keeps them for the decision. Partitions that are not there get a code of their own.
 pub(crate) async fn answer(session: &Session, version: i16, request: Request) -> Response {
+    let meant = meant(session, &request).await;
     let topics: Vec<plain::RequestTopic> = request.topics.iter().map(as_plain).collect();
     let known = known(session, &topics).await;
     let (mut offsets, mut refused) = (Vec::new(), Vec::new());
@@ -33,11 +34,12 @@ pub(crate) async fn answer(session: &Session, version: i16, request: Request) ->
     }
     let kept = match offsets.is_empty() {
         true => Ok(()),
-        false => keep(session, version, &request, offsets).await,
+        false => keep(session, version, &request, meant, offsets).await,
     };
-    // Kafka's group coordinators do not know PRODUCER_FENCED in any version, and so do some of their clients.
+    // What Kafka's group coordinators never say here, some of their clients do not know here.
     let code = match kept.err().unwrap_or(ErrorCode::None) {
         ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        ErrorCode::StaleMemberEpoch => ErrorCode::IllegalGeneration,
         code => code,
     };
     let mut codes = refused.into_iter().map(|refused| refused.unwrap_or(code));
@@ -64,17 +66,22 @@ fn as_plain(topic: &RequestTopic) -> plain::RequestTopic {
     plain::RequestTopic { name: topic.name.clone(), partitions: partitions.collect() }
 }
 
+async fn meant(session: &Session, request: &Request) -> Result<Meant, ErrorCode> {
+    if request.group_id.is_empty() {
+        return Err(ErrorCode::InvalidGroupId);
+    }
+    let producer = (request.producer_id, request.producer_epoch);
+    transactions::meant(session, &request.transactional_id, producer, Intent::Join).await
+}
+
 async fn keep(
     session: &Session,
     version: i16,
     request: &Request,
+    meant: Result<Meant, ErrorCode>,
     offsets: Vec<OffsetCommit>,
 ) -> Result<(), ErrorCode> {
-    if request.group_id.is_empty() {
-        return Err(ErrorCode::InvalidGroupId);
-    }
-    let producer = transactions::producer(request.producer_id, request.producer_epoch)?;
-    let of = transactions::meant(session, &request.transactional_id, producer, Intent::Join).await?;
+    let Meant { of, step } = meant?;
     let commit = CommitOffsets {
         group: request.group_id.clone(),
         member: request.member_id.clone(),
@@ -82,6 +89,7 @@ async fn keep(
         instance_id: request.group_instance_id.clone(),
         offsets,
     };
-    let change = Change::TransactionOffsets(TransactionOffsets { of, adds: version >= ADDS, commit });
+    let adds = version >= ADDS;
+    let change = Change::TransactionOffsets(TransactionOffsets { of, adds, step, commit });
     transactions::decide(session, change).await.map(drop)
 }

@@ -186,6 +186,12 @@ impl Copier {
             self.produce(output).await?;
         }
         if !offsets_first {
+            if chance(&mut self.dice, 300) {
+                // Some programs commit what they have come to now and then, and only the last one counts.
+                let (partition, offset) = inputs[0];
+                let on_the_way = BTreeMap::from([(partition, offset + 1)]);
+                self.commit_offsets(number, &on_the_way).await?;
+            }
             self.commit_offsets(number, &next).await?;
         }
         self.may_crash()?;

@@ -72,6 +72,7 @@ pub fn all() -> Vec<Break> {
         (M::AbortForgotten, 4),
         (M::AnyBatchJoins, 4),
         (M::LateChangeTaken, 10),
+        (M::LateOffsetsTaken, 0),
         (M::ZombieNotFenced, 4),
         (M::InitKeepsOpen, 14),
         (M::AbortedTooEarly, 4),

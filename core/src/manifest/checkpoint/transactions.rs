@@ -34,6 +34,8 @@ pub(super) struct TransactionWire {
     parts: Vec<PartsWire>,
     #[prost(message, repeated, tag = "10")]
     groups: Vec<GroupWire>,
+    #[prost(uint64, tag = "11")]
+    steps: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -85,6 +87,7 @@ pub(super) fn encode(transactions: &Transactions) -> Vec<TransactionWire> {
         changed_ms: of.changed_ms,
         parts: encode_parts(&of.partitions),
         groups: of.groups.iter().map(group).collect(),
+        steps: of.steps,
     };
     transactions.by_id.iter().map(transaction).collect()
 }
@@ -113,6 +116,7 @@ pub(super) fn decode(wire: Vec<TransactionWire>, manifest: &mut Manifest) -> Opt
             phase: *PHASES.get(usize::try_from(wire.phase).ok()?)?,
             begun_ms: wire.begun_ms,
             changed_ms: wire.changed_ms,
+            steps: wire.steps,
             ..Transaction::default()
         };
         if let Some(previous) = wire.previous {

@@ -42,6 +42,9 @@ pub struct InitProducer {
     pub timeout_ms: i32,
     /// Who it was so far, producer id and epoch (KIP-360): refused if somebody else is, by now.
     pub known: Option<(i64, i16)>,
+    /// Of one that does not say that: who the producer was when its request came. If somebody has begun since, it may have
+    /// been the same client, which gave up on this request: it must not fence its own successor.
+    pub seen: Option<(i64, i16)>,
 }
 
 /// Partitions and groups are going to take part. Begins the transaction.
@@ -62,6 +65,8 @@ pub struct TransactionOffsets {
     pub of: TransactionOf,
     /// It adds the group itself (KIP-890, part 2).
     pub adds: bool,
+    /// How often the transaction had been given offsets when the request came: what comes late takes no later ones back.
+    pub step: u64,
     /// What is to be committed.
     pub commit: CommitOffsets,
 }

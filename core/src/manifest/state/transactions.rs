@@ -18,6 +18,7 @@ use super::extents::Marker;
 use super::{Manifest, Topic};
 use crate::limits::{
     MAX_GROUP_NAME_BYTES, MAX_TRANSACTION_PARTS, MAX_TRANSACTIONAL_IDS, TRANSACTIONAL_ID_EXPIRATION,
+    TRANSACTIONAL_ID_MAKES_ROOM,
 };
 use crate::mutation::{self, Mutation};
 use pending::{Offsets, Pending};
@@ -58,6 +59,8 @@ pub struct Transaction {
     pub changed_ms: i64,
     /// What takes part in the open one, and the offset of its first record there, if there is any.
     pub partitions: BTreeMap<(Uuid, u32), Option<i64>>,
+    /// How often the open one was given offsets.
+    pub steps: u64,
     /// Groups that take part in it, and what is to be committed for them.
     pub groups: BTreeMap<String, Offsets>,
 }
@@ -76,6 +79,11 @@ impl Transaction {
     /// The number that a change names which begins a transaction, or goes on with the open one.
     pub fn number_to_join(&self) -> u64 {
         if self.is_ongoing() { self.number } else { self.number.saturating_add(1) }
+    }
+
+    /// What a change that gives the transaction offsets names as its step.
+    pub fn next_step(&self) -> u64 {
+        if self.is_ongoing() { self.steps } else { 0 }
     }
 
     fn check(&self, of: &TransactionOf) -> Result<(), Void> {
@@ -99,7 +107,7 @@ impl Transaction {
     fn begin(&mut self, now_ms: i64) {
         if !self.is_ongoing() {
             self.number = self.number.saturating_add(1);
-            (self.phase, self.begun_ms) = (Phase::Ongoing, now_ms);
+            (self.phase, self.begun_ms, self.steps) = (Phase::Ongoing, now_ms, 0);
         }
         self.changed_ms = now_ms;
     }
@@ -197,8 +205,10 @@ impl Transactions {
             return Err(Void::Malformed);
         }
         let partitions = add.partitions.iter().filter(|at| !transaction.partitions.contains_key(*at)).count();
-        let groups = add.groups.iter().filter(|group| !transaction.groups.contains_key(*group)).count();
-        if self.parts + partitions + groups > MAX_TRANSACTION_PARTS {
+        let groups: BTreeSet<_> =
+            add.groups.iter().filter(|group| !transaction.groups.contains_key(*group)).collect();
+        let bytes = groups.iter().map(|group| group.len()).sum();
+        if self.parts + partitions + groups.len() > MAX_TRANSACTION_PARTS || !self.pending.has_bytes(bytes) {
             return Err(Void::LimitReached);
         }
         transaction.begin(now_ms);
@@ -206,8 +216,9 @@ impl Transactions {
         for at in &add.partitions {
             transaction.partitions.entry(*at).or_default();
         }
-        for group in &add.groups {
-            transaction.groups.entry(group.clone()).or_default();
+        for group in groups {
+            transaction.groups.insert(group.clone(), Offsets::new());
+            self.pending.named(group);
         }
         self.parts += transaction.parts() - before;
         self.ongoing.insert(add.of.transactional_id.clone());
@@ -225,12 +236,19 @@ impl Transactions {
         if !wanted.adds && !takes_part {
             return Err(Void::InvalidTransactionState);
         }
+        if wanted.step != transaction.next_step() && !mutation::is(Mutation::LateOffsetsTaken) {
+            return Err(Void::TransactionOver);
+        }
         if !self.pending.has_room(&wanted.commit) || !takes_part && self.parts >= MAX_TRANSACTION_PARTS {
             return Err(Void::LimitReached);
         }
         transaction.begin(now_ms);
         self.ongoing.insert(id.clone());
-        self.parts += usize::from(!takes_part);
+        if !takes_part {
+            self.parts += 1;
+            self.pending.named(group);
+        }
+        transaction.steps += 1;
         let held = transaction.groups.entry(group.clone()).or_default();
         self.pending.insert(id, &wanted.commit, held, now_ms);
         Ok(())
@@ -247,6 +265,25 @@ impl Transactions {
             }
             stays
         });
+    }
+
+    /// For one more name: the longest silent ones go, if they have been silent for long enough. Some more than one, so that
+    /// not each name looks at all others.
+    fn make_room(&mut self, now_ms: i64) -> Result<(), Void> {
+        if self.by_id.len() < MAX_TRANSACTIONAL_IDS {
+            return Ok(());
+        }
+        let before = now_ms.saturating_sub(TRANSACTIONAL_ID_MAKES_ROOM.as_millis() as i64);
+        let silent = self.by_id.iter().filter(|(_, of)| !of.is_ongoing() && of.changed_ms <= before);
+        let mut silent: Vec<_> = silent.map(|(id, of)| (of.changed_ms, id.clone())).collect();
+        silent.sort_unstable();
+        silent.truncate(MAX_TRANSACTIONAL_IDS / 64);
+        for (_, id) in &silent {
+            if let Some(of) = self.by_id.remove(id) {
+                self.by_producer.remove(&of.producer.id);
+            }
+        }
+        if silent.is_empty() { Err(Void::LimitReached) } else { Ok(()) }
     }
 
     /// Takes what the open transaction holds; it is over.
@@ -289,7 +326,7 @@ impl Manifest {
         wanted: &TransactionOffsets,
         slot: u64,
     ) -> Result<(), Void> {
-        self.groups.check_pending(&wanted.commit)?;
+        self.groups.check_pending(&wanted.commit, self.transactions.to_come())?;
         self.transactions.commit_offsets(wanted, self.now_ms)?;
         if mutation::is(Mutation::OffsetsNotHeldBack) {
             let group = &wanted.commit.group;
@@ -306,10 +343,12 @@ impl Manifest {
         if id.is_empty() || id.len() > MAX_GROUP_NAME_BYTES || init.timeout_ms <= 0 {
             return Err(Void::Malformed);
         }
+        let is_now = self.transactions.by_id.get(id).map(|of| (of.producer.id, of.producer.epoch));
+        if init.known.is_none() && init.seen != is_now {
+            return Err(Void::TransactionOver);
+        }
         let Some(transaction) = self.transactions.by_id.get_mut(id) else {
-            if self.transactions.by_id.len() >= MAX_TRANSACTIONAL_IDS {
-                return Err(Void::LimitReached);
-            }
+            self.transactions.make_room(now_ms)?;
             let producer = allocate(&mut self.next_producer_id);
             let (timeout_ms, changed_ms) = (init.timeout_ms, now_ms);
             let transaction = Transaction { producer, timeout_ms, changed_ms, ..Transaction::default() };

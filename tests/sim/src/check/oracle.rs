@@ -118,14 +118,32 @@ impl Oracle {
                 let there = |topic, partition| {
                     topics.get(&topic).is_some_and(|topic| topic.partitions.len() > partition as usize)
                 };
-                self.groups.commit(commit, there, self.slot, self.now_ms)
+                let outcome = self.groups.commit(commit, there, self.slot, self.now_ms);
+                if outcome == Outcome::Applied {
+                    let of =
+                        |at: &(Uuid, u32)| commit.offsets.iter().any(|one| (one.topic, one.partition) == *at);
+                    self.transactions.withdraw(&commit.group, of);
+                }
+                outcome
             }
             Change::InitProducer(_)
             | Change::EndTransaction(_)
             | Change::AddToTransaction(_)
             | Change::TransactionOffsets(_) => self.of_transaction(change),
-            Change::DeleteGroup { group } => self.groups.delete(group),
-            Change::DeleteOffsets { group, partitions } => self.groups.delete_offsets(group, partitions),
+            Change::DeleteGroup { group } => {
+                let outcome = self.groups.delete(group);
+                if outcome == Outcome::Applied {
+                    self.transactions.withdraw(group, |_| true);
+                }
+                outcome
+            }
+            Change::DeleteOffsets { group, partitions } => {
+                let outcome = self.groups.delete_offsets(group, partitions);
+                if outcome == Outcome::Applied {
+                    self.transactions.withdraw(group, |at| partitions.contains(at));
+                }
+                outcome
+            }
             Change::FeatureLevel { level } => {
                 self.level = self.level.max(*level);
                 Outcome::Applied
@@ -245,8 +263,12 @@ impl Oracle {
 
     fn expire(&mut self) {
         let now_ms = self.now_ms;
-        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.producers.retain(|_, producer| now_ms - producer.last_ms < DAY_MS);
+        for (id, topic) in &mut self.topics {
+            for (number, partition) in topic.partitions.iter_mut().enumerate() {
+                let open = self.transactions.open_at((*id, number as u32));
+                let stays = |id, last_ms| now_ms - last_ms < DAY_MS || open.contains_key(&id);
+                partition.producers.retain(|id, producer| stays(*id, producer.last_ms));
+            }
         }
         self.groups.expire(now_ms);
         self.transactions.expire(now_ms);

@@ -20,6 +20,8 @@ pub(super) struct Init {
     timeout_ms: i32,
     #[prost(message, optional, tag = "3")]
     known: Option<Identity>,
+    #[prost(message, optional, tag = "4")]
+    seen: Option<Identity>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -60,6 +62,8 @@ pub(super) struct OffsetsIn {
     adds: bool,
     #[prost(message, optional, tag = "3")]
     commit: Option<Offsets>,
+    #[prost(uint64, tag = "4")]
+    step: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -76,10 +80,12 @@ pub(super) struct End {
 
 impl From<&InitProducer> for Init {
     fn from(init: &InitProducer) -> Init {
+        let identity = |(producer_id, epoch): (i64, i16)| Identity { producer_id, epoch: epoch as u32 };
         Init {
             transactional_id: init.transactional_id.clone(),
             timeout_ms: init.timeout_ms,
-            known: init.known.map(|(producer_id, epoch)| Identity { producer_id, epoch: epoch as u32 }),
+            known: init.known.map(identity),
+            seen: init.seen.map(identity),
         }
     }
 }
@@ -88,11 +94,12 @@ impl TryFrom<Init> for InitProducer {
     type Error = &'static str;
 
     fn try_from(wire: Init) -> Result<InitProducer, &'static str> {
-        let known = wire.known.map(|known| Ok::<_, Self::Error>((known.producer_id, epoch(known.epoch)?)));
+        let identity = |of: Identity| Ok::<_, Self::Error>((of.producer_id, epoch(of.epoch)?));
         Ok(InitProducer {
             transactional_id: wire.transactional_id,
             timeout_ms: wire.timeout_ms,
-            known: known.transpose()?,
+            known: wire.known.map(identity).transpose()?,
+            seen: wire.seen.map(identity).transpose()?,
         })
     }
 }
@@ -156,6 +163,7 @@ impl From<&TransactionOffsets> for OffsetsIn {
         OffsetsIn {
             of: Some((&offsets.of).into()),
             adds: offsets.adds,
+            step: offsets.step,
             commit: Some((&offsets.commit).into()),
         }
     }
@@ -166,7 +174,8 @@ impl TryFrom<OffsetsIn> for TransactionOffsets {
 
     fn try_from(wire: OffsetsIn) -> Result<TransactionOffsets, &'static str> {
         let commit = wire.commit.ok_or("offsets of a transaction without offsets")?;
-        Ok(TransactionOffsets { of: transaction_of(wire.of)?, adds: wire.adds, commit: commit.try_into()? })
+        let OffsetsIn { of, adds, step, .. } = wire;
+        Ok(TransactionOffsets { of: transaction_of(of)?, adds, step, commit: commit.try_into()? })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Transactions in the fold, case by case (KIP-98, KIP-360, KIP-890).
 
 use super::*;
+use crate::limits::MAX_TRANSACTIONAL_IDS;
 use crate::manifest::commit::group::{CommitOffsets, OffsetCommit};
 use crate::manifest::commit::transaction::{
     AddToTransaction, EndTransaction, InitProducer, Joins, TransactionOf, TransactionOffsets,
@@ -10,7 +11,12 @@ const TIMEOUT_MS: i32 = 60_000;
 const AT: (Uuid, u32) = (TOPIC, 0);
 
 fn init(known: Option<(i64, i16)>) -> Change {
-    Change::InitProducer(InitProducer { transactional_id: "t".into(), timeout_ms: TIMEOUT_MS, known })
+    init_as("t", known, None)
+}
+
+fn init_as(id: &str, known: Option<(i64, i16)>, seen: Option<(i64, i16)>) -> Change {
+    let (transactional_id, timeout_ms) = (id.to_owned(), TIMEOUT_MS);
+    Change::InitProducer(InitProducer { transactional_id, timeout_ms, known, seen })
 }
 
 fn of(id: i64, epoch: i16, number: u64) -> TransactionOf {
@@ -31,7 +37,11 @@ fn expire(of: TransactionOf) -> Change {
 }
 
 fn offset(of: TransactionOf, adds: bool, offset: i64) -> Change {
-    Change::TransactionOffsets(TransactionOffsets { of, adds, commit: commits(offset) })
+    offset_at(0, of, adds, offset)
+}
+
+fn offset_at(step: u64, of: TransactionOf, adds: bool, offset: i64) -> Change {
+    Change::TransactionOffsets(TransactionOffsets { of, adds, step, commit: commits(offset) })
 }
 
 fn commits(offset: i64) -> CommitOffsets {
@@ -132,7 +142,7 @@ fn of_two_commits_of_an_offset_the_later_stands_whenever_the_transaction_is_deci
     fold.change(plain(1));
     fold.change(offset(of(0, 0, 1), true, 7));
     fold.change(plain(3));
-    fold.change(offset(of(0, 0, 1), true, 8));
+    fold.change(offset_at(1, of(0, 0, 1), true, 8));
     fold.change(end(of(0, 0, 1), true, false));
     assert_eq!(committed(&fold), Some(8));
 }
@@ -142,8 +152,7 @@ fn what_is_aborted_is_remembered_as_long_as_its_records() {
     let mut fold = Fold::new();
     for id in 0..3 {
         let name = format!("t{id}");
-        let begin = InitProducer { transactional_id: name.clone(), timeout_ms: TIMEOUT_MS, known: None };
-        assert_eq!(fold.change(Change::InitProducer(begin)), producer(id, 0));
+        assert_eq!(fold.change(init_as(&name, None, None)), producer(id, 0));
     }
     let end_of = |id: i64, commit| {
         end(TransactionOf { transactional_id: format!("t{id}"), ..of(id, 0, 1) }, commit, false)
@@ -244,7 +253,7 @@ fn a_producer_that_begins_ends_what_another_left_open() {
     let mut fold = Fold::new();
     fold.change(init(None));
     fold.append(&[joins(Joins::Adds, 0, 0, 0)]);
-    assert_eq!(fold.change(init(None)), producer(0, 1));
+    assert_eq!(fold.change(init_as("t", None, Some((0, 0)))), producer(0, 1));
     assert_eq!((ends(&fold), aborted(&fold, 0, 2)), ((0, 2, 2), vec![(0, 0, 1)]));
     for change in [
         add(of(0, 0, 1), &[AT], &[]),
@@ -304,7 +313,7 @@ fn the_last_epoch_is_followed_by_another_id() {
     if let Some(transaction) = fold.manifest.transactions.by_id.get_mut("t") {
         transaction.producer.epoch = i16::MAX - 1;
     }
-    assert_eq!(fold.change(init(None)), producer(1, 0));
+    assert_eq!(fold.change(init_as("t", None, Some((0, i16::MAX - 1)))), producer(1, 0));
     assert_eq!(fold.append(&[joins(Joins::Adds, 0, i16::MAX - 1, 0)]), [Err(Void::UnknownProducerId)]);
     assert_eq!(fold.append(&[joins(Joins::Adds, 1, 0, 0)]), [Ok(0)]);
     kept(&fold);
@@ -322,5 +331,70 @@ fn what_takes_part_and_is_gone_is_passed_over() {
     assert_eq!(fold.change(end(of(0, 0, 1), true, false)), producer(0, 0));
     assert_eq!(fold.manifest.group("g"), None, "its offset was of that topic");
     assert_eq!(fold.manifest.extents(), 0);
+    kept(&fold);
+}
+
+/// A client that hears nothing asks elsewhere, and goes on; what it gave up on may still come.
+#[test]
+fn a_beginning_that_comes_late_does_not_fence_its_own_successor() {
+    let mut fold = Fold::new();
+    assert_eq!(fold.change(init_as("t", None, Some((0, 0)))), void(Void::TransactionOver), "who is that?");
+    assert_eq!(fold.change(init(None)), producer(0, 0));
+    assert_eq!(fold.change(init(None)), void(Void::TransactionOver), "the first one, put twice");
+    assert_eq!(fold.change(init_as("t", None, Some((0, 0)))), producer(0, 1));
+    fold.append(&[joins(Joins::Adds, 0, 1, 0)]);
+    assert_eq!(fold.change(init_as("t", None, Some((0, 0)))), void(Void::TransactionOver));
+    assert_eq!(fold.change(end(of(0, 1, 1), true, false)), producer(0, 1));
+}
+
+#[test]
+fn offsets_that_come_late_take_no_later_ones_back() {
+    let mut fold = Fold::new();
+    fold.change(init(None));
+    assert_eq!(fold.change(offset_at(1, of(0, 0, 1), true, 5)), void(Void::TransactionOver));
+    assert_eq!(fold.change(offset_at(0, of(0, 0, 1), true, 5)), Outcome::Applied);
+    kept(&fold);
+    assert_eq!(fold.change(offset_at(1, of(0, 0, 1), true, 9)), Outcome::Applied);
+    assert_eq!(fold.change(offset_at(0, of(0, 0, 1), true, 5)), void(Void::TransactionOver));
+    assert_eq!(fold.change(offset_at(1, of(0, 0, 1), true, 5)), void(Void::TransactionOver));
+    fold.change(end(of(0, 0, 1), true, false));
+    assert_eq!(committed(&fold), Some(9));
+    assert_eq!(fold.change(offset_at(2, of(0, 0, 2), true, 10)), void(Void::TransactionOver));
+    assert_eq!(fold.change(offset_at(0, of(0, 0, 2), true, 10)), Outcome::Applied);
+}
+
+/// Kafka keeps their producers, too: a batch of theirs may still be repeated.
+#[test]
+fn a_producer_is_not_forgotten_while_it_has_a_transaction_open() {
+    let mut fold = Fold::new();
+    fold.change(init(None));
+    fold.change(Change::FeatureLevel { level: FEATURE_LEVEL });
+    assert_eq!(fold.append(&[joins(Joins::Adds, 0, 0, 0), batch(99, 0, 0, 1)]), [Ok(0), Ok(1)]);
+    let days_ms = 3 * 24 * HOUR_MS;
+    fold.counter += 1;
+    let later = Commit { timestamp_ms: days_ms, ..commit(1, fold.counter, fold.counter, vec![Change::Tick]) };
+    fold.commit(&later);
+    let known: Vec<i64> = fold.manifest.partition(&TOPIC, 0).unwrap().producers().map(|one| one.id).collect();
+    assert_eq!(known, [0]);
+    assert_eq!(fold.append(&[joins(Joins::Adds, 0, 0, 0)]), [Ok(0)], "the same batch again");
+    kept(&fold);
+}
+
+#[test]
+fn the_longest_silent_names_make_room_for_new_ones() {
+    let mut fold = Fold::new();
+    for index in 0..MAX_TRANSACTIONAL_IDS {
+        let id = index as i64;
+        assert_eq!(fold.change(init_as(&format!("t{index}"), None, None)), producer(id, 0));
+    }
+    assert_eq!(fold.change(init_as("new", None, None)), void(Void::LimitReached));
+    let of = |index: i64| TransactionOf { transactional_id: format!("t{index}"), ..of(index, 0, 1) };
+    fold.change(add(of(0), &[AT], &[]));
+    fold.counter += 1;
+    let hour = Commit { timestamp_ms: HOUR_MS, ..commit(1, fold.counter, fold.counter, vec![Change::Tick]) };
+    fold.commit(&hour);
+    assert_eq!(fold.change(init_as("new", None, None)), producer(MAX_TRANSACTIONAL_IDS as i64, 0));
+    assert!(fold.manifest.transaction("t0").is_some(), "it has one open");
+    assert!(fold.manifest.transaction("t1").is_none());
     kept(&fold);
 }

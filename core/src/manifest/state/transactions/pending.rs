@@ -1,4 +1,4 @@
-//! Offsets that open transactions are going to commit, counted, and found by their group.
+//! Groups and offsets that open transactions are going to commit, counted, and found by their group.
 //!
 //! Must not know what decides a transaction. Invariant: the counts and the index are what the transactions hold, so that a
 //! checkpoint needs neither.
@@ -19,16 +19,28 @@ pub(super) type Offsets = BTreeMap<(Uuid, u32), CommittedOffset>;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Pending {
     offsets: usize,
+    /// Of metadata, and of the names of groups for each transaction that names them.
     bytes: usize,
     /// The transactional ids that hold some of a group.
     by_group: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Pending {
-    /// Whether these may come, as if all of them were new.
+    /// Whether these may come, as if all of them were new, for a group of which the transaction knows nothing yet.
     pub(super) fn has_room(&self, commit: &CommitOffsets) -> bool {
         let bytes: usize = commit.offsets.iter().map(|of| of.metadata.len()).sum();
-        self.offsets + commit.offsets.len() <= MAX_PENDING_OFFSETS && self.bytes + bytes <= MAX_PENDING_BYTES
+        self.offsets + commit.offsets.len() <= MAX_PENDING_OFFSETS
+            && self.has_bytes(bytes + commit.group.len())
+    }
+
+    /// Whether so many more may be kept.
+    pub(super) fn has_bytes(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= MAX_PENDING_BYTES
+    }
+
+    /// A group takes part in a transaction.
+    pub(super) fn named(&mut self, group: &str) {
+        self.bytes += group.len();
     }
 
     /// `held`: what the transaction has of the group so far.
@@ -53,6 +65,7 @@ impl Pending {
     pub(super) fn count(&mut self, id: &str, groups: &BTreeMap<String, Offsets>) {
         for (group, held) in groups {
             self.offsets += held.len();
+            self.bytes += group.len();
             self.bytes += held.values().map(|offset| offset.metadata.len()).sum::<usize>();
             self.index(id, group, held);
         }
@@ -62,6 +75,7 @@ impl Pending {
     pub(super) fn discount(&mut self, id: &str, groups: &BTreeMap<String, Offsets>) {
         for (group, held) in groups {
             self.offsets -= held.len();
+            self.bytes -= group.len();
             self.bytes -= held.values().map(|offset| offset.metadata.len()).sum::<usize>();
             self.index(id, group, &Offsets::new());
         }
@@ -93,6 +107,11 @@ impl Transactions {
         let holders = self.pending.by_group.get(group).into_iter().flatten();
         let held = holders.filter_map(|id| self.by_id.get(id)?.groups.get(group));
         held.flat_map(BTreeMap::keys).copied().collect()
+    }
+
+    /// Groups, offsets and bytes that are still to come to those that are committed.
+    pub(in crate::manifest) fn to_come(&self) -> (usize, usize, usize) {
+        (self.pending.by_group.len(), self.pending.offsets, self.pending.bytes)
     }
 
     /// Offsets of the group were committed or deleted in these partitions after transactions had named theirs: what came

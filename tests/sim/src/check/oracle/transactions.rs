@@ -38,6 +38,8 @@ struct Name {
     earlier: Option<(i64, i16)>,
     timeout_ms: i32,
     number: u64,
+    /// Of the open one, how often it was given offsets.
+    given: u64,
     stage: Stage,
     begun_ms: i64,
     changed_ms: i64,
@@ -86,6 +88,7 @@ impl Name {
     fn open(&mut self, now_ms: i64) {
         if !self.is_open() {
             self.number += 1;
+            self.given = 0;
             self.stage = Stage::Open;
             self.begun_ms = now_ms;
         }
@@ -154,6 +157,10 @@ impl Transactions {
     }
 
     pub(super) fn begin(&mut self, init: &InitProducer, next_id: &mut i64, now_ms: i64) -> Verdict {
+        let now = self.0.get(&init.transactional_id).map(|name| (name.id, name.epoch));
+        if init.known.is_none() && init.seen != now {
+            return (Err(Void::TransactionOver), None);
+        }
         let Some(name) = self.0.get_mut(&init.transactional_id) else {
             let (id, timeout_ms) = (*next_id, init.timeout_ms);
             *next_id += 1;
@@ -204,10 +211,23 @@ impl Transactions {
         if !wanted.adds && !takes_part {
             return Err(Void::InvalidTransactionState);
         }
+        if wanted.step != if name.is_open() { name.given } else { 0 } {
+            return Err(Void::TransactionOver);
+        }
         name.open(now_ms);
+        name.given += 1;
         let pending = name.groups.entry(group.clone()).or_default();
         pending.extend(wanted.commit.offsets.iter().map(|one| ((one.topic, one.partition), one.clone())));
         Ok(())
+    }
+
+    /// These offsets were committed, or deleted, by somebody else in the meantime.
+    pub(super) fn withdraw(&mut self, group: &str, of: impl Fn(&(Uuid, u32)) -> bool) {
+        for name in self.0.values_mut() {
+            if let Some(pending) = name.groups.get_mut(group) {
+                pending.retain(|at, _| !of(at));
+            }
+        }
     }
 
     pub(super) fn end(&mut self, end: &EndTransaction, next_id: &mut i64, now_ms: i64) -> Verdict {
