@@ -12,7 +12,7 @@ import messages
 import pytest
 import wire
 
-from behaviour import alone, error, errors, together
+from behaviour import NewMember, alone, error, errors, together
 from test_behaviour_records import batch as a_batch
 from test_behaviour_records import now_ms
 
@@ -487,6 +487,23 @@ def test_who_commits_offsets(broker):
     empty = broker.fresh("group")
     assert txn.add_group(empty) == 0
     broker.same("TxnOffsetCommit of a member of a group that is not there", txn.commit_offset(empty, topic, member=me), 22)
+
+
+def test_offsets_of_members_of_new_groups(broker):
+    """Java's producers know no STALE_MEMBER_EPOCH here: they would be over."""
+    topic, group = broker.topic(), broker.fresh("group")
+    member = NewMember(broker, group, [topic])
+    assert member.beat()["error"] == 0
+    txn = begun(broker)
+    assert txn.add_group(group) == 0
+    me = dict(member=member.id, generation=member.epoch)
+    broker.same("TxnOffsetCommit of an epoch that is over", txn.commit_offset(group, topic, member={**me, "generation": 0}), 22)
+    broker.same("TxnOffsetCommit of an epoch to come", txn.commit_offset(group, topic, member={**me, "generation": 99}), 22)
+    broker.same("TxnOffsetCommit of a member that is not there", txn.commit_offset(group, topic, member={**me, "member": "nobody"}), 25)
+    broker.same("TxnOffsetCommit of a member", txn.commit_offset(group, topic, member=me), 0)
+    assert txn.end()["error"] == 0
+    bed.wait_until(lambda: broker.committed(group, topic, require_stable=True)[2] == 0, 10, "the offset to be stable")
+    broker.same("what it committed", broker.committed(group, topic, require_stable=True), (7, "m", 0))
 
 
 # --- fencing ---
