@@ -1,10 +1,11 @@
-// The driver of franz-go.
+// The driver of franz-go; with `copy` as its first argument, a program that copies a topic within transactions.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -22,6 +23,9 @@ var codecs = map[string]kgo.CompressionCodec{
 type franz struct{ bootstrap string }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "copy" {
+		os.Exit(copyUntilAsked(os.Args[2:]))
+	}
 	scenarios.Main(func(bootstrap string) (scenarios.Client, error) { return franz{bootstrap}, nil })
 }
 
