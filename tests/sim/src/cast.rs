@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::admin;
 use crate::check::truth::COPIERS;
@@ -19,9 +20,15 @@ use crate::producer::Producer;
 use crate::stable::{self, Reader};
 use crate::world::World;
 
-/// What copiers read, and where they write.
+/// What copiers read, where they write, and where those write that copy what others have copied.
 const INPUT: &str = "copied";
-pub(crate) const OUTPUT: &str = "copies";
+const OUTPUT: &str = "copies";
+const RELAYED: &str = "relayed";
+
+/// Whether transactions write to the topic.
+pub(crate) fn is_copied(topic: &str) -> bool {
+    [OUTPUT, RELAYED].contains(&topic)
+}
 
 /// Groups and everybody around them.
 pub(crate) fn gather(
@@ -64,24 +71,46 @@ pub(crate) async fn copy(world: &Arc<World>, plan: Copying, actors: &mut JoinSet
         actors.spawn(world.feeding(producer.run_idempotent()));
     }
     for number in 0..plan.copiers {
-        let life = CopierLife {
-            number: number as usize,
-            name: format!("copier-{number}"),
-            group: format!("{COPIERS}{number}"),
-            input,
-            input_name: INPUT.to_owned(),
-            partitions: (0..plan.inputs).map(|partition| number * plan.inputs + partition).collect(),
-            output,
-            output_name: OUTPUT.to_owned(),
-            outputs: plan.outputs,
-            modern: dice.bool(),
-        };
-        world.history().copiers.push(life.clone());
-        actors.spawn(stable::watch(Arc::clone(world), life.clone(), dice.fork()));
-        actors.spawn(world.producing(copier::run(Arc::clone(world), life, dice.fork())));
+        let partitions = (0..plan.inputs).map(|partition| number * plan.inputs + partition).collect();
+        let (from, to) = ((input, INPUT), (output, OUTPUT));
+        start(world, number, (from, partitions), (to, plan.outputs), actors, dice);
+    }
+    if plan.relayed
+        && let Some(relayed) = admin::create(world, RELAYED, 1, dice).await
+    {
+        let (from, to) = ((output, OUTPUT), (relayed, RELAYED));
+        start(world, plan.copiers, (from, (0..plan.outputs).collect()), (to, 1), actors, dice);
     }
     for partition in 0..plan.outputs {
         let reader = Reader::new(Arc::clone(world), 0, (output, partition), true, dice.fork());
         actors.spawn(reader.run());
     }
+}
+
+/// One copier: from these partitions of a topic to another topic of so many.
+fn start(
+    world: &Arc<World>,
+    number: u32,
+    ((input, input_name), partitions): ((Uuid, &str), Vec<u32>),
+    ((output, output_name), outputs): ((Uuid, &str), u32),
+    actors: &mut JoinSet<()>,
+    dice: &mut Rng,
+) {
+    let others = (0..number as usize).filter(|_| is_copied(input_name));
+    let life = CopierLife {
+        number: number as usize,
+        name: format!("copier-{number}"),
+        group: format!("{COPIERS}{number}"),
+        input,
+        input_name: input_name.to_owned(),
+        of_copiers: others.collect(),
+        partitions,
+        output,
+        output_name: output_name.to_owned(),
+        outputs,
+        modern: dice.bool(),
+    };
+    world.history().copiers.push(life.clone());
+    actors.spawn(stable::watch(Arc::clone(world), life.clone(), dice.fork()));
+    actors.spawn(world.producing(copier::run(Arc::clone(world), life, dice.fork())));
 }

@@ -137,17 +137,25 @@ impl Copier {
         loop {
             let ending = self.world.at_work().await;
             self.may_crash()?;
-            let inputs = self.read().await;
+            let all_is_there = ending && self.all_is_there();
+            let (inputs, next) = self.read().await;
             if inputs.is_empty() {
-                if ending && self.world.all_is_fed() && self.is_at_end().await {
+                self.positions = next;
+                if all_is_there && self.is_at_end().await {
                     return Ok(());
                 }
                 sleep(around(&mut self.dice, Duration::from_millis(250))).await;
                 continue;
             }
-            self.transact(&inputs).await?;
+            self.transact(&inputs, next).await?;
             sleep(around(&mut self.dice, Duration::from_millis(100))).await;
         }
+    }
+
+    /// Nobody will write anything more to its input.
+    fn all_is_there(&self) -> bool {
+        let copied = &self.world.history().copied;
+        self.world.all_is_fed() && self.life.of_copiers.iter().all(|other| copied.contains(other))
     }
 
     fn may_crash(&mut self) -> Result<(), Stop> {
@@ -156,11 +164,7 @@ impl Copier {
     }
 
     /// One transaction, from its first change to its decision.
-    async fn transact(&mut self, inputs: &[Input]) -> Result<(), Stop> {
-        let mut next = self.positions.clone();
-        for (partition, offset) in inputs {
-            next.insert(*partition, offset + 1);
-        }
+    async fn transact(&mut self, inputs: &[Input], next: BTreeMap<u32, i64>) -> Result<(), Stop> {
         let outputs = self.outputs(inputs);
         let number = {
             let mut history = self.world.history();

@@ -170,6 +170,8 @@ pub(crate) struct CopierLife {
     pub(crate) group: String,
     pub(crate) input: Uuid,
     pub(crate) input_name: String,
+    /// The copiers that write to it, if it is not producers.
+    pub(crate) of_copiers: Vec<usize>,
     /// The partitions of the input that are its own.
     pub(crate) partitions: Vec<u32>,
     pub(crate) output: Uuid,

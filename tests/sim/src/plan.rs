@@ -43,6 +43,8 @@ pub(crate) struct Copying {
     pub(crate) inputs: u32,
     /// Partitions that all of them write to.
     pub(crate) outputs: u32,
+    /// One more copies what they have copied.
+    pub(crate) relayed: bool,
 }
 
 /// Groups at work.
@@ -163,7 +165,8 @@ impl Plan {
             return self;
         }
         let (copiers, inputs, outputs) = (dice.u32(1..=2), dice.u32(1..=2), dice.u32(1..=3));
-        self.copying = Some(Copying { copiers, inputs, outputs });
+        let relayed = dice.bool();
+        self.copying = Some(Copying { copiers, inputs, outputs, relayed });
         self.limits.heartbeats = true;
         self
     }

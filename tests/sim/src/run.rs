@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::admin;
 use crate::auditor::{self, audit, check_open, compare_tail};
 use crate::bucket::{Bucket, Flaw};
-use crate::cast::{OUTPUT, copy, gather};
+use crate::cast::{copy, gather, is_copied};
 use crate::chaos;
 use crate::check::truth::Truth;
 use crate::check::{bucket, clients, groups as groups_check, transactions};
@@ -353,7 +353,7 @@ async fn read_cold(world: &Arc<World>, truth: &Truth, dice: &mut Rng) {
     for (id, name) in &truth.topics {
         let partitions = truth.manifest.topic(id).map_or(0, |topic| topic.partitions.len());
         for partition in 0..partitions as u32 {
-            if name == OUTPUT {
+            if is_copied(name) {
                 for committed in [true, false] {
                     let at = (*id, partition);
                     readers.spawn(

@@ -170,7 +170,7 @@ impl Reader {
         }
         self.client = Some(client);
         let end = self.bounds(found);
-        if let Err(why) = self.take(found, end) {
+        if let Err(why) = self.take(found) {
             self.broken("K3", why);
             return None;
         }
@@ -190,50 +190,9 @@ impl Reader {
         if self.committed { stable } else { high }
     }
 
-    /// As Kafka's consumers do it: what an aborted transaction wrote is left out from its first offset to its marker.
-    fn take(&mut self, found: &fetch::PartitionResponse, end: i64) -> Result<(), String> {
-        let mut aborted: Vec<(i64, i64)> = found
-            .aborted_transactions
-            .iter()
-            .flatten()
-            .map(|one| (one.first_offset, one.producer_id))
-            .collect();
-        aborted.sort_unstable();
-        let mut aborted = aborted.into_iter().peekable();
-        let mut aborting = BTreeSet::new();
-        let mut bytes = BytesMut::new();
-        for part in found.records.iter().flat_map(|records| records.parts()) {
-            bytes.extend_from_slice(part);
-        }
-        let (mut bytes, mut taken) = (bytes.freeze(), Vec::new());
-        while bytes.len() >= 12 {
-            let length = u32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize + 12;
-            if length > bytes.len() {
-                return Err("a batch is cut off".to_owned());
-            }
-            let batch: Bytes = bytes.split_to(length);
-            let rope = Rope::from(batch.clone());
-            let header = BatchHeader::at(&rope, 0).map_err(|why| why.to_string())?;
-            if !crc_holds(&rope, 0, &header) {
-                return Err(format!("the batch at {} is damaged", header.base_offset));
-            }
-            let next = header.base_offset + i64::from(header.offsets);
-            if header.base_offset > self.position || next > end {
-                let (base, at) = (header.base_offset, self.position);
-                return Err(format!("{at} was wanted, {base} to {next} came, the end is {end}"));
-            }
-            while let Some((_, producer)) = aborted.next_if(|(first, _)| *first < next) {
-                aborting.insert(producer);
-            }
-            let left_out = header.transactional() && aborting.contains(&header.producer_id);
-            if header.control() {
-                // One that commits ends nothing that is aborted.
-                aborting.remove(&header.producer_id);
-            } else if !(left_out && self.committed) {
-                taken.extend(self.named(&header, &batch)?);
-            }
-            self.position = next.max(self.position);
-        }
+    fn take(&mut self, found: &fetch::PartitionResponse) -> Result<(), String> {
+        let (taken, position) = take(found, self.position, self.committed)?;
+        self.position = position;
         let of = (self.number, self.committed, self.topic, self.partition);
         let mut history = self.world.history();
         let read = history.decided_reads.entry(of).or_default();
@@ -242,21 +201,70 @@ impl Reader {
         Ok(())
     }
 
-    fn named(&self, header: &BatchHeader, batch: &Bytes) -> Result<Vec<(i64, Record)>, String> {
-        let mut named = Vec::new();
-        for one in records(batch).map_err(|why| why.to_string())? {
-            let offset = header.base_offset + i64::from(one.offset_delta);
-            let name = one.value.as_ref().and_then(|value| Record::of(value));
-            let record = name.ok_or_else(|| format!("the record at {offset} is none that was ever sent"))?;
-            if offset >= self.position {
-                named.push((offset, record));
-            }
-        }
-        Ok(named)
-    }
-
     fn broken(&self, invariant: &'static str, what: String) {
         let (number, topic, partition) = (self.number, self.topic, self.partition);
         self.world.violated(invariant, format!("reader {number} of {topic}/{partition}: {what}"));
     }
+}
+
+/// The records from `position` on, and where it goes on, as Kafka's consumers find them: what an aborted transaction wrote is
+/// left out from its first offset to its marker.
+pub(crate) fn take(
+    found: &fetch::PartitionResponse,
+    position: i64,
+    committed: bool,
+) -> Result<(Vec<(i64, Record)>, i64), String> {
+    let end = if committed { found.last_stable_offset } else { found.high_watermark };
+    let of_aborted = found.aborted_transactions.iter().flatten();
+    let mut aborted: Vec<(i64, i64)> = of_aborted.map(|one| (one.first_offset, one.producer_id)).collect();
+    aborted.sort_unstable();
+    let mut aborted = aborted.into_iter().peekable();
+    let mut aborting = BTreeSet::new();
+    let mut bytes = BytesMut::new();
+    for part in found.records.iter().flat_map(|records| records.parts()) {
+        bytes.extend_from_slice(part);
+    }
+    let (mut bytes, mut taken, mut at) = (bytes.freeze(), Vec::new(), position);
+    while bytes.len() >= 12 {
+        let length = u32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize + 12;
+        if length > bytes.len() {
+            return Err("a batch is cut off".to_owned());
+        }
+        let batch: Bytes = bytes.split_to(length);
+        let rope = Rope::from(batch.clone());
+        let header = BatchHeader::at(&rope, 0).map_err(|why| why.to_string())?;
+        if !crc_holds(&rope, 0, &header) {
+            return Err(format!("the batch at {} is damaged", header.base_offset));
+        }
+        let next = header.base_offset + i64::from(header.offsets);
+        if header.base_offset > at || next > end {
+            let base = header.base_offset;
+            return Err(format!("{at} was wanted, {base} to {next} came, the end is {end}"));
+        }
+        while let Some((_, producer)) = aborted.next_if(|(first, _)| *first < next) {
+            aborting.insert(producer);
+        }
+        let left_out = header.transactional() && aborting.contains(&header.producer_id);
+        if header.control() {
+            // One that commits ends nothing that is aborted.
+            aborting.remove(&header.producer_id);
+        } else if !(left_out && committed) {
+            taken.extend(named(&header, &batch, at)?);
+        }
+        at = next.max(at);
+    }
+    Ok((taken, at))
+}
+
+fn named(header: &BatchHeader, batch: &Bytes, position: i64) -> Result<Vec<(i64, Record)>, String> {
+    let mut named = Vec::new();
+    for one in records(batch).map_err(|why| why.to_string())? {
+        let offset = header.base_offset + i64::from(one.offset_delta);
+        let name = one.value.as_ref().and_then(|value| Record::of(value));
+        let record = name.ok_or_else(|| format!("the record at {offset} is none that was ever sent"))?;
+        if offset >= position {
+            named.push((offset, record));
+        }
+    }
+    Ok(named)
 }

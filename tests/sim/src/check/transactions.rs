@@ -12,6 +12,9 @@ use crate::history::{CopierLife, History, Record, Transacted};
 /// The number of readers that read everything from a node that was never there before.
 pub(crate) const FRESH: usize = 9_000;
 
+/// Partition and offset of what is copied.
+type Input = (u32, i64);
+
 type Faults = Vec<(&'static str, String)>;
 
 /// What became of a record that is in the log, and in which slot that was decided.
@@ -31,6 +34,7 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
     }
     for life in &history.copiers {
         copied(life, history, truth, &verdicts, &mut faults);
+        in_order(life, history, truth, &verdicts, &mut faults);
     }
     for ((reader, committed, topic, partition), (records, upto)) in &history.decided_reads {
         let log = truth.logs.get(&(*topic, *partition)).map_or(&[][..], Vec::as_slice);
@@ -111,8 +115,8 @@ fn torn(transacted: &Transacted, history: &History, verdicts: &Verdicts) -> Opti
 
 /// Each input once, up to the place that was committed, at every slot.
 fn copied(life: &CopierLife, history: &History, truth: &Truth, verdicts: &Verdicts, faults: &mut Faults) {
-    let mut times: BTreeMap<(u32, i64), u32> = BTreeMap::new();
-    let mut slots: BTreeMap<u64, (i64, BTreeMap<u32, i64>)> = BTreeMap::new();
+    let mut times: BTreeMap<Input, u32> = BTreeMap::new();
+    let mut slots: BTreeMap<u64, (usize, BTreeMap<u32, i64>)> = BTreeMap::new();
     for (record, (copier, input)) in &history.copies {
         if let (Some(Some((true, slot))), true) = (verdicts.get(record), *copier == life.number) {
             *times.entry(*input).or_default() += 1;
@@ -124,11 +128,14 @@ fn copied(life: &CopierLife, history: &History, truth: &Truth, verdicts: &Verdic
             slots.entry(*slot).or_default().1.insert(*partition, *offset);
         }
     }
+    let inputs = inputs(life, truth, verdicts);
+    let behind = |partition: u32, position: i64| inputs.range((partition, 0)..(partition, position)).count();
     let (mut count, mut positions) = (0, BTreeMap::new());
     for (slot, (more, moved)) in slots {
         count += more;
         positions.extend(moved);
-        if positions.values().sum::<i64>() != count {
+        if positions.iter().map(|(partition, position)| behind(*partition, *position)).sum::<usize>() != count
+        {
             let what = format!(
                 "{}: at slot {slot} {count} records are copied, and it is at {positions:?}",
                 life.name
@@ -138,19 +145,64 @@ fn copied(life: &CopierLife, history: &History, truth: &Truth, verdicts: &Verdic
         }
     }
     for partition in &life.partitions {
-        let end = truth.logs.get(&(life.input, *partition)).map_or(0, Vec::len) as i64;
         let position = positions.get(partition).copied().unwrap_or(0);
-        if history.copied.contains(&life.number) && position != end {
-            faults.push(("K3", format!("{} is done at {position} of {end} in {partition}", life.name)));
+        let (done, all) = (behind(*partition, position), behind(*partition, i64::MAX));
+        if history.copied.contains(&life.number) && done != all {
+            faults.push(("K3", format!("{} is done, with {done} of {all} of {partition}", life.name)));
         }
-        let wrong = (0..end.max(position)).find(|offset| {
-            times.get(&(*partition, *offset)).copied().unwrap_or(0) != u32::from(*offset < position)
-        });
-        if let Some(offset) = wrong {
-            let there = times.get(&(*partition, offset)).copied().unwrap_or(0);
-            let what =
-                format!("{}: {partition}/{offset} is copied {there} times, it is at {position}", life.name);
-            faults.push(("K3", what));
+    }
+    let due = |input: &Input| {
+        let position = positions.get(&input.0).copied().unwrap_or(0);
+        u32::from(inputs.contains(input) && input.1 < position)
+    };
+    let mut all = inputs.iter().chain(times.keys());
+    if let Some(input) = all.find(|input| times.get(*input).copied().unwrap_or(0) != due(input)) {
+        let there = times.get(input).copied().unwrap_or(0);
+        let what = format!("{}: {input:?} is copied {there} times, it is at {positions:?}", life.name);
+        faults.push(("K3", what));
+    }
+}
+
+/// What is there to copy: partition and offset of what was not written in vain.
+fn inputs(life: &CopierLife, truth: &Truth, verdicts: &Verdicts) -> BTreeSet<Input> {
+    let in_partition = |partition: &u32| {
+        let log = truth.logs.get(&(life.input, *partition)).map_or(&[][..], Vec::as_slice);
+        let records = expected(log, log.len() as i64, true, verdicts);
+        let partition = *partition;
+        records.into_iter().map(move |(offset, _)| (partition, offset)).collect::<Vec<_>>()
+    };
+    life.partitions.iter().flat_map(in_partition).collect()
+}
+
+/// G0: what a copier wrote to a partition lies there in the order in which it wrote it, over all its processes. G1c: whoever
+/// copied what another transaction wrote did so behind the end of that one, so that none depends on itself.
+fn in_order(life: &CopierLife, history: &History, truth: &Truth, verdicts: &Verdicts, faults: &mut Faults) {
+    let logs = truth.logs.iter().filter(|((topic, _), _)| *topic == life.output);
+    for ((_, partition), log) in logs {
+        let mut last = None;
+        for entry in log {
+            let Some((_, (from, offset))) =
+                history.copies.get(&entry.record).filter(|of| of.0 == life.number)
+            else {
+                continue;
+            };
+            if last > Some(entry.record) {
+                let what = format!("{}: {:?} lies behind {last:?} in {partition}", life.name, entry.record);
+                faults.push(("K3", what));
+            }
+            last = Some(entry.record);
+            let source = truth.logs.get(&(life.input, *from)).and_then(|log| log.get(*offset as usize));
+            let decided = source.and_then(|source| match source.of {
+                Of::Nobody => Some(source.slot),
+                _ => verdicts.get(&source.record).copied().flatten().map(|(_, slot)| slot),
+            });
+            if decided.is_none_or(|slot| slot >= entry.slot) {
+                let what = format!(
+                    "{}: {:?} in slot {} depends on {source:?}, decided in {decided:?}",
+                    life.name, entry.record, entry.slot
+                );
+                faults.push(("K5", what));
+            }
         }
     }
 }

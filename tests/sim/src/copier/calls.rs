@@ -135,8 +135,9 @@ impl Copier {
         }
     }
 
-    /// What comes next in its partitions.
-    pub(super) async fn read(&mut self) -> Vec<Input> {
+    /// What comes next in its partitions, and where it goes on behind that.
+    pub(super) async fn read(&mut self) -> (Vec<Input>, BTreeMap<u32, i64>) {
+        let mut next = self.positions.clone();
         let partitions = self.positions.iter().map(|(partition, offset)| fetch::FetchPartition {
             partition: *partition as i32,
             fetch_offset: *offset,
@@ -155,23 +156,24 @@ impl Copier {
             ..Default::default()
         };
         let answer = self.world.ask(&mut self.dice, 13, Request::Fetch(request)).await;
-        let Ok(Response::Fetch(answer)) = answer else { return Vec::new() };
+        let Ok(Response::Fetch(answer)) = answer else { return (Vec::new(), next) };
         let mut inputs = Vec::new();
         for found in answer.responses.iter().flat_map(|topic| &topic.partitions) {
             let partition = found.partition_index as u32;
             let position = self.positions.get(&partition).copied().unwrap_or(0);
-            match (told(found.error_code), crate::consumer::split(found, position)) {
-                (Told::Fine, Ok(records)) => {
+            match (told(found.error_code), stable::take(found, position, true)) {
+                (Told::Fine, Ok((records, behind))) => {
                     inputs.extend(records.iter().map(|(offset, _)| (partition, *offset)));
+                    next.insert(partition, behind);
                 }
                 (Told::Again, _) => {}
-                (_, split) => {
-                    let what = format!("{}: {partition} at {position}: {found:?} {split:?}", self.life.name);
+                (_, taken) => {
+                    let what = format!("{}: {partition} at {position}: {found:?} {taken:?}", self.life.name);
                     self.world.violated("K3", what);
                 }
             }
         }
-        inputs
+        (inputs, next)
     }
 
     /// Whether everything was copied.
