@@ -44,7 +44,9 @@ impl Manifest {
         if partitions == 0 || partitions > MAX_PARTITIONS_PER_TOPIC {
             return Err(Void::InvalidPartitions);
         }
-        if id.is_nil() || self.topics.contains_key(&id) || !configs_fit(configs) {
+        // What open transactions wrote to a topic that is gone must not be looked for in another.
+        let used = self.topics.contains_key(&id) || self.transactions.span(&id);
+        if id.is_nil() || used || !configs_fit(configs) {
             return Err(Void::Malformed);
         }
         if self.names.contains_key(name) {

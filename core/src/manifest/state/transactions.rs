@@ -248,10 +248,16 @@ impl Transactions {
             self.parts += 1;
             self.pending.named(group);
         }
-        transaction.steps += 1;
+        transaction.steps = transaction.steps.saturating_add(1);
         let held = transaction.groups.entry(group.clone()).or_default();
         self.pending.insert(id, &wanted.commit, held, now_ms);
         Ok(())
+    }
+
+    /// Whether open ones have the topic among their partitions, though it may be gone.
+    pub(super) fn span(&self, topic: &Uuid) -> bool {
+        let all = (*topic, 0)..=(*topic, u32::MAX);
+        self.ongoing().any(|(_, transaction)| transaction.partitions.range(all.clone()).next().is_some())
     }
 
     /// Forgets names that nobody used for long.

@@ -398,3 +398,18 @@ fn the_longest_silent_names_make_room_for_new_ones() {
     assert!(fold.manifest.transaction("t1").is_none());
     kept(&fold);
 }
+
+/// A new topic under the old id would be told of the end of a transaction that it never saw the beginning of.
+#[test]
+fn the_id_of_a_topic_that_is_gone_is_not_taken_again_while_a_transaction_has_it() {
+    let mut fold = Fold::new();
+    fold.change(init(None));
+    fold.append(&[joins(Joins::Adds, 0, 0, 0)]);
+    fold.change(Change::DeleteTopic { id: TOPIC });
+    assert_eq!(fold.change(create(TOPIC, "t")), void(Void::Malformed));
+    assert_eq!(fold.change(create(Uuid::from_u128(2), "t")), Outcome::Applied, "the name is free");
+    fold.change(end(of(0, 0, 1), false, false));
+    assert_eq!(fold.change(create(TOPIC, "u")), Outcome::Applied);
+    assert_eq!((ends(&fold), aborted(&fold, 0, 9)), ((0, 0, 0), vec![]));
+    kept(&fold);
+}
