@@ -305,21 +305,30 @@ fn decode_partition(wire: PartitionWire, segments: &[[u8; 16]]) -> Option<Partit
         });
         base_offset += i64::from(*offsets);
     }
+    let aborted = decode_aborted(&wire)?;
     let producers = wire.producers.into_iter().map(decode_producer).collect::<Option<_>>()?;
-    let aborted = wire.aborted.into_iter().map(|wire| Aborted {
-        producer_id: wire.producer_id,
-        first_offset: wire.first_offset,
-        last_offset: wire.last_offset,
-        last_stable: wire.last_stable,
-    });
     Some(Partition {
         log_start: wire.log_start,
         high_watermark: wire.high_watermark,
         extents,
         producers: Producers(producers),
-        aborted: aborted.collect(),
+        aborted,
         ..Partition::default()
     })
+}
+
+/// In the order in which they ended; the last offset of each is there.
+fn decode_aborted(wire: &PartitionWire) -> Option<Vec<Aborted>> {
+    let mut from = wire.log_start;
+    let mut decoded = Vec::with_capacity(wire.aborted.len());
+    for AbortedWire { producer_id, first_offset, last_offset, last_stable } in wire.aborted.iter().cloned() {
+        if !(from..wire.high_watermark).contains(&last_offset) || !(0..last_offset).contains(&first_offset) {
+            return None;
+        }
+        from = last_offset + 1;
+        decoded.push(Aborted { producer_id, first_offset, last_offset, last_stable });
+    }
+    Some(decoded)
 }
 
 fn decode_markers(wire: &PartitionWire) -> Option<Vec<Marker>> {

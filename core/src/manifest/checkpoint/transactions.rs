@@ -135,10 +135,17 @@ pub(super) fn decode(wire: Vec<TransactionWire>, manifest: &mut Manifest) -> Opt
         if parts > 0 && !of.is_ongoing() {
             return None;
         }
+        let taken = manifest.transactions.of_producer(of.producer.id).is_some();
+        if taken || of.producer.id >= manifest.next_producer_id {
+            return None;
+        }
         for ((topic, partition), first_offset) in &of.partitions {
             // The topic may be gone.
             if let (Some(first), Some(partition)) = (*first_offset, manifest.partition_mut(topic, *partition))
             {
+                if first >= partition.high_watermark {
+                    return None;
+                }
                 partition.open.insert((first, of.producer.id));
             }
         }
