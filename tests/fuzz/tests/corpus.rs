@@ -405,12 +405,12 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn objects() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/tests/golden/v1");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/tests/golden/v3");
     for (target, folder) in [("commit", "journal"), ("checkpoint", "checkpoint"), ("segment", "segment/07")] {
         for found in fs::read_dir(golden.join(folder)).unwrap() {
             let found = found.unwrap();
             let name = found.file_name().into_string().unwrap();
-            write(target, &format!("golden-v1-{name}"), &fs::read(found.path()).unwrap());
+            write(target, &format!("golden-v3-{name}"), &fs::read(found.path()).unwrap());
         }
     }
 }
@@ -421,12 +421,19 @@ fn dense() {
     let append = [id.as_slice(), &[0x32, 0].repeat(2_000)].concat();
     let append = field(0x2a, &field(0x0a, &append));
     let topic = field(0x32, &[id.as_slice(), &[0x22, 0].repeat(2_000)].concat());
+    // All partitions of one topic, and nobody wrote to them yet: -1 is 1 on the wire.
+    let columns: Vec<u8> = (0..=127).collect();
+    let columns = [id.as_slice(), &field(0x12, &columns), &field(0x1a, &[1; 128])].concat();
+    let parts = [&[0x0a, 1, b't', 0x12, 0, 0x30, 1], field(0x4a, &columns).as_slice()].concat();
+    let parts = [[0x20, 1].as_slice(), &field(0x4a, &parts)].concat();
     let dense = [
         ("commit", "dense-batches", [id.as_slice(), &append].concat()),
         ("commit", "dense-ticks", [id.as_slice(), &[0x2a, 2, 0x30, 1].repeat(1_000)].concat()),
         ("commit", "dense-unknown", [id.as_slice(), &[0x2a, 0].repeat(2_000)].concat()),
         ("checkpoint", "dense-partitions", topic),
         ("checkpoint", "dense-topics", [0x32, 0].repeat(2_000)),
+        ("checkpoint", "dense-transactions", [0x4a, 0].repeat(2_000)),
+        ("checkpoint", "dense-parts", parts),
         ("segment", "dense-runs", [id.as_slice(), &[0x12, 0].repeat(2_000)].concat()),
     ];
     for (target, name, header) in dense {
