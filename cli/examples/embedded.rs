@@ -18,7 +18,7 @@ use strandline_core::record::{BatchHeader, RecordBuilder, records};
 use strandline_core::rope::Rope;
 use strandline_core::store::Store;
 use strandline_ingest::{self as ingest, Ingest};
-use strandline_reader::{self as reader, FetchLimits, FetchPartition, Reader};
+use strandline_reader::{self as reader, FetchLimits, FetchPartition, Isolation, Reader};
 use uuid::Uuid;
 
 const TOPIC: &str = "temperatures";
@@ -91,7 +91,12 @@ async fn append(journal: &Journal, topic: Uuid) -> Result<i64> {
 /// Reads from `offset` to the end, as text.
 async fn read(journal: &Journal, topic: Uuid, mut offset: i64) -> Result<Vec<String>> {
     let reader = Reader::start(journal.clone(), reader::Config::default());
-    let limits = FetchLimits { min_bytes: 1, max_bytes: 1 << 20, max_wait: Duration::from_secs(5) };
+    let limits = FetchLimits {
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        max_wait: Duration::from_secs(5),
+        isolation: Isolation::ReadUncommitted,
+    };
     let mut found = Vec::new();
     loop {
         let wanted = FetchPartition { topic, partition: PARTITION, offset, max_bytes: 1 << 20 };

@@ -4,6 +4,7 @@
 //! the flag wins. What cannot work is refused here, before anything is opened.
 
 mod group;
+mod txn;
 mod addresses;
 
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use strandline_core::limits;
 use tracing_subscriber::EnvFilter;
 
@@ -21,6 +22,7 @@ use addresses::{HttpAddress, Listener, socket};
 
 pub(crate) use addresses::HostPort;
 pub(crate) use group::{GroupArgs, GroupCommand, ResetArgs, Target, TopicPartitions};
+pub(crate) use txn::{TxnArgs, TxnCommand, TxnState};
 
 /// Where the help lists the flags that every command takes.
 const LOGS: &str = "Logging";
@@ -86,6 +88,8 @@ pub(crate) enum Command {
     Topic(TopicArgs),
     /// List and describe consumer groups, reset their offsets, delete them, straight on a store
     Group(GroupArgs),
+    /// List and describe transactions, abort one, straight on a store
+    Txn(TxnArgs),
     /// Append lines of a file or of standard input to a topic, straight on a store
     Produce(ProduceArgs),
     /// Print the records of a topic, straight from a store
@@ -316,6 +320,7 @@ Examples:
   strandline consume orders --offset @2026-07-01T12:00:00Z --format json
   strandline consume orders --offset latest --follow --store s3://bucket/prefix
   strandline consume orders --partition 3 --offset 1000 --max-records 10
+  strandline consume payments --isolation read-committed
 
 Reads up to what was there when it started, unless it follows. The order is that
 of each partition; several partitions take turns.";
@@ -340,12 +345,24 @@ pub(crate) struct ConsumeArgs {
     /// Stop after so many records
     #[arg(long, value_name = "N")]
     pub(crate) max_records: Option<u64>,
+    /// Which records of transactions: all, or only those that were committed, up to the first that is undecided
+    #[arg(long, value_name = "LEVEL", default_value = "read-uncommitted")]
+    pub(crate) isolation: IsolationLevel,
     /// text: the value, one a line; json: one object a line, with partition, offset, timestamp, key, value and headers
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,
     /// Print the key and this before each value
     #[arg(long, value_name = "TEXT", value_parser = separator)]
     pub(crate) key_separator: Option<String>,
+}
+
+/// As Kafka names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsolationLevel {
+    /// All that is there
+    ReadUncommitted,
+    /// Only what was committed
+    ReadCommitted,
 }
 
 const BENCH_EXAMPLES: &str = "\

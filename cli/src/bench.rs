@@ -4,6 +4,7 @@
 //! its own below it. Must not know how the log works: everything is measured through the doors that a user has. Figures
 //! of the log stand beside the raw ones of the same run, since stores differ and change from minute to minute.
 
+mod transactions;
 mod log;
 mod start;
 mod raw;
@@ -29,7 +30,7 @@ use report::Figures;
 const DELETES: usize = 32;
 const LISTED: usize = 10_000;
 /// What a run is made of, for the progress bar.
-const STEPS_PER_RUN: u64 = 9;
+const STEPS_PER_RUN: u64 = 10;
 
 pub(crate) async fn run(args: BenchArgs) -> Result<()> {
     let env = Env::system();
@@ -106,6 +107,8 @@ async fn measure_once(args: &BenchArgs, store: &Store, progress: &Progress) -> R
     };
     step("time to an acknowledgement");
     bench.acks(args.rate, span, &mut figures).await.context("measuring acknowledgements failed")?;
+    step("ending transactions");
+    transactions::ends(&bench, span, &mut figures).await.context("measuring transactions failed")?;
     step("producing");
     bench.produce(span, &mut figures).await.context("producing failed")?;
     step("following");

@@ -10,12 +10,14 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use strandline_core::manifest::Journal;
-use strandline_reader::{Config, FetchLimits, FetchPartition, Fetched, OffsetSpec, ReadError, Reader};
+use strandline_core::manifest::{Journal, Partition};
+use strandline_reader::{
+    Config, FetchLimits, FetchPartition, Fetched, Isolation, OffsetSpec, ReadError, Reader,
+};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::args::{ConsumeArgs, Start};
+use crate::args::{ConsumeArgs, IsolationLevel, Start};
 use crate::batches::{self, Batch};
 use crate::connect;
 use crate::progress::Progress;
@@ -64,7 +66,7 @@ pub(crate) async fn run(args: ConsumeArgs) -> Result<()> {
     let progress = Progress::records(total, watched);
 
     let (rounds, to_print) = mpsc::channel(ROUNDS_WAITING);
-    let fetching = tokio::spawn(fetch_rounds(reader, topic, positions, rounds));
+    let fetching = tokio::spawn(fetch_rounds(reader, (topic, isolation(&args)), positions, rounds));
     let printer = Printer::new(&args, progress.clone());
     let printed = tokio::task::spawn_blocking(move || printer.run(to_print)).await;
     progress.clear();
@@ -92,6 +94,13 @@ fn total(args: &ConsumeArgs, positions: &[Position]) -> Option<u64> {
     }
 }
 
+fn isolation(args: &ConsumeArgs) -> Isolation {
+    match args.isolation {
+        IsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
+        IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
+    }
+}
+
 /// Where each partition starts and ends.
 async fn positions(
     args: &ConsumeArgs,
@@ -101,7 +110,11 @@ async fn positions(
 ) -> Result<Vec<Position>> {
     let bounds: Vec<(u32, i64, i64)> = journal.view(|manifest| {
         let partitions = manifest.topic(&topic).map(|topic| topic.partitions.iter()).into_iter().flatten();
-        (0..).zip(partitions).map(|(number, p)| (number, p.log_start, p.high_watermark)).collect()
+        let end = |p: &Partition| match isolation(args) {
+            Isolation::ReadUncommitted => p.high_watermark,
+            Isolation::ReadCommitted => p.last_stable_offset(),
+        };
+        (0..).zip(partitions).map(|(number, p)| (number, p.log_start, end(p))).collect()
     });
     let wanted: Vec<_> =
         bounds.iter().filter(|(number, ..)| args.partition.is_none_or(|p| p == *number)).collect();
@@ -126,7 +139,7 @@ async fn positions(
             Start::Latest => end,
             Start::Offset(offset) => offset.clamp(start, end),
             Start::Time(ms) => {
-                let at = reader.offset_at(topic, partition, OffsetSpec::Timestamp(ms)).await;
+                let at = reader.offset_at(topic, partition, OffsetSpec::Timestamp(ms), isolation(args)).await;
                 let at = at.with_context(|| format!("cannot look up a time in partition {partition}"))?;
                 if at.offset < 0 { end } else { at.offset }
             }
@@ -139,7 +152,7 @@ async fn positions(
 /// Fetches until every partition is read to its end, or until nobody takes what was fetched.
 async fn fetch_rounds(
     reader: Reader,
-    topic: Uuid,
+    (topic, isolation): (Uuid, Isolation),
     mut positions: Vec<Position>,
     rounds: mpsc::Sender<Vec<Piece>>,
 ) -> Result<()> {
@@ -150,7 +163,7 @@ async fn fetch_rounds(
             return Ok(());
         }
         let wanted: Vec<_> = positions.iter().map(|position| position.request(topic)).collect();
-        let limits = FetchLimits { min_bytes: 1, max_bytes: ROUND_BYTES, max_wait: FOLLOW_WAIT };
+        let limits = FetchLimits { min_bytes: 1, max_bytes: ROUND_BYTES, max_wait: FOLLOW_WAIT, isolation };
         let answers = tokio::select! {
             answers = reader.fetch(&wanted, limits) => answers,
             () = rounds.closed() => return Ok(()),
@@ -193,6 +206,7 @@ impl Position {
             bail!("partition {} does not go on after offset {}", self.partition, self.offset);
         }
         let upto = self.end.map_or(reached, |end| reached.min(end));
+        let batches = batches::without_aborted(batches, &fetched.aborted);
         let piece = Piece { partition: self.partition, offsets: self.offset..upto, batches };
         self.offset = reached;
         Ok(Some(piece))

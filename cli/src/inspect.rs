@@ -4,6 +4,8 @@
 //! not hidden. Reads only.
 
 mod shapes;
+mod transactions;
+mod json;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -116,10 +118,10 @@ async fn object(store: &Store, key: &str) -> Result<Value> {
     };
     let mut whole = json!({ "key": key, "kind": shapes::name(shape), "format_version": version(&body) });
     match shown {
-        Ok(shown) => shapes::join(&mut whole, shown),
+        Ok(shown) => json::join(&mut whole, shown),
         Err(error) => {
             let size = body.len();
-            shapes::join(
+            json::join(
                 &mut whole,
                 json!({ "damaged": error.to_string(), "bytes": size, "starts_with": hex(&body) }),
             );
@@ -151,7 +153,7 @@ async fn foreign(store: &Store, key: &str) -> Result<Value> {
     if let Some(Value::Object(fields)) = text.and_then(|text| serde_json::from_str(text).ok()) {
         let kind = if key == paths::CLUSTER { "cluster" } else { "json" };
         let mut whole = json!({ "key": key, "kind": kind });
-        shapes::join(&mut whole, Value::Object(fields));
+        json::join(&mut whole, Value::Object(fields));
         return Ok(whole);
     }
     Ok(json!({ "key": key, "kind": "unknown", "bytes": bytes.len(), "starts_with": hex(&body) }))

@@ -10,6 +10,7 @@
 mod serve;
 mod topic;
 mod group;
+mod txn;
 mod produce;
 mod consume;
 mod bench;
@@ -62,6 +63,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Serve(args) => serve::run(args, &cli.logs).await,
         Command::Topic(args) => topic::run(args).await,
         Command::Group(args) => group::run(args).await,
+        Command::Txn(args) => txn::run(args).await,
         Command::Produce(args) => produce::run(args).await,
         Command::Consume(args) => consume::run(args).await,
         Command::Bench(args) => bench::run(args).await,

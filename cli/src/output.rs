@@ -151,17 +151,22 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Asks whoever sits at the terminal whether `name` is to be deleted with its content; a script has to say so beforehand.
+/// Asks whether `name` is to be deleted with its content.
 pub(crate) fn confirm_deletion(name: &str, content: &str) -> Result<()> {
+    confirm(&format!("delete {name} with {content}"), "nothing was deleted")
+}
+
+/// Asks whoever sits at the terminal whether to do it; a script has to say so beforehand.
+pub(crate) fn confirm(what: &str, otherwise: &str) -> Result<()> {
     if !io::stdin().is_terminal() {
-        bail!("nothing was deleted: without a terminal to ask at, say --yes to delete {name} with {content}");
+        bail!("{otherwise}: without a terminal to ask at, say --yes to {what}");
     }
     let mut asked = io::stderr();
-    write!(asked, "delete {name} with {content}? [y/N] ").and_then(|()| asked.flush())?;
+    write!(asked, "{what}? [y/N] ").and_then(|()| asked.flush())?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     if !matches!(answer.trim(), "y" | "Y" | "yes") {
-        bail!("nothing was deleted");
+        bail!("{otherwise}");
     }
     Ok(())
 }

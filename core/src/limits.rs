@@ -33,6 +33,20 @@ pub const PRODUCER_EXPIRATION: Duration = Duration::from_secs(86_400);
 /// Producer ids that one change hands to a node.
 pub const PRODUCER_ID_BLOCK: u32 = 1_000;
 
+/// Transactional ids of one cluster.
+pub const MAX_TRANSACTIONAL_IDS: usize = 100_000;
+/// Partitions and groups that take part in open transactions, all together.
+pub const MAX_TRANSACTION_PARTS: usize = 500_000;
+/// Offsets that open transactions are going to commit, all together.
+pub const MAX_PENDING_OFFSETS: usize = 1_000_000;
+/// Bytes of the metadata of these.
+pub const MAX_PENDING_BYTES: usize = 64 * MIB;
+/// How long a transactional id that nobody uses is remembered (Kafka's `transactional.id.expiration.ms`), in journal time.
+pub const TRANSACTIONAL_ID_EXPIRATION: Duration = Duration::from_secs(7 * 86_400);
+/// How long one that nobody uses is remembered at least, when there are as many as there may be. Longer than a transaction
+/// may take.
+pub const TRANSACTIONAL_ID_MAKES_ROOM: Duration = Duration::from_secs(3_600);
+
 /// Consumer groups of one cluster.
 pub const MAX_GROUPS: usize = 100_000;
 /// Bytes of a group's name, a member's id, client id or instance id.

@@ -16,8 +16,15 @@ pub mod state;
 pub mod commit;
 
 pub use commit::group::{CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup};
+pub use commit::transaction::{
+    AddToTransaction, EndTransaction, InitProducer, Joins, TransactionOf, TransactionOffsets,
+};
 pub use commit::{
-    Append, BatchMeta, Change, Commit, CommitId, ConfigChange, ConfigOp, Outcome, Placed, Producer, Void,
+    Append, BatchMeta, Change, Commit, CommitId, ConfigChange, ConfigOp, Identity, Outcome, Placed, Producer,
+    Void,
 };
 pub use journal::Journal;
-pub use state::{AppendRules, CommittedOffset, Extent, Group, Manifest, ObjectId, Partition, Topic};
+pub use state::{
+    Aborted, ActiveProducer, AppendRules, CommittedOffset, Extent, Group, Manifest, Marker, ObjectId,
+    Partition, Phase, Topic, Transaction,
+};

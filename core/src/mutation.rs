@@ -76,6 +76,28 @@ pub enum Mutation {
     CoordinatorNeverReloads,
     /// Records before an offset are deleted, and the partition's first offset stays.
     LogStartForgotten,
+    /// What open transactions wrote counts as decided.
+    UndecidedIsStable,
+    /// That a transaction was aborted is not remembered with its records.
+    AbortForgotten,
+    /// A batch joins a transaction that is not open.
+    AnyBatchJoins,
+    /// A change of a transaction takes effect in a later one.
+    LateChangeTaken,
+    /// Offsets that a transaction was given take back those that it was given later.
+    LateOffsetsTaken,
+    /// A producer whose epoch is over goes on.
+    ZombieNotFenced,
+    /// A producer begins, and what one of the same name left open stays open.
+    InitKeepsOpen,
+    /// A transaction is aborted for the time that it takes, before that is over.
+    AbortedTooEarly,
+    /// Offsets of a transaction that is aborted are committed.
+    AbortCommitsOffsets,
+    /// Offsets of a transaction are committed before it is decided.
+    OffsetsNotHeldBack,
+    /// Offsets are told although an open transaction may commit others.
+    UnstableOffsetsTold,
 }
 
 #[cfg(feature = "simulation")]

@@ -14,6 +14,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::limits::{MAX_RECORDS_PER_BATCH, MAX_TOPIC_NAME_CHARS};
 use crate::rope::Rope;
 
+/// Bytes of the batch that [`marker`] makes.
+pub const MARKER_BYTES: u32 = 78;
 /// Bytes of a batch before its records.
 pub const BATCH_HEADER_BYTES: usize = 61;
 /// The CRC covers a batch from here to its end; what lies before may be rewritten freely.
@@ -268,6 +270,17 @@ pub fn stamp_append_time(batch: &[u8], at_ms: i64) -> Result<Bytes, BadBatch> {
         place.copy_from_slice(&crc.to_be_bytes());
     }
     Ok(stamped.freeze())
+}
+
+/// The control batch that ends a transaction in a partition (KIP-98): no producer wrote it, and consumers skip it.
+pub fn marker(producer_id: i64, epoch: i16, commit: bool, timestamp_ms: i64) -> Bytes {
+    const VERSION: [u8; 2] = [0, 0];
+    const COORDINATOR_EPOCH: [u8; 4] = [0; 4];
+    let key = [VERSION, i16::from(commit).to_be_bytes()].concat();
+    let value = [VERSION.as_slice(), &COORDINATOR_EPOCH].concat();
+    let mut builder = RecordBuilder::default();
+    builder.push(timestamp_ms, Some(&key), Some(&value));
+    builder.finish_with(CONTROL | TRANSACTIONAL, (producer_id, epoch), -1)
 }
 
 /// Kafka's rule for topic names: 1 to 249 of `[a-zA-Z0-9._-]`, and neither `.` nor `..`.

@@ -1,10 +1,14 @@
 //! Buckets that earlier versions wrote are read for ever.
 //!
 //! `golden/v1` holds one object of every kind in format version 1, below the keys that they have in a bucket; `golden/v2`
-//! goes on from there with the changes of feature level 2: groups, offsets, more partitions, configs, deleted records.
+//! goes on from there with the changes of feature level 2: groups, offsets, more partitions, configs, deleted records;
+//! `golden/v3` with those of feature level 3: transactions.
 //! Those files are never written again. What a new version adds gets a folder of its own: raise `NEWEST`, extend the
 //! history below, and run this test once with `STRANDLINE_WRITE_GOLDEN=1`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "golden/transactions.rs"]
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,8 +22,8 @@ use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
 use strandline_core::manifest::journal::Options;
 use strandline_core::manifest::state::apply;
 use strandline_core::manifest::{
-    Append, BatchMeta, Change, Commit, CommitId, Journal, Manifest, ObjectId, Outcome, Producer, Void,
-    checkpoint,
+    Append, BatchMeta, Change, Commit, CommitId, Journal, Manifest, Marker, ObjectId, Outcome, Phase,
+    Producer, Void, checkpoint,
 };
 use strandline_core::object::{self, Shape};
 use strandline_core::record::RecordBuilder;
@@ -30,15 +34,19 @@ use strandline_core::{Kind, paths};
 use ulid::Ulid;
 use uuid::Uuid;
 
-const NEWEST: &str = "v2";
-const VERSIONS: [&str; 2] = ["v1", "v2"];
+const NEWEST: &str = "v3";
+const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
 const EPOCH_MS: i64 = 1_767_225_600_000;
 const CLUSTER_ID: &str = "0123456789abcdef0123456789abcdef";
 const ORDERS: Uuid = Uuid::from_u128(0x1111_2222_3333_4444_5555_6666_7777_8888);
 const GONE: Uuid = Uuid::from_u128(0x9999_aaaa_bbbb_cccc_dddd_eeee_ffff_0000);
 /// The checkpoint and the floor lie at this slot of each version.
 fn checkpoint_of(version: &str) -> u64 {
-    if version == "v1" { 4 } else { 8 }
+    match version {
+        "v1" => 4,
+        "v2" => 8,
+        _ => 14,
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -64,7 +72,13 @@ fn batch(producer: Option<Producer>) -> (Bytes, BatchMeta) {
         Some(Producer { id, epoch, sequence }) => builder.finish_as(id, epoch, sequence),
         None => builder.finish(),
     };
-    let meta = BatchMeta { bytes: bytes.len() as u32, offsets: 2, max_timestamp: EPOCH_MS + 5, producer };
+    let meta = BatchMeta {
+        bytes: bytes.len() as u32,
+        offsets: 2,
+        max_timestamp: EPOCH_MS + 5,
+        producer,
+        joins: Default::default(),
+    };
     (bytes, meta)
 }
 
@@ -85,6 +99,9 @@ fn history(version: &str) -> Vec<(Commit, Vec<Bytes>)> {
     let mut slots = history_1();
     if version != "v1" {
         slots.extend(history_2().into_iter().map(|commit| (commit, vec![])));
+    }
+    if version == "v3" {
+        slots.extend(transactions::history());
     }
     slots
 }
@@ -322,9 +339,13 @@ async fn a_bucket_of_every_version_opens() {
         let answer = journal.propose_with(vec![Change::Append(known)], bytes.into()).await.unwrap();
         let Outcome::Appended(placed) = answer.await.unwrap().remove(0) else { panic!() };
         // A batch that version 1 knew is known again. Level 2 forgets producers that were silent for a day.
-        let base_offset = if version == "v1" { 6 } else { 8 };
+        let (base_offset, next_id) = match version {
+            "v1" => (6, 1_000),
+            "v2" => (8, 1_000),
+            _ => (12, transactions::FIRST + 2),
+        };
         assert_eq!(placed[0].unwrap().base_offset, base_offset);
-        assert_eq!(journal.allocate_producer_id().await.unwrap(), 1_000);
+        assert_eq!(journal.allocate_producer_id().await.unwrap(), next_id);
         journal.close().await;
     }
 }
@@ -333,9 +354,22 @@ fn check_records(version: &str, manifest: &Manifest) {
     let topic = manifest.topic_named("orders").unwrap();
     assert_eq!((topic.id, manifest.topics().count()), (ORDERS, 1));
     let extents = topic.partitions[0].extents.iter().map(|extent| (extent.base_offset, extent.object));
-    let all = [(0, ObjectId::Slot(2)), (4, ObjectId::Segment(segment().id))];
-    // Version 2 has deleted everything before offset 5.
-    let left = if version == "v1" { &all[..] } else { &all[1..] };
+    let marker =
+        |id, commit| ObjectId::Marker(Marker { producer_id: transactions::FIRST + id, epoch: 0, commit });
+    let all = [
+        (0, ObjectId::Slot(2)),
+        (4, ObjectId::Segment(segment().id)),
+        (8, ObjectId::Slot(11)),
+        (9, ObjectId::Slot(12)),
+        (10, marker(0, true)),
+        (11, marker(1, false)),
+    ];
+    let left = match version {
+        "v1" => &all[..2],
+        // Version 2 has deleted everything before offset 5.
+        "v2" => &all[1..2],
+        _ => &all[1..],
+    };
     assert_eq!(extents.collect::<Vec<_>>(), left);
 }
 
@@ -366,6 +400,31 @@ fn version_2_knows_groups_and_what_befell_topics() {
     };
     assert_eq!((committed("readers"), committed("by-hand")), (vec![(0, 6), (1, 6)], vec![(0, 6)]));
     assert!(outcomes.contains(&Outcome::Void(Void::IllegalGeneration)));
+}
+
+/// What level 3 brought.
+#[test]
+fn version_3_knows_transactions() {
+    let (manifest, outcomes) = fold("v3", 99);
+    let (first, topic) = (transactions::FIRST, manifest.topic_named("orders").unwrap());
+    let ends = topic.partitions.iter().map(|one| (one.last_stable_offset(), one.high_watermark));
+    assert_eq!(ends.collect::<Vec<_>>(), [(12, 12), (4, 5), (0, 0)]);
+    let aborted = topic.partitions[0].aborted_in(0, 12);
+    assert_eq!(
+        aborted.iter().map(|one| (one.producer_id, one.first_offset, one.last_offset)).collect::<Vec<_>>(),
+        [(first + 1, 9, 11)]
+    );
+    let known = |id: &str| {
+        let of = manifest.transaction(id).unwrap();
+        (of.producer.id, of.producer.epoch, of.number, of.phase, of.partitions.len(), of.groups.len())
+    };
+    assert_eq!(known("payments-old"), (first, 0, 2, Phase::Ongoing, 2, 1));
+    assert_eq!(known("payments-new"), (first + 1, 2, 2, Phase::Ongoing, 1, 0));
+    let readers = manifest.group("readers").unwrap();
+    assert_eq!(readers.offsets[&(ORDERS, 1)].metadata, "in a transaction");
+    for void in [Void::TransactionOver, Void::InvalidTransactionState] {
+        assert!(outcomes.contains(&Outcome::Void(void)), "{void:?}");
+    }
 }
 
 /// The floor's object is understood: without the checkpoint that it demands, the bucket does not open.

@@ -12,12 +12,13 @@ use strandline_kafka::messages::{Request, Response};
 use tokio::time::timeout;
 
 use crate::handlers::{
-    alter_configs, api_versions, consumer_group_describe, consumer_group_heartbeat, create_acls,
-    create_partitions, create_topics, delete_acls, delete_groups, delete_records, delete_topics,
-    describe_acls, describe_cluster, describe_configs, describe_groups, describe_log_dirs, fetch,
-    find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group,
-    list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit, offset_delete,
-    offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    add_offsets_to_txn, add_partitions_to_txn, alter_configs, api_versions, consumer_group_describe,
+    consumer_group_heartbeat, create_acls, create_partitions, create_topics, delete_acls, delete_groups,
+    delete_records, delete_topics, describe_acls, describe_cluster, describe_configs, describe_groups,
+    describe_log_dirs, describe_producers, describe_transactions, end_txn, fetch, find_coordinator,
+    heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group, list_groups,
+    list_offsets, list_partition_reassignments, list_transactions, metadata, offset_commit, offset_delete,
+    offset_fetch, offset_for_leader_epoch, produce, sync_group, txn_offset_commit,
 };
 use crate::limits::CATCH_UP_TIMEOUT;
 use crate::metrics;
@@ -83,7 +84,22 @@ async fn respond(
     Ok(match request {
         Request::ListOffsets(request) => list_offsets::answer(session, version, request).await.into(),
         Request::Metadata(request) => metadata::answer(session, header, request).await.into(),
-        Request::InitProducerId(request) => init_producer_id::answer(session, request).await.into(),
+        Request::InitProducerId(request) => init_producer_id::answer(session, version, request).await.into(),
+        Request::AddPartitionsToTxn(request) => {
+            add_partitions_to_txn::answer(session, version, request).await.into()
+        }
+        Request::AddOffsetsToTxn(request) => {
+            add_offsets_to_txn::answer(session, version, request).await.into()
+        }
+        Request::TxnOffsetCommit(request) => {
+            txn_offset_commit::answer(session, version, request).await.into()
+        }
+        Request::EndTxn(request) => end_txn::answer(session, version, request).await.into(),
+        Request::DescribeProducers(request) => describe_producers::answer(session, request).await.into(),
+        Request::DescribeTransactions(request) => {
+            describe_transactions::answer(session, request).await.into()
+        }
+        Request::ListTransactions(request) => list_transactions::answer(session, request).await.into(),
         Request::OffsetForLeaderEpoch(request) => {
             offset_for_leader_epoch::answer(session, request).await.into()
         }

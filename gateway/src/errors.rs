@@ -58,6 +58,10 @@ pub(crate) fn void(void: &Void) -> ErrorCode {
         Void::FencedInstance => ErrorCode::FencedInstanceId,
         Void::IllegalGeneration => ErrorCode::IllegalGeneration,
         Void::StaleMemberEpoch => ErrorCode::StaleMemberEpoch,
+        Void::UnknownProducerId => ErrorCode::InvalidProducerIdMapping,
+        Void::ProducerFenced => ErrorCode::ProducerFenced,
+        Void::InvalidTransactionState | Void::NotDue => ErrorCode::InvalidTxnState,
+        Void::TransactionOver => ErrorCode::ConcurrentTransactions,
         Void::Malformed => ErrorCode::InvalidRequest,
     }
 }
@@ -81,6 +85,21 @@ pub(crate) fn group_void(refused: &Void) -> ErrorCode {
     }
 }
 
+/// For a change of a transaction whose outcome is open, or a look at one that did not come through: all producers look for
+/// the coordinator again and retry.
+pub(crate) fn transaction(error: &Error) -> ErrorCode {
+    group(error)
+}
+
+/// For a change of a transaction that the fold refused.
+pub(crate) fn transaction_void(refused: &Void) -> ErrorCode {
+    match refused {
+        // Nothing was written. Whoever asks again means what is open then; a request that came late is never asked again.
+        Void::TransactionOver | Void::Stale | Void::SeenBefore => ErrorCode::CoordinatorNotAvailable,
+        refused => void(refused),
+    }
+}
+
 /// For a batch that was not acknowledged. `unknown` is the code for a topic that is gone.
 pub(crate) fn append(error: &AppendError, unknown: ErrorCode) -> ErrorCode {
     match error {
@@ -96,6 +115,10 @@ pub(crate) fn append(error: &AppendError, unknown: ErrorCode) -> ErrorCode {
         AppendError::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
         AppendError::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
         AppendError::DuplicateSequence => ErrorCode::DuplicateSequenceNumber,
+        AppendError::UnknownProducerId => ErrorCode::InvalidProducerIdMapping,
+        AppendError::InvalidTransactionState => ErrorCode::InvalidTxnState,
+        // As Kafka: nobody may write in the name of nobody.
+        AppendError::NotTransactional => ErrorCode::TransactionalIdAuthorizationFailed,
         // Never NOT_LEADER_OR_FOLLOWER: clients without retries lose the record on it.
         AppendError::Unavailable(_) | AppendError::Closed => ErrorCode::RequestTimedOut,
     }

@@ -5,6 +5,13 @@
 
 pub(crate) mod produce;
 pub(crate) mod fetch;
+pub(crate) mod add_partitions_to_txn;
+pub(crate) mod add_offsets_to_txn;
+pub(crate) mod txn_offset_commit;
+pub(crate) mod end_txn;
+pub(crate) mod describe_transactions;
+pub(crate) mod list_transactions;
+pub(crate) mod describe_producers;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod list_offsets;
 pub(crate) mod metadata;

@@ -14,11 +14,13 @@
 //! - `reply`: an answer on its way to the socket
 //! - `session`: what the handlers know of one connection
 //! - `group_view`: a group as tools are shown it
+//! - `transactions`: which transaction a request means, and how it is decided
 //! - `topics`: from names and ids to topics
 //! - `services`: what all connections share
 //! - `groups`: the coordinators of consumer groups
 //! - `budget`: the memory that Fetch answers may hold
 //! - `configs`: the configs of topics and of this broker
+//! - `pattern`: regular expressions that clients send
 //! - `errors`: from our errors to Kafka's codes
 //! - `nodes`: the nodes of the cluster that live, and which of them looks after what
 //! - `node`: who we are, and who the others say they are
@@ -36,11 +38,13 @@ mod handlers;
 mod reply;
 mod session;
 mod group_view;
+mod transactions;
 mod topics;
 mod services;
 mod groups;
 mod budget;
 mod configs;
+mod pattern;
 mod errors;
 mod nodes;
 mod node;
@@ -58,6 +62,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use strandline_core::env;
 use strandline_core::manifest::Journal;
 use strandline_ingest::Ingest;
 use strandline_reader::Reader;
@@ -161,6 +166,7 @@ impl Connections {
         let fetch_budget = FetchBudget::new();
         let services =
             Arc::new(Services { node, nodes, groups, journal, ingest, reader, fetch_budget, phases });
+        env::spawn(transactions::run(Arc::clone(&services)));
         Ok(Connections { services, phase })
     }
 

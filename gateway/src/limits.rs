@@ -69,6 +69,14 @@ pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest that a request waits for the journal to be read to its end, and a commit of offsets to be decided.
 pub(crate) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Between two looks for transactions that take too long (Kafka's
+/// `transaction.abort.timed.out.transaction.cleanup.interval.ms`).
+pub(crate) const TRANSACTION_SWEEP: Duration = Duration::from_secs(5);
+/// Transactions that one commit aborts because they take too long.
+pub(crate) const ABORTED_TOGETHER: usize = 1_000;
+/// The longest `transaction.timeout.ms` of a producer (Kafka's `transaction.max.timeout.ms`).
+pub(crate) const TRANSACTION_TIMEOUT_MAX: Duration = Duration::from_secs(900);
+
 /// Changes of topics, and lookups of offsets, that one request runs side by side.
 pub(crate) const SIDE_BY_SIDE: usize = 32;
 /// Topics that one CreateTopics request may name: each is answered with all its configs.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use strandline_core::Error;
-use strandline_core::manifest::{BatchMeta, Change, GroupMember, Outcome, Void};
+use strandline_core::manifest::{BatchMeta, Change, GroupMember, Outcome, TransactionOffsets, Void};
 use strandline_core::record::BadBatch;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -73,6 +73,15 @@ pub enum AppendError {
     /// A newer instance of the producer is at work.
     #[error("the producer's epoch is over")]
     InvalidProducerEpoch,
+    /// No transactional id has this producer id.
+    #[error("the producer id is not that of a transactional id")]
+    UnknownProducerId,
+    /// It says that it is part of a transaction, and nobody else does.
+    #[error("a transactional batch in a request without a transactional id")]
+    NotTransactional,
+    /// It is part of no transaction that is open.
+    #[error("there is no open transaction that the batch belongs to")]
+    InvalidTransactionState,
     /// It was appended before, so long ago that its offset is forgotten.
     #[error("duplicate sequence number")]
     DuplicateSequence,
@@ -115,6 +124,9 @@ impl AppendError {
             AppendError::TooLarge { .. } => "too_large",
             AppendError::OutOfOrderSequence => "out_of_order",
             AppendError::InvalidProducerEpoch => "fenced",
+            AppendError::UnknownProducerId
+            | AppendError::NotTransactional
+            | AppendError::InvalidTransactionState => "transaction",
             AppendError::DuplicateSequence => "duplicate",
             AppendError::Unavailable(_) => "unavailable",
             AppendError::Closed => "closed",
@@ -130,6 +142,8 @@ impl From<Void> for AppendError {
             Void::OutOfOrderSequence => AppendError::OutOfOrderSequence,
             Void::InvalidProducerEpoch => AppendError::InvalidProducerEpoch,
             Void::DuplicateSequence => AppendError::DuplicateSequence,
+            Void::UnknownProducerId => AppendError::UnknownProducerId,
+            Void::InvalidTransactionState | Void::TransactionOver => AppendError::InvalidTransactionState,
             Void::Stale => {
                 AppendError::Unavailable("the segment became too old before its commit".to_owned())
             }
@@ -146,6 +160,8 @@ impl From<Void> for AppendError {
             | Void::FencedInstance
             | Void::IllegalGeneration
             | Void::StaleMemberEpoch
+            | Void::ProducerFenced
+            | Void::NotDue
             | Void::Malformed => AppendError::Invalid(void.to_string()),
         }
     }
@@ -207,7 +223,7 @@ impl Rider {
 fn bytes_of(change: &Change) -> usize {
     const EACH: usize = 128;
     EACH + match change {
-        Change::CommitOffsets(commit) => {
+        Change::CommitOffsets(commit) | Change::TransactionOffsets(TransactionOffsets { commit, .. }) => {
             commit.offsets.iter().map(|offset| EACH + offset.metadata.len()).sum::<usize>()
         }
         Change::UpdateGroup(update) => {
@@ -216,6 +232,7 @@ fn bytes_of(change: &Change) -> usize {
             update.state.len() + members.map(held).sum::<usize>() + update.remove.len() * EACH
         }
         Change::DeleteOffsets { partitions, .. } => partitions.len() * EACH,
+        Change::AddToTransaction(add) => (add.partitions.len() + add.groups.len()) * EACH,
         _ => 0,
     }
 }
@@ -308,7 +325,10 @@ pub(crate) fn answer(waiters: Vec<Vec<Waiter>>, decided: Result<Vec<Outcome>, Er
                 }
             }
             Some(Outcome::Void(void)) => refuse(waiters.into_iter(), &void.into()),
-            Some(Outcome::Applied | Outcome::ProducerIds(_) | Outcome::GroupVersion(_)) | None => {
+            Some(
+                Outcome::Applied | Outcome::ProducerIds(_) | Outcome::Producer(_) | Outcome::GroupVersion(_),
+            )
+            | None => {
                 refuse(
                     waiters.into_iter(),
                     &AppendError::Unavailable("the fold gave another answer".to_owned()),

@@ -4,7 +4,7 @@
 //! decompressed, nor are configs read for it.
 
 use bytes::Bytes;
-use strandline_core::manifest::{AppendRules, BatchMeta, Producer};
+use strandline_core::manifest::{AppendRules, BatchMeta, Joins, Producer};
 use strandline_core::record::{self, BatchHeader, Outline};
 
 use crate::ack::{AppendError, Refused};
@@ -40,13 +40,22 @@ pub(crate) struct Checked {
 }
 
 /// Checks the batch, and puts the time on its records if the topic wants that.
-pub(crate) fn batch(batch: Bytes, rules: &AppendRules, now: Now) -> Result<Checked, AppendError> {
+/// `joins`: how it belongs to a transaction, if it says that it does; it must not if that is nothing.
+pub(crate) fn batch(
+    batch: Bytes,
+    rules: &AppendRules,
+    now: Now,
+    joins: Joins,
+) -> Result<Checked, AppendError> {
     if batch.len() > rules.max_message_bytes {
         return Err(AppendError::TooLarge { bytes: batch.len(), max: rules.max_message_bytes });
     }
     let header = BatchHeader::check(&batch)?;
-    if header.transactional() {
-        return Err(AppendError::Invalid("transactions are not there yet".to_owned()));
+    if header.transactional() && header.producer_id < 0 {
+        return Err(AppendError::Invalid("a transactional batch without a producer id".to_owned()));
+    }
+    if header.transactional() && joins == Joins::Nothing {
+        return Err(AppendError::NotTransactional);
     }
     let times = Times::new(rules, now);
     if let Some(times) = &times {
@@ -68,6 +77,7 @@ pub(crate) fn batch(batch: Bytes, rules: &AppendRules, now: Now) -> Result<Check
             epoch: header.producer_epoch,
             sequence: header.base_sequence,
         }),
+        joins: if header.transactional() { joins } else { Joins::Nothing },
     };
     if rules.append_time {
         let append_time_ms = now.latest_ms();

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use strandline_core::manifest::{Change, Journal, Outcome};
+use strandline_core::manifest::{Change, Joins, Journal, Outcome};
 use strandline_core::{Error, env};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -50,13 +50,25 @@ impl Ingest {
         self.0.gate.admit(self.0.journal.era(), bytes).await.ok_or(AppendError::Closed)
     }
 
-    /// Checks one RecordBatch v2 and takes it in; synchronous, so that the order of calls is the order of records.
+    /// Checks one RecordBatch v2 and takes it in; synchronous, so that the order of calls is the order of records. If it is
+    /// part of a transaction, its partition must have been added to that.
     pub fn append(&self, topic: Uuid, partition: u32, batch: Bytes, admission: Admission) -> Append {
+        self.append_as(Joins::Added, (topic, partition), batch, admission)
+    }
+
+    /// The same; if the batch is part of a transaction, then in this way.
+    pub fn append_as(
+        &self,
+        joins: Joins,
+        (topic, partition): (Uuid, u32),
+        batch: Bytes,
+        admission: Admission,
+    ) -> Append {
         let era = admission.era();
         if era != self.0.journal.era() {
             return Append::refused(AppendError::Unavailable(STOOD_STILL.to_owned()));
         }
-        let Checked { meta, batch, append_time_ms } = match self.check(topic, partition, batch) {
+        let Checked { meta, batch, append_time_ms } = match self.check(topic, partition, batch, joins) {
             Ok(checked) => checked,
             Err(error) => return Append::refused(error),
         };
@@ -99,7 +111,7 @@ impl Ingest {
         }
     }
 
-    fn check(&self, topic: Uuid, partition: u32, batch: Bytes) -> Result<Checked, AppendError> {
+    fn check(&self, topic: Uuid, partition: u32, batch: Bytes, joins: Joins) -> Result<Checked, AppendError> {
         let journal = &self.0.journal;
         let (rules, journal_ms) = journal.view(|manifest| {
             let topic = manifest.topic(&topic).ok_or(AppendError::UnknownTopic)?;
@@ -108,6 +120,6 @@ impl Ingest {
             }
             Ok((topic.rules(), manifest.now_ms))
         })?;
-        check::batch(batch, &rules, Now { wall_ms: journal.env().wall_ms(), journal_ms })
+        check::batch(batch, &rules, Now { wall_ms: journal.env().wall_ms(), journal_ms }, joins)
     }
 }

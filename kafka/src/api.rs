@@ -104,6 +104,10 @@ apis! {
     DeleteRecords              = 21, advertised 0, served 0 - 2,  flexible 2;
     InitProducerId             = 22, advertised 0, served 0 - 5,  flexible 2;
     OffsetForLeaderEpoch       = 23, advertised 2, served 2 - 4,  flexible 4;
+    AddPartitionsToTxn         = 24, advertised 0, served 0 - 3,  flexible 3;
+    AddOffsetsToTxn            = 25, advertised 0, served 0 - 4,  flexible 3;
+    EndTxn                     = 26, advertised 0, served 0 - 5,  flexible 3;
+    TxnOffsetCommit            = 28, advertised 0, served 0 - 5,  flexible 3;
     DescribeAcls               = 29, advertised 1, served 1 - 3,  flexible 2;
     CreateAcls                 = 30, advertised 1, served 1 - 3,  flexible 2;
     DeleteAcls                 = 31, advertised 1, served 1 - 3,  flexible 2;
@@ -116,6 +120,9 @@ apis! {
     ListPartitionReassignments = 46, advertised 0, served 0 - 0,  flexible 0;
     OffsetDelete               = 47, advertised 0, served 0 - 0,  flexible NEVER;
     DescribeCluster            = 60, advertised 0, served 0 - 2,  flexible 0;
+    DescribeProducers          = 61, advertised 0, served 0 - 0,  flexible 0;
+    DescribeTransactions       = 65, advertised 0, served 0 - 0,  flexible 0;
+    ListTransactions           = 66, advertised 0, served 0 - 2,  flexible 0;
     ConsumerGroupHeartbeat     = 68, advertised 0, served 0 - 1,  flexible 0;
     ConsumerGroupDescribe      = 69, advertised 0, served 0 - 1,  flexible 0;
 }

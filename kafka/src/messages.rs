@@ -39,6 +39,13 @@ pub mod list_partition_reassignments;
 pub mod describe_acls;
 pub mod create_acls;
 pub mod delete_acls;
+pub mod add_partitions_to_txn;
+pub mod add_offsets_to_txn;
+pub mod end_txn;
+pub mod txn_offset_commit;
+pub mod describe_producers;
+pub mod describe_transactions;
+pub mod list_transactions;
 
 #[cfg(test)]
 mod tests;
@@ -150,4 +157,11 @@ all_messages! {
     DescribeAcls describe_acls,
     CreateAcls create_acls,
     DeleteAcls delete_acls,
+    AddPartitionsToTxn add_partitions_to_txn,
+    AddOffsetsToTxn add_offsets_to_txn,
+    EndTxn end_txn,
+    TxnOffsetCommit txn_offset_commit,
+    DescribeProducers describe_producers,
+    DescribeTransactions describe_transactions,
+    ListTransactions list_transactions,
 }

@@ -22,5 +22,5 @@ mod metrics;
 
 pub use error::ReadError;
 pub use locate::{OffsetFound, OffsetSpec};
-pub use plan::{FetchLimits, FetchPartition, Fetched};
+pub use plan::{FetchLimits, FetchPartition, Fetched, Isolation};
 pub use reader::{Config, Reader};

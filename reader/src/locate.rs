@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use strandline_core::Error;
-use strandline_core::manifest::{Extent, Journal};
+use strandline_core::manifest::{Extent, Journal, Marker, ObjectId};
 use strandline_core::mutation::{self, Mutation};
 use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
@@ -42,6 +42,11 @@ pub struct OffsetFound {
 impl OffsetFound {
     /// No record fits.
     pub(crate) const NONE: OffsetFound = OffsetFound { offset: -1, timestamp: -1 };
+
+    /// It, unless it lies at `end` or behind.
+    pub(crate) fn below(self, end: i64) -> OffsetFound {
+        if self.offset < end { self } else { OffsetFound::NONE }
+    }
 }
 
 /// Where bytes are read from.
@@ -82,7 +87,9 @@ impl Locate {
             let mut place = if index == 0 { begin } else { beginning(extent) };
             while place.offset < extent.end_offset() {
                 let room = share.most_bytes.saturating_sub(stamped.bytes);
-                if room == 0 || self.add_batches(wanted, extent, &mut place, room, &mut stamped).await? {
+                let full = room == 0 || place.offset >= share.upto;
+                let end = (room, share.upto);
+                if full || self.add_batches(wanted, extent, &mut place, end, &mut stamped).await? {
                     self.resume.put(wanted.topic, wanted.partition, place);
                     return Ok(stamped);
                 }
@@ -105,7 +112,7 @@ impl Locate {
         wanted: &FetchPartition,
         extent: &Extent,
         place: &mut Place,
-        room: usize,
+        (room, upto): (usize, i64),
         stamped: &mut Stamped,
     ) -> Result<bool, Error> {
         let rope = self.read_from(extent, place.at, room as u64).await?;
@@ -115,7 +122,8 @@ impl Locate {
             if found.base_offset + i64::from(found.header.offsets) <= wanted.offset {
                 return Ok(true);
             }
-            if stamped.bytes > 0 && stamped.bytes + found.header.bytes > most_bytes {
+            let no_room = stamped.bytes > 0 && stamped.bytes + found.header.bytes > most_bytes;
+            if no_room || found.base_offset >= upto {
                 return Ok(false);
             }
             stamped.add(extent, &found)?;
@@ -133,7 +141,9 @@ impl Locate {
         for (index, extent) in extents.iter().enumerate() {
             let from = if index == 0 { at } else { extent.at };
             let upto = (extent.at + u64::from(extent.bytes)).min(from.saturating_add(left));
-            self.cache.read_ahead(extent.object, from..upto);
+            if !extent.is_marker() {
+                self.cache.read_ahead(extent.object, from..upto);
+            }
             left -= upto - from;
             if left == 0 {
                 return;
@@ -143,6 +153,10 @@ impl Locate {
 
     /// Bytes from `at` on: `room` of them or a little more, but at least one whole batch.
     async fn read_from(&self, extent: &Extent, at: u64, room: u64) -> Result<Rope, Error> {
+        if let ObjectId::Marker(marker) = extent.object {
+            let Marker { producer_id, epoch, commit } = marker;
+            return Ok(Rope::from(record::marker(producer_id, epoch, commit, extent.max_timestamp)));
+        }
         let end = extent.at + u64::from(extent.bytes);
         let upto = end.min(at.saturating_add(room.max(LEAST_READ_BYTES)));
         let rope = self.cache.read(extent.object, at..upto).await?;

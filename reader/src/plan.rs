@@ -4,7 +4,7 @@
 //! limits, in the order of the request.
 
 use bytes::Bytes;
-use strandline_core::manifest::{Extent, Manifest};
+use strandline_core::manifest::{Aborted, Extent, Manifest};
 use uuid::Uuid;
 
 use crate::error::ReadError;
@@ -25,6 +25,16 @@ pub struct FetchPartition {
     pub max_bytes: usize,
 }
 
+/// How far a reader may look into transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// All that is there.
+    #[default]
+    ReadUncommitted,
+    /// Up to the first record that is not decided.
+    ReadCommitted,
+}
+
 /// What holds for all partitions of a pull together.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchLimits {
@@ -34,6 +44,8 @@ pub struct FetchLimits {
     pub max_bytes: usize,
     /// But wait no longer than this.
     pub max_wait: std::time::Duration,
+    /// What of transactions is wanted.
+    pub isolation: Isolation,
 }
 
 /// What was read of one partition.
@@ -41,8 +53,13 @@ pub struct FetchLimits {
 pub struct Fetched {
     /// The offset after the last one that is there.
     pub high_watermark: i64,
+    /// The offset up to which all transactions are decided.
+    pub last_stable: i64,
     /// The first offset that is there.
     pub log_start: i64,
+    /// The transactions among the batches that were aborted, and perhaps some that lie behind them, by their first offsets.
+    /// Empty unless only what is committed was asked for.
+    pub aborted: Vec<Aborted>,
     /// Whole batches with their offsets, ready for the wire; the first may begin before the offset that was asked for.
     pub batches: Vec<Bytes>,
     /// Bytes of them.
@@ -53,6 +70,10 @@ pub struct Fetched {
 #[derive(Debug)]
 pub(crate) struct Share {
     pub(crate) high_watermark: i64,
+    pub(crate) last_stable: i64,
+    /// The offset before which the pull ends.
+    pub(crate) upto: i64,
+    pub(crate) aborted: Vec<Aborted>,
     pub(crate) log_start: i64,
     /// What lies there from the offset on: what is read now, and what a scan will read next.
     pub(crate) extents: Vec<Extent>,
@@ -70,6 +91,7 @@ pub(crate) struct Plan {
     pub(crate) bytes: usize,
     /// Some partition cannot be read as asked.
     pub(crate) refused: bool,
+    pub(crate) isolation: Isolation,
 }
 
 impl Plan {
@@ -80,13 +102,15 @@ impl Plan {
         limits: &FetchLimits,
         ahead_bytes: usize,
     ) -> Plan {
-        let mut plan = Plan { shares: Vec::with_capacity(wanted.len()), bytes: 0, refused: false };
+        let shares = Vec::with_capacity(wanted.len());
+        let mut plan = Plan { shares, bytes: 0, refused: false, isolation: limits.isolation };
         for wanted in wanted {
             let left = limits.max_bytes.saturating_sub(plan.bytes);
-            let share = share(manifest, wanted, left, plan.bytes == 0, ahead_bytes);
+            let share = share(manifest, wanted, (left, plan.bytes == 0), ahead_bytes, limits.isolation);
             plan.refused |= share.is_err();
             if let Ok(share) = &share {
-                let there: usize = share.extents.iter().map(|extent| bytes_from(extent, wanted.offset)).sum();
+                let bytes = |extent| bytes_from(extent, wanted.offset, share.upto);
+                let there: usize = share.extents.iter().map(bytes).sum();
                 plan.bytes += there.min(share.most_bytes);
             }
             plan.shares.push(share);
@@ -98,9 +122,9 @@ impl Plan {
 fn share(
     manifest: &Manifest,
     wanted: &FetchPartition,
-    left: usize,
-    first: bool,
+    (left, first): (usize, bool),
     ahead_bytes: usize,
+    isolation: Isolation,
 ) -> Result<Share, ReadError> {
     let topic = manifest.topic(&wanted.topic).ok_or(ReadError::UnknownTopic)?;
     let partition = topic.partitions.get(wanted.partition as usize).ok_or(ReadError::UnknownPartition)?;
@@ -113,7 +137,14 @@ fn share(
         0 if first => 1,
         bytes => bytes,
     };
-    let mut share = Share { high_watermark, log_start, extents: Vec::new(), most_bytes, ahead_bytes };
+    let last_stable = partition.last_stable_offset();
+    let upto = match isolation {
+        Isolation::ReadUncommitted => high_watermark,
+        Isolation::ReadCommitted => last_stable,
+    };
+    let (extents, aborted) = Default::default();
+    let mut share =
+        Share { high_watermark, last_stable, upto, aborted, log_start, extents, most_bytes, ahead_bytes };
     if most_bytes == 0 {
         return Ok(share);
     }
@@ -123,14 +154,21 @@ fn share(
         if bytes >= most_bytes.saturating_add(ahead_bytes) {
             break;
         }
-        bytes += bytes_from(extent, wanted.offset);
+        if extent.base_offset >= upto {
+            break;
+        }
+        bytes += bytes_from(extent, wanted.offset, upto);
         share.extents.push(*extent);
+    }
+    if let Some(last) = share.extents.last().filter(|_| isolation == Isolation::ReadCommitted) {
+        share.aborted = partition.aborted_in(wanted.offset, last.end_offset());
     }
     Ok(share)
 }
 
-/// About how many bytes of an extent lie at or after `offset`, as if all records were of one size.
-fn bytes_from(extent: &Extent, offset: i64) -> usize {
-    let left = extent.end_offset().saturating_sub(offset).clamp(0, i64::from(extent.offsets));
+/// About how many bytes of an extent lie between two offsets, as if all records were of one size.
+fn bytes_from(extent: &Extent, offset: i64, upto: i64) -> usize {
+    let from = offset.max(extent.base_offset);
+    let left = extent.end_offset().min(upto).saturating_sub(from).clamp(0, i64::from(extent.offsets));
     (u64::from(extent.bytes) * left as u64 / u64::from(extent.offsets.max(1))) as usize
 }

@@ -17,7 +17,7 @@ use crate::cache::Cache;
 use crate::error::ReadError;
 use crate::locate::{Locate, OffsetFound, OffsetSpec};
 use crate::metrics;
-use crate::plan::{FetchLimits, FetchPartition, Fetched, Plan, Share};
+use crate::plan::{FetchLimits, FetchPartition, Fetched, Isolation, Plan, Share};
 use crate::resume::Resume;
 
 /// How often a read is planned anew when objects are replaced under it.
@@ -112,7 +112,7 @@ impl Reader {
     fn arrives(&self, partitions: &[FetchPartition], plan: &Plan) -> bool {
         let resume = &self.0.locate.resume;
         let at_end = partitions.iter().zip(&plan.shares).filter_map(|(wanted, share)| {
-            share.as_ref().is_ok_and(|share| share.high_watermark == wanted.offset).then_some(wanted)
+            share.as_ref().is_ok_and(|share| share.upto <= wanted.offset).then_some(wanted)
         });
         at_end.filter(|at| resume.arrives(at.topic, at.partition, at.offset)).count() > 0
     }
@@ -124,19 +124,30 @@ impl Reader {
 
     async fn read(&self, partitions: &[FetchPartition], plan: Plan) -> Vec<Result<Fetched, ReadError>> {
         let shares = partitions.iter().zip(plan.shares);
-        join_all(shares.map(|(wanted, share)| async move { self.read_share(wanted, share?).await })).await
+        let isolation = plan.isolation;
+        join_all(
+            shares.map(|(wanted, share)| async move { self.read_share(wanted, share?, isolation).await }),
+        )
+        .await
     }
 
-    async fn read_share(&self, wanted: &FetchPartition, mut share: Share) -> Result<Fetched, ReadError> {
+    async fn read_share(
+        &self,
+        wanted: &FetchPartition,
+        mut share: Share,
+        isolation: Isolation,
+    ) -> Result<Fetched, ReadError> {
         let mut tries = Tries::default();
         loop {
             match self.0.locate.batches(wanted, &share).await {
                 Ok(stamped) => {
                     metrics::BYTES.inc_by(stamped.bytes as u64);
-                    let Share { high_watermark, log_start, .. } = share;
+                    let Share { high_watermark, last_stable, log_start, aborted, .. } = share;
                     return Ok(Fetched {
                         high_watermark,
+                        last_stable,
                         log_start,
+                        aborted,
                         batches: stamped.pieces,
                         bytes: stamped.bytes,
                     });
@@ -145,26 +156,34 @@ impl Reader {
                     tries.spend(&error)?;
                     match &error {
                         Error::Corrupt { key, .. } => self.0.locate.forget(&share.extents, key).await,
-                        _ => share = self.plan_again(wanted, share.most_bytes).await?,
+                        _ => share = self.plan_again(wanted, share.most_bytes, isolation).await?,
                     }
                 }
             }
         }
     }
 
-    async fn plan_again(&self, wanted: &FetchPartition, most_bytes: usize) -> Result<Share, ReadError> {
+    async fn plan_again(
+        &self,
+        wanted: &FetchPartition,
+        most_bytes: usize,
+        isolation: Isolation,
+    ) -> Result<Share, ReadError> {
         self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?;
-        let limits = FetchLimits { min_bytes: 0, max_bytes: most_bytes, max_wait: std::time::Duration::ZERO };
+        let max_wait = std::time::Duration::ZERO;
+        let limits = FetchLimits { min_bytes: 0, max_bytes: most_bytes, max_wait, isolation };
         let mut plan = self.plan(std::slice::from_ref(wanted), &limits);
         plan.shares.pop().unwrap_or(Err(ReadError::UnknownPartition))
     }
 
-    /// Finds an offset, from the end of the journal: also the earliest one, which moves when records are deleted.
+    /// Finds an offset, from the end of the journal: also the earliest one, which moves when records are deleted. Where only
+    /// what is committed is wanted, the latest is the first one that is not decided, and nothing is found behind it.
     pub async fn offset_at(
         &self,
         topic: Uuid,
         partition: u32,
         at: OffsetSpec,
+        isolation: Isolation,
     ) -> Result<OffsetFound, ReadError> {
         if !mutation::is(Mutation::StaleListOffsets) {
             self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?;
@@ -176,8 +195,14 @@ impl Reader {
                     let topic = manifest.topic(&topic).ok_or(ReadError::UnknownTopic)?;
                     let partition =
                         topic.partitions.get(partition as usize).ok_or(ReadError::UnknownPartition)?;
-                    let extents: Vec<Extent> = if extents { partition.extents.clone() } else { Vec::new() };
-                    Ok((partition.log_start, partition.high_watermark, extents))
+                    let end = match isolation {
+                        Isolation::ReadUncommitted => partition.high_watermark,
+                        Isolation::ReadCommitted => partition.last_stable_offset(),
+                    };
+                    let wanted =
+                        |extent: &&Extent| extents && !extent.is_marker() && extent.base_offset < end;
+                    let extents: Vec<Extent> = partition.extents.iter().filter(wanted).copied().collect();
+                    Ok((partition.log_start, end, extents))
                 })
             };
             let found = match at {
@@ -188,12 +213,12 @@ impl Reader {
                     return look(false).map(|(_, offset, _)| OffsetFound { offset, timestamp: -1 });
                 }
                 OffsetSpec::MaxTimestamp => {
-                    let (from, _, extents) = look(true)?;
-                    self.0.locate.max_timestamp(&extents, from).await
+                    let (from, end, extents) = look(true)?;
+                    self.0.locate.max_timestamp(&extents, from).await.map(|found| found.below(end))
                 }
                 OffsetSpec::Timestamp(timestamp) => {
-                    let (from, _, extents) = look(true)?;
-                    self.0.locate.first_at(&extents, from, timestamp).await
+                    let (from, end, extents) = look(true)?;
+                    self.0.locate.first_at(&extents, from, timestamp).await.map(|found| found.below(end))
                 }
             };
             let error = match found {

@@ -8,7 +8,7 @@ import collections
 import subprocess
 import time
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 import bed
@@ -178,6 +178,27 @@ def consume_all(nodes, topic, partitions, timeout=60, **config):
         client.assign([TopicPartition(topic, p, 0) for p in range(partitions) if ends[p]])
         messages = take(client, sum(ends), timeout) if sum(ends) else []
         return [Read(m.partition(), m.offset(), m.key(), m.value()) for m in messages]
+    finally:
+        client.close()
+
+
+def consume_committed(nodes, topic, partitions, timeout=60):
+    """What a reader under read_committed finds up to the last stable offsets, in order within each partition."""
+    client = consumer(nodes, isolation_level="read_committed", enable_partition_eof=True)
+    reads, ended, deadline = [], set(), time.monotonic() + timeout
+    try:
+        client.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
+        while len(ended) < partitions:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{partitions - len(ended)} of {partitions} partitions were not read to their end in {timeout} s"
+            for m in client.consume(10_000, min(left, 0.5)):
+                if m.error() is None:
+                    reads.append(Read(m.partition(), m.offset(), m.key(), m.value()))
+                elif m.error().code() == KafkaError._PARTITION_EOF:
+                    ended.add(m.partition())
+                else:
+                    raise KafkaException(m.error())
+        return reads
     finally:
         client.close()
 

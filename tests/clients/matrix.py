@@ -18,7 +18,7 @@ import bed
 import clientlib
 
 HERE = pathlib.Path(__file__).parent
-SCENARIOS = ["produce", "consume", "rebalance", "commit", "admin", "idempotence", "static", "cooperative", "kip848"]
+SCENARIOS = ["produce", "consume", "rebalance", "commit", "admin", "idempotence", "static", "cooperative", "kip848", "transactions"]
 PARTITIONS = 4
 
 # How many run at once, on a machine with two cores: they mostly wait.
@@ -106,6 +106,7 @@ class Matrix:
     def make_topics(self):
         """All at once and before any driver: a new topic of Kafka has no leader for a moment, and old clients give up then."""
         subjects = [f"produce-{codec}" for codec in clientlib.CODECS] + [n for n in SCENARIOS if n not in ("produce", "consume", "admin")]
+        subjects.append("transactions-out")
         names = [f"{prefix}-{subject}" for prefix in self.prefixes.values() for subject in subjects]
         create(self.broker, names + [f"{self.filled}-{codec}" for codec in clientlib.CODECS])
 

@@ -4,8 +4,8 @@
 
 A message is written `name:type@versions`, fields in order. Types: i8 to i64, bool, str, bytes, uuid; `?` may be null and is by
 default; `[...]` an array, of fields when it has a colon; `?{...}` a struct that may be null. A field that a caller leaves out is
-0, empty or null, unless the table says `=value`. Tagged fields of answers are skipped. The versions that flexible encoding starts
-with stand in the table; so does only what a test needs.
+0, empty or null, unless the table says `=value`. Of the tagged fields of answers those are read that the table has, as `name:type#tag`;
+one that is not there is its default. The versions that flexible encoding starts with stand in the table; so does only what a test needs.
 """
 
 import re
@@ -95,6 +95,11 @@ TABLE = {
         16, 3, "states:[str]@4+, types:[str]@5+",
         "throttle:i32@1+, error:i16, groups:[group:str, protocol_type:str, state:str@4+, type:str@5+]",
     ),
+    "ApiVersions": (
+        18, 3, "software:str@3+=a-test, software_version:str@3+=1",
+        "error:i16, keys:[key:i16, low:i16, high:i16], throttle:i32@1+, supported:[name:str, low:i16, high:i16]@3+#0, features_epoch:i64@3+=-1#1,"
+        " finalized:[name:str, high:i16, low:i16]@3+#2",
+    ),
     "CreateTopics": (
         19, 5,
         "topics:[name:str, partitions:i32=-1, replication:i16=-1, assignments:[partition:i32, brokers:[i32]],"
@@ -117,6 +122,20 @@ TABLE = {
     "OffsetForLeaderEpoch": (
         23, 4, "replica:i32@3+=-1, topics:[name:str, partitions:[partition:i32, current:i32=-1, epoch:i32]]",
         "throttle:i32, topics:[name:str, partitions:[error:i16, partition:i32, epoch:i32, end:i64]]",
+    ),
+    "AddPartitionsToTxn": (
+        24, 3, "transactional_id:str, producer_id:i64, epoch:i16, topics:[name:str, partitions:[i32]]", "throttle:i32, " + _PARTITION_ERRORS,
+    ),
+    "AddOffsetsToTxn": (25, 3, "transactional_id:str, producer_id:i64, epoch:i16, group:str", "throttle:i32, error:i16"),
+    "EndTxn": (
+        26, 3, "transactional_id:str, producer_id:i64, epoch:i16, commit:bool",
+        "throttle:i32, error:i16, producer_id:i64@5+, epoch:i16@5+",
+    ),
+    "TxnOffsetCommit": (
+        28, 3,
+        "transactional_id:str, group:str, producer_id:i64, epoch:i16, generation:i32@3+=-1, member:str@3+, instance:?str@3+,"
+        " topics:[name:str, partitions:[partition:i32, offset:i64, leader_epoch:i32@2+=-1, metadata:?str]]",
+        "throttle:i32, " + _PARTITION_ERRORS,
     ),
     "DescribeAcls": (
         29, 2, "resource_type:i8=1, resource:?str, pattern:i8=1, principal:?str, host:?str, operation:i8=1, permission:i8=1",
@@ -155,6 +174,20 @@ TABLE = {
         "throttle:i32, error:i16, message:?str, endpoint:i8@1+, cluster:str, controller:i32, brokers:[node:i32, host:str, port:i32, rack:?str,"
         " fenced:bool@2+], operations:i32",
     ),
+    "DescribeProducers": (
+        61, 0, "topics:[name:str, partitions:[i32]]",
+        "throttle:i32, topics:[name:str, partitions:[partition:i32, error:i16, message:?str, producers:[producer_id:i64, epoch:i32,"
+        " last_sequence:i32, last_timestamp:i64, coordinator_epoch:i32, open_since:i64]]]",
+    ),
+    "DescribeTransactions": (
+        65, 0, "ids:[str]",
+        "throttle:i32, transactions:[error:i16, id:str, state:str, timeout:i32, began:i64, producer_id:i64, epoch:i16,"
+        " topics:[name:str, partitions:[i32]]]",
+    ),
+    "ListTransactions": (
+        66, 0, "states:[str], producers:[i64], duration:i64@1+=-1, pattern:?str@2+",
+        "throttle:i32, error:i16, unknown_states:[str], transactions:[id:str, producer_id:i64, state:str]",
+    ),
     "ConsumerGroupHeartbeat": (
         68, 0,
         "group:str, member:str, epoch:i32, instance:?str, rack:?str, rebalance:i32=-1, names:?[str], regex:?str@1+, assignor:?str, " + _TOPIC_IDS,
@@ -174,7 +207,7 @@ TABLE = {
 
 
 def parse(text):
-    """[(name, type, first version, last version, default)]; the type of an array or a struct is a pair."""
+    """[(name, type, first version, last version, default, tag)]; the type of an array or a struct is a triple."""
     fields, rest = _fields(text.replace(" ", ""))
     assert not rest, f"cannot read {rest}"
     return fields
@@ -185,9 +218,9 @@ def _fields(text):
     while True:
         name, text = text.split(":", 1)
         kind, text = _type(text)
-        versions, default, text = re.fullmatch(r"(@\d+(?:\+|-\d+))?(=[\w.-]+)?(.*)", text).groups()
+        versions, default, tag, text = re.fullmatch(r"(@\d+(?:\+|-\d+))?(=[\w.-]+)?(#\d+)?(.*)", text).groups()
         low, high = re.fullmatch(r"@(\d+)(?:\+|-(\d+))", versions or "@0+").groups()
-        fields.append((name, kind, int(low), int(high or 99), default and default[1:]))
+        fields.append((name, kind, int(low), int(high or 99), default and default[1:], tag and int(tag[1:])))
         if not text.startswith(","):
             return fields, text
         text = text[1:]
@@ -249,11 +282,11 @@ def _encode(kind, value, version, flexible):
 
 
 def encode(fields, values, version, flexible):
-    there = {name for name, _, low, high, _ in fields if low <= version <= high}
+    there = {name for name, _, low, high, _, _ in fields if low <= version <= high}
     unknown = {name for name, value in values.items() if value is not None} - there
     assert not unknown, f"version {version} has no {unknown}"
     out = b""
-    for name, kind, low, high, default in fields:
+    for name, kind, low, high, default, _ in fields:
         if low <= version <= high:
             out += _encode(kind, values[name] if name in values else _default(kind, default), version, flexible)
     return out + (b"\0" if flexible else b"")
@@ -286,14 +319,26 @@ class Reader:
         return self.uvarint() - 1 if self.flexible else self.number(">h" if short else ">i")
 
     def fields(self, fields):
-        values = {name: self.value(kind) for name, kind, low, high, _ in fields if low <= self.version <= high}
-        self.skip_tags()
+        there = [field for field in fields if field[2] <= self.version <= field[3]]
+        values = {name: self.value(kind) for name, kind, _, _, _, tag in there if tag is None}
+        tagged = {tag: (name, kind, default) for name, kind, _, _, default, tag in there if tag is not None}
+        values.update({name: _default(kind, default) for name, kind, default in tagged.values()})
+        values.update(self.tags(tagged))
         return values
 
-    def skip_tags(self):
+    def tags(self, known=()):
+        """Those that are known, by name; the others are skipped."""
+        found = {}
         for _ in range(self.uvarint() if self.flexible else 0):
-            self.uvarint()
-            self.take(self.uvarint())
+            tag, size = self.uvarint(), self.uvarint()
+            end = self.at + size
+            if tag in known:
+                name, kind, _ = known[tag]
+                found[name] = self.value(kind)
+                assert self.at == end, f"the tagged field {name} is not as long as it says"
+            else:
+                self.take(size)
+        return found
 
     def value(self, kind):
         if isinstance(kind, tuple):
@@ -339,7 +384,9 @@ def _request(name, version, fields):
 def _answer(name, version, raw):
     _, first_flexible, _, answer = TABLE[name]
     reader = Reader(raw, version, version >= first_flexible)
-    reader.skip_tags()
+    # The header of this one has no tags in any version (KIP-511).
+    if name != "ApiVersions":
+        reader.tags()
     values = reader.fields(parse(answer))
     assert reader.at == len(raw), f"{len(raw) - reader.at} bytes after the end of the answer to {name} v{version}"
     return values

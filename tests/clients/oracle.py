@@ -12,6 +12,7 @@ import messages
 import wire
 
 UNKNOWN_MEMBER_ID = 25
+TRANSACTIONS = 1
 CLUSTER_ID = "c3RyYW5kbGluZS10ZXN0cw"
 
 
@@ -34,7 +35,11 @@ class Kafka(bed.Process):
         alone = {f"{topic}.replication.factor": 1 for topic in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")}
         few = {"offsets.topic.num.partitions": 2, "transaction.state.log.num.partitions": 2}
         in_sync = {"transaction.state.log.min.isr": 1, "share.coordinator.state.topic.min.isr": 1}
-        like_strandline = {"num.partitions": 4, "group.initial.rebalance.delay.ms": 0}
+        like_strandline = {
+            "num.partitions": 4,
+            "group.initial.rebalance.delay.ms": 0,
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": 5000,
+        }
         return {
             "process.roles": "broker,controller",
             "node.id": 1,
@@ -56,7 +61,7 @@ class Kafka(bed.Process):
         bed.wait_until(self.is_warm, timeout, f"Apache Kafka to serve groups and producers\n{bed.tail(self.log)}", every=0.1)
 
     def is_warm(self):
-        """The first group makes a topic, the first producer fetches a block of ids; the tests come after that."""
+        """The first group and the first transaction make topics, the first producer fetches a block of ids; the tests come after that."""
         if not self.running():
             raise bed.BedError(f"Apache Kafka exited at its start\n{bed.tail(self.log)}")
         try:
@@ -64,7 +69,9 @@ class Kafka(bed.Process):
                 messages.ask(self, "FindCoordinator", 3, key="warm-up")["error"],
                 messages.ask(self, "Heartbeat", 4, group="warm-up")["error"],
                 messages.ask(self, "InitProducerId", 4)["error"],
+                messages.ask(self, "FindCoordinator", 3, key="warm-up", kind=TRANSACTIONS)["error"],
+                messages.ask(self, "InitProducerId", 4, transactional_id="warm-up")["error"],
             ]
-            return answers == [wire.NONE, UNKNOWN_MEMBER_ID, wire.NONE]
+            return answers == [wire.NONE, UNKNOWN_MEMBER_ID, wire.NONE, wire.NONE, wire.NONE]
         except (OSError, wire.Closed):
             return False

@@ -48,6 +48,15 @@ def record(client, version, scenario, ok, detail=""):
         out.write((json.dumps(line, sort_keys=True) + "\n").encode())
 
 
+def record_test(node, client, version, scenario):
+    """Appends how a test ended, from its own teardown; the test is pytest's node."""
+    report = getattr(node, "report", None)
+    failed = report is not None and report.failed
+    # The first line that pytest would print in red.
+    crash = getattr(getattr(report, "longrepr", None), "reprcrash", None) if failed else None
+    record(client, version, scenario, not failed, crash.message if crash else "")
+
+
 # Ports, UUIDs, and the eight digits that keep names of topics and groups apart.
 VARYING = [
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),

@@ -10,9 +10,10 @@ import os
 import pytest
 
 import matrix
+import messages
 import results
 import wire
-from clientlib import CODECS, consume_all
+from clientlib import CODECS, consume_all, consume_committed
 
 # As results.py heads its columns, and names for the rest.
 NAMES = {
@@ -126,4 +127,20 @@ def check_idempotent(broker, prefix, filled, facts):
     assert producers and all(producer_id >= 0 and sequence >= 0 for producer_id, _, sequence in producers), producers
 
 
-JUDGES = {"produce": check_produced, "consume": check_consumed, "idempotence": check_idempotent}
+def check_transactions(broker, prefix, filled, facts):
+    """What is committed is the input, in its order, and what the second producer wrote; its own reader found the same."""
+    sent = [*expected("transactions", 120), (b"second", b"of the second producer")]
+    topic = f"{prefix}-transactions-out"
+    assert_in_order(sent, consume_committed(broker, topic, matrix.PARTITIONS), "transactions")
+    parts = [{"partition": partition, "offset": 0} for partition in range(matrix.PARTITIONS)]
+    answer = messages.ask(broker, "Fetch", 11, isolation=1, topics=[{"name": topic, "partitions": parts}])
+    assert any(part["aborted"] for part in answer["topics"][0]["partitions"]), "nothing was aborted"
+    assert sorted(map(tuple, facts["read"])) == sorted((key.decode(), value.decode()) for key, value in sent), "what the client itself read"
+    group = source = f"{prefix}-transactions"
+    asked = [{"name": source, "partitions": list(range(matrix.PARTITIONS))}]
+    answer = messages.ask(broker, "OffsetFetch", 7, group=group, topics=asked, require_stable=True)
+    offsets = [(part["error"], part["offset"]) for part in answer["topics"][0]["partitions"]]
+    assert all(code == 0 for code, _ in offsets) and sum(offset for _, offset in offsets) == 120, f"(error, offset) committed: {offsets}"
+
+
+JUDGES = {"produce": check_produced, "consume": check_consumed, "idempotence": check_idempotent, "transactions": check_transactions}

@@ -11,7 +11,7 @@ use strandline_core::record::{RecordBuilder, records};
 use strandline_core::rope::Rope;
 use strandline_core::store::Store;
 use strandline_ingest::{Appended, Config, Ingest};
-use strandline_reader::{FetchLimits, FetchPartition, OffsetSpec, ReadError, Reader};
+use strandline_reader::{FetchLimits, FetchPartition, Isolation, OffsetSpec, ReadError, Reader};
 use uuid::Uuid;
 
 /// One process on the store.
@@ -51,12 +51,22 @@ impl Node {
 
     /// Everything in a partition, as (offset, value).
     async fn read_all(&self, topic: Uuid, partition: u32) -> Vec<(i64, String)> {
-        let end = self.reader.offset_at(topic, partition, OffsetSpec::Latest).await.unwrap().offset;
+        let end = self
+            .reader
+            .offset_at(topic, partition, OffsetSpec::Latest, Isolation::ReadUncommitted)
+            .await
+            .unwrap()
+            .offset;
         let mut found = Vec::new();
         let mut offset = 0;
         while offset < end {
             let wanted = FetchPartition { topic, partition, offset, max_bytes: 1 << 20 };
-            let limits = FetchLimits { min_bytes: 1, max_bytes: 1 << 20, max_wait: Duration::from_secs(5) };
+            let limits = FetchLimits {
+                min_bytes: 1,
+                max_bytes: 1 << 20,
+                max_wait: Duration::from_secs(5),
+                isolation: Isolation::ReadUncommitted,
+            };
             let fetched = self.reader.fetch(&[wanted], limits).await.pop().unwrap().unwrap();
             for (at, value) in unfold(fetched.batches) {
                 assert!(at >= offset, "offset {at} came again");
@@ -216,7 +226,12 @@ pub(crate) async fn a_deleted_topic_does_not_come_back(store: Store) {
     assert_eq!(node.append(new, 0, batch(&["new".to_owned()])).await.base_offset, 0);
     assert_eq!(node.read_all(new, 0).await, [(0, "new".to_owned())]);
     let wanted = FetchPartition { topic: old, partition: 0, offset: 0, max_bytes: 1 };
-    let limits = FetchLimits { min_bytes: 0, max_bytes: 1, max_wait: Duration::ZERO };
+    let limits = FetchLimits {
+        min_bytes: 0,
+        max_bytes: 1,
+        max_wait: Duration::ZERO,
+        isolation: Isolation::ReadUncommitted,
+    };
     assert_eq!(
         node.reader.fetch(&[wanted], limits).await.pop().unwrap().unwrap_err(),
         ReadError::UnknownTopic
@@ -236,10 +251,15 @@ pub(crate) async fn offsets_are_found_by_time(store: Store) {
         node.append(topic, 0, builder.finish()).await;
     }
     for (at, offset) in [(0, 0), (100, 0), (105, 5), (110, 20), (305, 25), (309, 29), (310, -1)] {
-        let found = node.reader.offset_at(topic, 0, OffsetSpec::Timestamp(at)).await.unwrap();
+        let found = node
+            .reader
+            .offset_at(topic, 0, OffsetSpec::Timestamp(at), Isolation::ReadUncommitted)
+            .await
+            .unwrap();
         assert_eq!(found.offset, offset, "at {at}");
     }
-    let max = node.reader.offset_at(topic, 0, OffsetSpec::MaxTimestamp).await.unwrap();
+    let max =
+        node.reader.offset_at(topic, 0, OffsetSpec::MaxTimestamp, Isolation::ReadUncommitted).await.unwrap();
     assert_eq!((max.offset, max.timestamp), (29, 309));
     node.stop().await;
 }
@@ -250,7 +270,12 @@ pub(crate) async fn waiting_readers_hear_of_other_nodes(store: Store) {
     let topic = writer.topic("t", 1).await;
     let waiting = tokio::spawn(async move {
         let wanted = FetchPartition { topic, partition: 0, offset: 0, max_bytes: 1 << 20 };
-        let limits = FetchLimits { min_bytes: 1, max_bytes: 1 << 20, max_wait: Duration::from_secs(30) };
+        let limits = FetchLimits {
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            max_wait: Duration::from_secs(30),
+            isolation: Isolation::ReadUncommitted,
+        };
         let fetched = follower.reader.fetch(&[wanted], limits).await.pop().unwrap().unwrap();
         follower.stop().await;
         unfold(fetched.batches)

@@ -24,10 +24,14 @@ FLAGS = [["--flush-interval", "25ms"], ["--flush-interval", "25ms", "--inline-ma
 
 
 class Cluster:
-    """Nodes on one prefix of a MinIO, each with its proxy. A context: ends with every process that it left stopped going."""
+    """Nodes on one prefix of a MinIO, each with its proxy. A context: ends with every process that it left stopped going.
 
-    def __init__(self, store, start_node, count=2):
+    `alone`: clients of a node hear of no other one.
+    """
+
+    def __init__(self, store, start_node, count=2, alone=True):
         self.store = store
+        self._flags = ["--alone"] if alone else []
         self._start_node = start_node
         self._proxies = proxies.Proxies()
         self.proxies = []
@@ -44,7 +48,7 @@ class Cluster:
         proxy = self._proxies.add(self.store.server.port, root, f"proxy {number + 1}")
         self.proxies.append(proxy)
         env = {"AWS_ENDPOINT_URL": proxy.url}
-        self.nodes.append(self._start_node(self.store, node_id=number + 1, flags=["--alone", *FLAGS[number % len(FLAGS)]], env=env))
+        self.nodes.append(self._start_node(self.store, node_id=number + 1, flags=[*self._flags, *FLAGS[number % len(FLAGS)]], env=env))
 
     def __enter__(self):
         return self

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use strandline_core::manifest::{Change, CommitOffsets, OffsetCommit, Outcome};
+use strandline_core::manifest::{
+    AddToTransaction, Change, CommitOffsets, EndTransaction, InitProducer, Manifest, OffsetCommit, Outcome,
+    TransactionOf,
+};
+use strandline_core::record::RecordBuilder;
 use strandline_ingest::{AppendError, Config};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -128,6 +132,49 @@ async fn offset_commits_of_a_thousand_consumers_cost_no_more_than_the_flush_inte
         })
     };
     assert!((0..1_000).all(|number| committed(number) == 11));
+}
+
+/// PUTs from the beginning of a transaction over so many partitions to its end, its producer and its segments included.
+async fn puts_of_a_transaction(partitions: u32) -> usize {
+    let writer = Writer::start(partitions, Config::default()).await;
+    sleep(Duration::from_secs(2)).await;
+    let before = writer.store.count("put");
+    let decide = async |change| writer.ingest.propose(vec![change]).await.unwrap().remove(0);
+    let id = || "t".to_owned();
+    let begin = InitProducer { transactional_id: id(), timeout_ms: 60_000, known: None, seen: None };
+    let Outcome::Producer(producer) = decide(Change::InitProducer(begin)).await else { unreachable!() };
+    let of = || TransactionOf {
+        transactional_id: id(),
+        producer_id: producer.id,
+        epoch: producer.epoch,
+        number: 1,
+    };
+    let all = (0..partitions).map(|partition| (writer.topic, partition)).collect();
+    let add = AddToTransaction { of: of(), partitions: all, groups: Vec::new() };
+    assert_eq!(decide(Change::AddToTransaction(add)).await, Outcome::Applied);
+    let mut builder = RecordBuilder::default();
+    builder.push(1, None, Some(b"a"));
+    let batch = builder.finish_in_transaction(producer.id, producer.epoch, 0);
+    // As one request brings them.
+    let admission = writer.ingest.admit(batch.len() * partitions as usize).await.unwrap();
+    let append = |at| writer.ingest.append(writer.topic, at, batch.clone(), admission.clone());
+    for append in (0..partitions).map(append).collect::<Vec<_>>() {
+        append.await.unwrap();
+    }
+    let end = EndTransaction { of: of(), commit: true, bump: true, if_due: false };
+    assert!(matches!(decide(Change::EndTransaction(end)).await, Outcome::Producer(_)));
+    let stable = |manifest: &Manifest| {
+        (0..partitions).all(|at| manifest.partition(&writer.topic, at).unwrap().last_stable_offset() == 2)
+    };
+    assert!(writer.journal.view(stable));
+    writer.store.count("put") - before
+}
+
+/// It begins, is written and ends with one commit each, however many partitions take part.
+#[tokio::test(start_paused = true)]
+async fn a_transaction_over_a_thousand_partitions_costs_what_one_over_a_single_one_does() {
+    let (one, thousand) = (puts_of_a_transaction(1).await, puts_of_a_transaction(1_000).await);
+    assert_eq!((one, thousand), (4, 4));
 }
 
 /// An idle node makes no request at all.

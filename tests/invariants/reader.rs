@@ -7,13 +7,18 @@ use futures_util::future::join_all;
 use strandline_core::manifest::Journal;
 use strandline_core::manifest::journal::Options;
 use strandline_ingest::Config;
-use strandline_reader::{FetchLimits, FetchPartition, Fetched, OffsetSpec, ReadError, Reader};
+use strandline_reader::{FetchLimits, FetchPartition, Fetched, Isolation, OffsetSpec, ReadError, Reader};
 use uuid::Uuid;
 
 use crate::{Writer, batch};
 
 const MIB: usize = 1 << 20;
-const NOW: FetchLimits = FetchLimits { min_bytes: 0, max_bytes: MIB, max_wait: Duration::ZERO };
+const NOW: FetchLimits = FetchLimits {
+    min_bytes: 0,
+    max_bytes: MIB,
+    max_wait: Duration::ZERO,
+    isolation: Isolation::ReadUncommitted,
+};
 
 /// A node with nothing in memory on the writer's store.
 async fn cold(writer: &Writer) -> Reader {
@@ -126,7 +131,7 @@ async fn a_damaged_batch_does_not_move_those_behind_it() {
     writer.store.damage(&key, |bytes| *bytes.iter_mut().nth_back(before_end - 1).unwrap() ^= 1).await;
     let reader = cold(&writer).await;
     assert!(matches!(fetch(&reader, writer.topic, 2, MIB).await, Err(ReadError::Corrupt(_))));
-    let at = reader.offset_at(writer.topic, 0, OffsetSpec::MaxTimestamp).await;
+    let at = reader.offset_at(writer.topic, 0, OffsetSpec::MaxTimestamp, Isolation::ReadUncommitted).await;
     assert!(matches!(at, Err(ReadError::Corrupt(_))), "{at:?}");
 }
 
@@ -154,7 +159,14 @@ async fn a_stale_node_is_never_out_of_range_for_what_exists() {
     let fresh = writer.journal.create_topic("later", 1, Default::default()).await.unwrap().unwrap();
     assert_eq!(fetch(&stale, fresh, 0, MIB).await.unwrap().high_watermark, 0);
     writer.append(0, batch(10)).await.await.unwrap();
-    assert_eq!(stale.offset_at(writer.topic, 0, OffsetSpec::Latest).await.unwrap().offset, 4);
+    assert_eq!(
+        stale
+            .offset_at(writer.topic, 0, OffsetSpec::Latest, Isolation::ReadUncommitted)
+            .await
+            .unwrap()
+            .offset,
+        4
+    );
     let beyond = fetch(&stale, writer.topic, 5, MIB).await.unwrap_err();
     assert_eq!(beyond, ReadError::OutOfRange { log_start: 0, high_watermark: 4 });
 }
@@ -165,8 +177,12 @@ async fn a_long_poll_ends_with_enough_bytes_or_in_time() {
     let writer = Writer::start(1, Config::default()).await;
     let reader = Reader::start(writer.journal.clone(), Default::default());
     let wanted = FetchPartition { topic: writer.topic, partition: 0, offset: 0, max_bytes: MIB };
-    let limits =
-        FetchLimits { min_bytes: 2 * batch(100).len(), max_bytes: MIB, max_wait: Duration::from_secs(30) };
+    let limits = FetchLimits {
+        min_bytes: 2 * batch(100).len(),
+        max_bytes: MIB,
+        max_wait: Duration::from_secs(30),
+        isolation: Isolation::ReadUncommitted,
+    };
     let begun = tokio::time::Instant::now();
     let waiting = tokio::spawn(async move { reader.fetch(&[wanted], limits).await.pop().unwrap().unwrap() });
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches the jars that java.jars pins (java_pins.py wrote it): three versions of the Java client, a broker and its tools. Each
-# class path is a folder, $testbed/java/NAME. The JDK itself is the business of jdk.sh.
+# Fetches the jars that java.jars pins (java_pins.py wrote it): three versions of the Java client, a broker and its tools,
+# Streams, and Connect with MirrorMaker. Each class path is a folder, $testbed/java/NAME. The JDK itself is the business of jdk.sh.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 hold_lock java
@@ -29,4 +29,4 @@ if [ "$(cat "$dir/stamp" 2>/dev/null)" != "$stamp" ]; then
     done <"$pins"
     echo "$stamp" >"$dir/stamp"
 fi
-say "class paths: $(cd "$dir" && ls -d clients-* kafka-* | xargs)"
+say "class paths: $(cd "$dir" && ls -d clients-* kafka-* streams-* connect-* | xargs)"

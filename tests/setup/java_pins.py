@@ -15,6 +15,8 @@ CENTRAL = "https://repo1.maven.org/maven2"
 PINS = pathlib.Path(__file__).with_name("java.jars")
 
 KAFKA = "4.2.1"
+# The newest version of which Maven Central has every part: connect-mirror-client is missing in 4.2.1.
+CONNECT = "4.2.0"
 SLF4J = "org.slf4j:slf4j-simple"
 # Class paths and their roots. slf4j-simple writes what a client logs to its standard error.
 SETS = {
@@ -22,9 +24,15 @@ SETS = {
     "clients-3.9.2": ["org.apache.kafka:kafka-clients:3.9.2", f"{SLF4J}:1.7.36"],
     f"clients-{KAFKA}": [f"org.apache.kafka:kafka-clients:{KAFKA}", f"{SLF4J}:1.7.36"],
     f"kafka-{KAFKA}": [f"org.apache.kafka:kafka_2.13:{KAFKA}", f"org.apache.kafka:kafka-tools:{KAFKA}", f"{SLF4J}:1.7.36"],
+    f"streams-{KAFKA}": [f"org.apache.kafka:kafka-streams:{KAFKA}", f"{SLF4J}:1.7.36"],
+    f"connect-{CONNECT}": [
+        *(f"org.apache.kafka:connect-{part}:{CONNECT}" for part in ("runtime", "file", "json", "mirror")),
+        f"{SLF4J}:1.7.36",
+    ],
 }
-# What neither a broker nor its tools need: Connect, Streams, and the second logger behind slf4j.
-UNWANTED = re.compile(r"org\.rocksdb|log4j-(slf4j|1.2)|org\.eclipse\.jetty|org\.glassfish|:(connect-|kafka-streams|trogdor)")
+# What no class path needs, the second logger behind slf4j; and what neither a broker nor its tools need: Connect and Streams.
+LOGGERS = r"log4j-(slf4j|1.2)"
+UNWANTED = {f"kafka-{KAFKA}": rf"{LOGGERS}|org\.rocksdb|org\.eclipse\.jetty|org\.glassfish|:(connect-|kafka-streams|trogdor)"}
 
 
 def get(path):
@@ -93,13 +101,13 @@ def natural(version):
     return [(int(p), "") if p.isdigit() else (-1, p) for p in re.findall(r"\d+|[a-zA-Z]+", version)]
 
 
-def closure(roots):
-    """{(group, artifact): version} of everything that the roots need."""
+def closure(roots, unwanted):
+    """{(group, artifact): version} of everything that the roots need, but for what matches `unwanted`."""
     chosen, waiting = {}, [(tuple(root.split(":")), frozenset()) for root in roots]
     while waiting:
         (group, artifact, version), excluded = waiting.pop()
         known = chosen.get((group, artifact))
-        if UNWANTED.search(f"{group}:{artifact}") or (known and natural(known) >= natural(version)):
+        if re.search(unwanted, f"{group}:{artifact}") or (known and natural(known) >= natural(version)):
             continue
         chosen[group, artifact] = version
         for needed, without in Pom.of((group, artifact, version)).dependencies():
@@ -118,7 +126,7 @@ def pinned(path):
 def main():
     users = {}
     for name, roots in SETS.items():
-        for (group, artifact), version in closure(roots).items():
+        for (group, artifact), version in closure(roots, UNWANTED.get(name, LOGGERS)).items():
             users.setdefault(path_of((group, artifact, version), ".jar"), []).append(name)
     lines, total = [], 0
     for path, names in sorted(users.items()):

@@ -15,7 +15,7 @@ use strandline_core::manifest::{Journal, journal};
 use strandline_core::record::RecordBuilder;
 use strandline_core::store::Store;
 use strandline_ingest::{Config, Ingest};
-use strandline_reader::{self as reader, FetchLimits, FetchPartition, Reader};
+use strandline_reader::{self as reader, FetchLimits, FetchPartition, Isolation, Reader};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
@@ -226,7 +226,17 @@ async fn fetch(reader: &Reader, topic: Uuid, places: &mut [Place], max_wait: Dur
             max_bytes: FETCH_PARTITION_BYTES,
         })
         .collect();
-    let answers = reader.fetch(&wanted, FetchLimits { min_bytes: 1, max_bytes: FETCH_BYTES, max_wait }).await;
+    let answers = reader
+        .fetch(
+            &wanted,
+            FetchLimits {
+                min_bytes: 1,
+                max_bytes: FETCH_BYTES,
+                max_wait,
+                isolation: Isolation::ReadUncommitted,
+            },
+        )
+        .await;
     let mut bytes = 0;
     let mut served = 0;
     for (place, answer) in places.iter_mut().zip(answers) {

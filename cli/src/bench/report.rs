@@ -15,7 +15,7 @@ use crate::requests::Requests;
 use crate::units::{show_counted, show_dollars};
 
 /// Name, unit, decimals, what it is. In the order of the table.
-const KNOWN: [(&str, &str, usize, &str); 32] = [
+const KNOWN: [(&str, &str, usize, &str); 36] = [
     ("raw_put_4k_p50_ms", "ms", 3, "store: create 4 KiB, half take less"),
     ("raw_put_4k_p99_ms", "ms", 3, "store: create 4 KiB, 99 of 100 take less"),
     ("raw_get_4k_p50_ms", "ms", 3, "store: read 4 KiB"),
@@ -32,6 +32,10 @@ const KNOWN: [(&str, &str, usize, &str); 32] = [
     ("ack_p99_ms", "ms", 3, "append of one record at --rate, flush interval 0"),
     ("ack_p50_ratio", "x", 2, "ack_p50_ms over raw_put_paced_p50_ms"),
     ("ack_p99_ratio", "x", 2, "ack_p99_ms over raw_put_paced_p99_ms"),
+    ("end_txn_p50_ms", "ms", 3, "end of a transaction over all partitions, flush interval 0"),
+    ("end_txn_p99_ms", "ms", 3, "end of a transaction over all partitions, flush interval 0"),
+    ("end_txn_p50_ratio", "x", 2, "end_txn_p50_ms over raw_put_paced_p50_ms"),
+    ("end_txn_p99_ratio", "x", 2, "end_txn_p99_ms over raw_put_paced_p99_ms"),
     ("produce_mib_s", "MiB/s", 0, "appends acknowledged"),
     ("produce_records_s", "1/s", 0, "records acknowledged"),
     ("produce_raw_ratio", "x", 2, "produce_mib_s over raw_put_mib_s"),
@@ -75,6 +79,8 @@ impl Figures {
         for (name, above, below) in [
             ("ack_p50_ratio", "ack_p50_ms", "raw_put_paced_p50_ms"),
             ("ack_p99_ratio", "ack_p99_ms", "raw_put_paced_p99_ms"),
+            ("end_txn_p50_ratio", "end_txn_p50_ms", "raw_put_paced_p50_ms"),
+            ("end_txn_p99_ratio", "end_txn_p99_ms", "raw_put_paced_p99_ms"),
             ("produce_raw_ratio", "produce_mib_s", "raw_put_mib_s"),
             ("consume_raw_ratio", "consume_cold_mib_s", "raw_get_mib_s"),
         ] {
@@ -160,14 +166,16 @@ mod tests {
     #[test]
     fn every_ratio_and_latency_is_in_the_table() {
         let mut figures = Figures::default();
-        for what in ["raw_put_4k", "raw_get_4k", "raw_put_8m", "raw_get_8m", "raw_put_paced", "ack"] {
+        let latencies =
+            ["raw_put_4k", "raw_get_4k", "raw_put_8m", "raw_get_8m", "raw_put_paced", "ack", "end_txn"];
+        for what in latencies {
             figures.latencies(what, vec![0.001, 0.002]);
         }
         for name in ["produce_mib_s", "raw_put_mib_s", "consume_cold_mib_s", "raw_get_mib_s"] {
             figures.set(name, 2.0);
         }
         figures.relate();
-        assert_eq!(figures.0.len(), 12 + 4 + 4);
+        assert_eq!(figures.0.len(), 14 + 4 + 6);
         assert!(figures.0.keys().all(|name| KNOWN.iter().any(|known| known.0 == *name)));
         assert_eq!(figures.0.get("ack_p50_ratio"), Some(&1.0));
     }

@@ -74,7 +74,13 @@ async fn append_one(journal: &Journal, topic: Uuid, partition: u32) -> strandlin
     let mut batch = RecordBuilder::default();
     batch.push(now_ms, None, Some(b"one small record"));
     let batch = Rope::from(batch.finish());
-    let meta = BatchMeta { bytes: batch.len() as u32, offsets: 1, max_timestamp: now_ms, producer: None };
+    let meta = BatchMeta {
+        bytes: batch.len() as u32,
+        offsets: 1,
+        max_timestamp: now_ms,
+        producer: None,
+        joins: Default::default(),
+    };
     let append = Append { topic, partition, segment: None, at: 0, crc: batch.crc32c(), batches: vec![meta] };
     journal.propose_with(vec![Change::Append(append)], batch).await?.await
 }

@@ -10,7 +10,7 @@ use std::fs;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use strandline_core::manifest::{Change, CommitOffsets, Journal, OffsetCommit, Outcome, Void};
-use strandline_reader::{Config, OffsetSpec, Reader};
+use strandline_reader::{Config, Isolation, OffsetSpec, Reader};
 
 use super::refuse_members;
 use crate::args::{ResetArgs, Target};
@@ -96,7 +96,14 @@ async fn moves(journal: &Journal, args: &ResetArgs) -> Result<Vec<Move>> {
 
 /// The first offset whose time is `after_ms` or later; the end, if there is none.
 async fn first_at(reader: &Reader, partition: &Partition, after_ms: i64) -> Result<i64> {
-    let found = reader.offset_at(partition.id, partition.number, OffsetSpec::Timestamp(after_ms)).await;
+    let found = reader
+        .offset_at(
+            partition.id,
+            partition.number,
+            OffsetSpec::Timestamp(after_ms),
+            Isolation::ReadUncommitted,
+        )
+        .await;
     let Partition { topic, number, .. } = partition;
     let found = found.with_context(|| format!("cannot look up a time in partition {number} of {topic}"))?;
     Ok(if found.offset < 0 { partition.end } else { found.offset })

@@ -15,7 +15,8 @@ use strandline_core::{Error, segment};
 use ulid::Ulid;
 use uuid::Uuid;
 
-use super::wire;
+use super::json::join;
+use super::{transactions, wire};
 use crate::units::show_moment;
 
 type Shown = Result<Value, Error>;
@@ -27,13 +28,6 @@ pub(super) fn name(shape: Shape) -> &'static str {
         Shape::Segment => "segment",
         Shape::Checkpoint => "checkpoint",
         Shape::Floor => "floor",
-    }
-}
-
-/// Adds the fields of one object to another.
-pub(super) fn join(into: &mut Value, more: Value) {
-    if let (Value::Object(into), Value::Object(more)) = (into, more) {
-        into.extend(more);
     }
 }
 
@@ -74,6 +68,14 @@ fn change(change: &Change, body: &Rope, payload_at: u64) -> Value {
         }
         Change::UpdateGroup(update) => json!({ "update_group": update_group(update) }),
         Change::CommitOffsets(commit) => json!({ "commit_offsets": commit_offsets(commit) }),
+        Change::InitProducer(init) => json!({ "init_producer": transactions::init(init) }),
+        Change::AddToTransaction(add) => json!({ "add_to_transaction": transactions::add(add) }),
+        Change::TransactionOffsets(offsets) => {
+            let mut shown = transactions::of(&offsets.of);
+            join(&mut shown, json!({ "adds": offsets.adds, "commit": commit_offsets(&offsets.commit) }));
+            json!({ "transaction_offsets": shown })
+        }
+        Change::EndTransaction(end) => json!({ "end_transaction": transactions::end(end) }),
         Change::DeleteGroup { group } => json!({ "delete_group": { "group": group } }),
         Change::DeleteOffsets { group, partitions } => {
             let partition = |(topic, partition): &(Uuid, u32)| json!({ "topic": topic.to_string(), "partition": partition });
@@ -199,6 +201,7 @@ fn meta(batch: &BatchMeta) -> Value {
         "offsets": batch.offsets,
         "max_timestamp": batch.max_timestamp,
         "producer": producer,
+        "joins": format!("{:?}", batch.joins).to_lowercase(),
     })
 }
 
@@ -260,6 +263,7 @@ pub(super) fn checkpoint(key: &str, body: &Rope) -> Shown {
         "proposers": proposers.collect::<Vec<_>>(),
         "topics": topics.collect::<Vec<_>>(),
         "groups": manifest.groups().map(|(name, found)| group(name, found)).collect::<Vec<_>>(),
+        "transactions": manifest.transactions().map(|(id, of)| transactions::transaction(id, of)).collect::<Vec<_>>(),
     }))
 }
 

@@ -3,6 +3,7 @@
 //! Must not know when it is written. The encoding is canonical: equal manifests give equal bytes, which is how nodes are
 //! compared. Extents are kept in columns, since a checkpoint is mostly extents.
 
+mod transactions;
 mod groups;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,9 @@ use prost::Message;
 use ulid::Ulid;
 use uuid::Uuid;
 
-use super::state::{Extent, Manifest, ObjectId, Partition, Producers, Remembered, Seen, State, Topic};
+use super::state::{
+    Aborted, Extent, Manifest, Marker, ObjectId, Partition, Producers, Remembered, Seen, State, Topic,
+};
 use crate::error::{Error, Result};
 use crate::limits::MAX_SLOT;
 use crate::object::{self, Shape};
@@ -36,6 +39,8 @@ struct ManifestWire {
     segments: Vec<u8>,
     #[prost(message, repeated, tag = "8")]
     groups: Vec<groups::GroupWire>,
+    #[prost(message, repeated, tag = "9")]
+    transactions: Vec<transactions::TransactionWire>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -74,7 +79,7 @@ struct PartitionWire {
     high_watermark: i64,
     #[prost(uint32, repeated, tag = "3")]
     offsets: Vec<u32>,
-    /// Even: twice the index of a segment. Odd: twice the slot of a commit, plus one.
+    /// Even: twice the index of a segment. 1: the next marker. Odd: twice the slot of a commit, plus one.
     #[prost(uint64, repeated, tag = "4")]
     objects: Vec<u64>,
     #[prost(uint64, repeated, tag = "5")]
@@ -86,6 +91,25 @@ struct PartitionWire {
     max_timestamp_deltas: Vec<i64>,
     #[prost(message, repeated, tag = "8")]
     producers: Vec<ProducerWire>,
+    #[prost(int64, repeated, tag = "9")]
+    marker_producers: Vec<i64>,
+    /// Twice the epoch, plus one if the transaction was committed.
+    #[prost(uint32, repeated, tag = "10")]
+    marker_epochs: Vec<u32>,
+    #[prost(message, repeated, tag = "11")]
+    aborted: Vec<AbortedWire>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AbortedWire {
+    #[prost(int64, tag = "1")]
+    producer_id: i64,
+    #[prost(int64, tag = "2")]
+    first_offset: i64,
+    #[prost(int64, tag = "3")]
+    last_offset: i64,
+    #[prost(int64, tag = "4")]
+    last_stable: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -126,9 +150,13 @@ pub fn encode(manifest: &Manifest) -> Bytes {
         topics,
         segments: segments.bytes,
         groups: groups::encode(&manifest.groups),
+        transactions: transactions::encode(&manifest.transactions),
     };
     object::encode(Shape::Checkpoint, &wire)
 }
+
+/// Stands for a marker among the objects: there is no slot 0.
+const MARKER: u64 = 1;
 
 #[derive(Default)]
 struct Segments {
@@ -140,6 +168,7 @@ impl Segments {
     fn reference(&mut self, object: ObjectId) -> u64 {
         match object {
             ObjectId::Slot(slot) => slot << 1 | 1,
+            ObjectId::Marker(_) => MARKER,
             ObjectId::Segment(id) => {
                 let next = self.index.len() as u64;
                 let index = *self.index.entry(id).or_insert(next);
@@ -171,6 +200,10 @@ fn encode_partition(partition: &Partition, segments: &mut Segments) -> Partition
     for extent in &partition.extents {
         wire.offsets.push(extent.offsets);
         wire.objects.push(segments.reference(extent.object));
+        if let ObjectId::Marker(Marker { producer_id, epoch, commit }) = extent.object {
+            wire.marker_producers.push(producer_id);
+            wire.marker_epochs.push((epoch as u32) << 1 | u32::from(commit));
+        }
         wire.at.push(extent.at);
         wire.bytes.push(extent.bytes);
         wire.max_timestamp_deltas.push(extent.max_timestamp.wrapping_sub(before));
@@ -190,6 +223,13 @@ fn encode_partition(partition: &Partition, segments: &mut Segments) -> Partition
             from_zero: state.from_zero,
         })
         .collect();
+    let aborted = |aborted: &Aborted| AbortedWire {
+        producer_id: aborted.producer_id,
+        first_offset: aborted.first_offset,
+        last_offset: aborted.last_offset,
+        last_stable: aborted.last_stable,
+    };
+    wire.aborted = partition.aborted.iter().map(aborted).collect();
     wire
 }
 
@@ -224,6 +264,7 @@ fn decode_manifest(wire: ManifestWire) -> Option<Manifest> {
         let id = Uuid::from_slice(&topic.id).ok()?;
         manifest.insert_topic(Topic::new(id, topic.name, topic.configs, partitions));
     }
+    transactions::decode(wire.transactions, &mut manifest)?;
     let unique = manifest.topics.len() == topics && manifest.names.len() == topics;
     (unique && rest.is_empty()).then_some(manifest)
 }
@@ -240,12 +281,14 @@ fn decode_partition(wire: PartitionWire, segments: &[[u8; 16]]) -> Option<Partit
     if !in_order || wire.offsets.contains(&0) || wire.bytes.contains(&0) {
         return None;
     }
+    let mut markers = decode_markers(&wire)?.into_iter();
     let mut max_timestamp = 0_i64;
     let mut extents = Vec::with_capacity(count);
     let columns =
         wire.offsets.iter().zip(&wire.objects).zip(&wire.at).zip(&wire.bytes).zip(&wire.max_timestamp_deltas);
     for ((((offsets, object), at), bytes), delta) in columns {
         let object = match object & 1 {
+            _ if *object == MARKER => ObjectId::Marker(markers.next()?),
             1 => ObjectId::Slot(object >> 1),
             _ => ObjectId::Segment(Ulid::from_bytes(*segments.get(usize::try_from(object >> 1).ok()?)?)),
         };
@@ -262,13 +305,44 @@ fn decode_partition(wire: PartitionWire, segments: &[[u8; 16]]) -> Option<Partit
         });
         base_offset += i64::from(*offsets);
     }
+    let aborted = decode_aborted(&wire)?;
     let producers = wire.producers.into_iter().map(decode_producer).collect::<Option<_>>()?;
     Some(Partition {
         log_start: wire.log_start,
         high_watermark: wire.high_watermark,
         extents,
         producers: Producers(producers),
+        aborted,
+        ..Partition::default()
     })
+}
+
+/// In the order in which they ended; the last offset of each is there.
+fn decode_aborted(wire: &PartitionWire) -> Option<Vec<Aborted>> {
+    let mut from = wire.log_start;
+    let mut decoded = Vec::with_capacity(wire.aborted.len());
+    for AbortedWire { producer_id, first_offset, last_offset, last_stable } in wire.aborted.iter().cloned() {
+        if !(from..wire.high_watermark).contains(&last_offset) || !(0..last_offset).contains(&first_offset) {
+            return None;
+        }
+        from = last_offset + 1;
+        decoded.push(Aborted { producer_id, first_offset, last_offset, last_stable });
+    }
+    Some(decoded)
+}
+
+fn decode_markers(wire: &PartitionWire) -> Option<Vec<Marker>> {
+    if wire.marker_producers.len() != wire.marker_epochs.len() {
+        return None;
+    }
+    let marker = |(producer_id, epoch): (&i64, &u32)| {
+        Some(Marker {
+            producer_id: *producer_id,
+            epoch: i16::try_from(epoch >> 1).ok()?,
+            commit: epoch & 1 == 1,
+        })
+    };
+    wire.marker_producers.iter().zip(&wire.marker_epochs).map(marker).collect()
 }
 
 fn decode_producer(wire: ProducerWire) -> Option<(i64, State)> {

@@ -5,6 +5,7 @@
 //! are only ever added.
 
 pub(super) mod wire;
+pub mod transaction;
 pub mod group;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::object::{self, Shape};
 use crate::rope::Rope;
+use transaction::Joins;
 
 /// Names one commit for ever: the proposer's incarnation (one per process start) and its count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +104,14 @@ pub enum Change {
         /// Topic and partition.
         partitions: Vec<(Uuid, u32)>,
     },
+    /// A producer with transactions begins. Level 3.
+    InitProducer(transaction::InitProducer),
+    /// Partitions and groups take part in a transaction. Level 3.
+    AddToTransaction(transaction::AddToTransaction),
+    /// A transaction is going to commit offsets. Level 3.
+    TransactionOffsets(transaction::TransactionOffsets),
+    /// A transaction is decided. Level 3.
+    EndTransaction(transaction::EndTransaction),
     /// A node takes a block of producer ids. From level 2 on, producers expire.
     AllocateProducerIds {
         /// How many.
@@ -120,6 +130,11 @@ impl Change {
     /// The first feature level whose programs know the change.
     pub fn level(&self) -> u32 {
         match self {
+            Change::Append(append) if append.batches.iter().any(|batch| batch.joins != Joins::Nothing) => 3,
+            Change::InitProducer(_)
+            | Change::AddToTransaction(_)
+            | Change::TransactionOffsets(_)
+            | Change::EndTransaction(_) => 3,
             Change::Append(_)
             | Change::CreateTopic { .. }
             | Change::DeleteTopic { .. }
@@ -237,6 +252,15 @@ pub struct BatchMeta {
     pub max_timestamp: i64,
     /// Of an idempotent producer.
     pub producer: Option<Producer>,
+    /// Whether it is part of a transaction of that producer. Level 3.
+    pub joins: Joins,
+}
+
+impl BatchMeta {
+    /// The producer whose transaction it is part of.
+    pub(super) fn transaction(&self) -> Option<Producer> {
+        self.producer.filter(|_| self.joins != Joins::Nothing)
+    }
 }
 
 /// The idempotent producer of a batch.
@@ -250,6 +274,15 @@ pub struct Producer {
     pub sequence: i32,
 }
 
+/// A producer's id and epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+pub struct Identity {
+    /// At least 0.
+    pub id: i64,
+    /// At least 0.
+    pub epoch: i16,
+}
+
 /// What the fold made of one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -257,6 +290,8 @@ pub enum Outcome {
     Appended(Vec<Result<Placed, Void>>),
     /// The block of producer ids begins here.
     ProducerIds(i64),
+    /// Who the producer is from now on.
+    Producer(Identity),
     /// The group is at this version now.
     GroupVersion(u64),
     /// It holds.
@@ -300,7 +335,9 @@ pub enum Void {
     #[error("the number of partitions is out of range")]
     InvalidPartitions,
     /// The cluster is as large as it may get.
-    #[error("the cluster has as many topics or partitions as it may have")]
+    #[error(
+        "the cluster is as large as it may get: topics, partitions, groups, offsets, or what takes part in transactions"
+    )]
     LimitReached,
     /// Sequence numbers between the producer's last batch and this one are missing.
     #[error("out of order sequence number")]
@@ -338,6 +375,21 @@ pub enum Void {
     /// Not the member's epoch (KIP-848).
     #[error("the member's epoch is over")]
     StaleMemberEpoch,
+    /// No producer with transactions has this id.
+    #[error("the producer id is not that of a transactional id")]
+    UnknownProducerId,
+    /// Another instance of the producer has taken over.
+    #[error("another producer has this transactional id")]
+    ProducerFenced,
+    /// There is no open transaction that this belongs to.
+    #[error("the transaction is not in a state that allows this")]
+    InvalidTransactionState,
+    /// It was meant for a transaction that has ended.
+    #[error("the transaction was decided in the meantime")]
+    TransactionOver,
+    /// The transaction may take longer.
+    #[error("the transaction is not due yet")]
+    NotDue,
     /// This commit was folded before.
     #[error("the commit was folded before")]
     SeenBefore,

@@ -8,6 +8,7 @@ mod retry;
 mod cluster;
 mod lease;
 mod slots;
+mod time;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +34,7 @@ use crate::store::Store;
 pub(crate) use cluster::read as read_cluster;
 pub(crate) use lease::{decode_floor, load_manifest, unknown_level};
 use sequencer::{Command, Request, Sequencer};
+use time::Pace;
 
 /// What a process decides about its journal.
 #[derive(Debug, Clone)]
@@ -77,6 +79,7 @@ struct Shared {
     follow: Notify,
     failed: RwLock<Option<Error>>,
     standstill: Standstill,
+    pace: Pace,
     /// The producer ids that this node may still hand out, in this era: a machine that was restored has handed out some
     /// of them before.
     producer_ids: Mutex<(Era, std::ops::Range<i64>)>,
@@ -106,6 +109,7 @@ impl Journal {
             store,
             cluster_id,
             applied: watch::Sender::new(loaded.manifest.applied),
+            pace: Pace::new(loaded.manifest.now_ms),
             manifest: RwLock::new(loaded.manifest),
             tail: Tail::new(options.tail_bytes),
             checkpoint_every: options.checkpoint_every,
@@ -125,6 +129,11 @@ impl Journal {
     /// A short, synchronous look at the folded manifest.
     pub fn view<R>(&self, look: impl FnOnce(&Manifest) -> R) -> R {
         self.shared.view(look)
+    }
+
+    /// The journal's time if something was committed now, milliseconds since 1970.
+    pub fn stamp_ms(&self) -> i64 {
+        self.shared.stamp_ms()
     }
 
     /// Changes whenever slots were folded; the value is the highest.
@@ -298,7 +307,14 @@ impl Shared {
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut Manifest) -> R) -> R {
-        change(&mut self.manifest.write().unwrap_or_else(PoisonError::into_inner))
+        let mut manifest = self.manifest.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut manifest);
+        self.pace.folded(manifest.now_ms);
+        changed
+    }
+
+    fn stamp_ms(&self) -> i64 {
+        self.pace.stamp_ms(self.store.env().wall_ms())
     }
 }
 

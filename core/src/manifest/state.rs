@@ -5,92 +5,38 @@
 //! Offsets of a partition strictly increase with the position of the commits; one offset, one record, for ever.
 
 mod topics;
+mod transactions;
 mod groups;
+mod partition;
+mod extents;
 mod producers;
 mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ulid::Ulid;
 use uuid::Uuid;
 
-use super::commit::{Append, BatchMeta, Change, Commit, CommitId, Outcome, Placed, Void};
+use super::commit::{Append, BatchMeta, Change, Commit, CommitId, Identity, Outcome, Placed, Void};
 use crate::limits::{COMMIT_WINDOW, DAY, EXPIRE_EVERY};
 use crate::mutation::{self, Mutation};
+use extents::push_extent;
+pub use extents::{Extent, Marker, ObjectId};
 pub(super) use groups::Groups;
 pub use groups::{CommittedOffset, Group};
+pub use partition::{Aborted, ActiveProducer, Partition};
 pub(super) use producers::{Producers, Remembered, State};
 pub use rules::AppendRules;
+pub(super) use transactions::Transactions;
+pub use transactions::{Phase, Transaction};
 
 /// The newest feature level that this program knows.
-pub const FEATURE_LEVEL: u32 = 2;
+pub const FEATURE_LEVEL: u32 = 3;
 /// From this level on, silent producers and the offsets of empty groups expire.
 const EXPIRING: u32 = 2;
 
 /// The latest time that a ULID can carry: journal time beyond it would make every segment look old.
 const LATEST_MS: i64 = (1 << 48) - 1;
-
-/// Where bytes lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ObjectId {
-    /// In a segment.
-    Segment(Ulid),
-    /// In the commit of a slot.
-    Slot(u64),
-}
-
-impl ObjectId {
-    /// The key of the object.
-    pub fn key(&self) -> String {
-        match self {
-            ObjectId::Segment(id) => crate::paths::segment(*id),
-            ObjectId::Slot(slot) => crate::paths::slot(*slot),
-        }
-    }
-}
-
-/// A run of offsets of one partition and where its bytes lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    /// First offset.
-    pub base_offset: i64,
-    /// Offsets in it, at least 1.
-    pub offsets: u32,
-    /// The object that holds it.
-    pub object: ObjectId,
-    /// Bytes from the start of the object.
-    pub at: u64,
-    /// Length in bytes.
-    pub bytes: u32,
-    /// Largest timestamp, milliseconds.
-    pub max_timestamp: i64,
-}
-
-impl Extent {
-    /// The offset after its last one.
-    pub fn end_offset(&self) -> i64 {
-        self.base_offset + i64::from(self.offsets)
-    }
-}
-
-/// One partition.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Partition {
-    /// First offset.
-    pub log_start: i64,
-    /// The offset that the next record gets.
-    pub high_watermark: i64,
-    /// By offset, without gaps from the first extent's base to the high watermark.
-    pub extents: Vec<Extent>,
-    pub(super) producers: Producers,
-}
-
-impl Partition {
-    /// The index of the extent that holds `offset`, or of the next one after it.
-    pub fn extent_index(&self, offset: i64) -> usize {
-        self.extents.partition_point(|extent| extent.end_offset() <= offset)
-    }
-}
 
 /// One topic.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,6 +131,7 @@ pub struct Manifest {
     pub(super) names: BTreeMap<String, Uuid>,
     pub(super) seen: BTreeMap<Ulid, Seen>,
     pub(super) groups: Groups,
+    pub(super) transactions: Transactions,
     pub(super) partitions: usize,
     pub(super) extents: usize,
 }
@@ -210,6 +157,10 @@ impl Manifest {
         self.topics.get(topic)?.partitions.get(partition as usize)
     }
 
+    pub(super) fn partition_mut(&mut self, topic: &Uuid, partition: u32) -> Option<&mut Partition> {
+        self.topics.get_mut(topic)?.partitions.get_mut(partition as usize)
+    }
+
     /// The group with this name.
     pub fn group(&self, name: &str) -> Option<&Group> {
         self.groups.by_name.get(name)
@@ -218,6 +169,31 @@ impl Manifest {
     /// All groups, by name.
     pub fn groups(&self) -> impl Iterator<Item = (&str, &Group)> {
         self.groups.by_name.iter().map(|(name, group)| (name.as_str(), group))
+    }
+
+    /// The producer with this transactional id.
+    pub fn transaction(&self, id: &str) -> Option<&Transaction> {
+        self.transactions.by_id.get(id)
+    }
+
+    /// All producers with transactions, by transactional id.
+    pub fn transactions(&self) -> impl Iterator<Item = (&str, &Transaction)> {
+        self.transactions.by_id.iter().map(|(id, transaction)| (id.as_str(), transaction))
+    }
+
+    /// Those that have one open.
+    pub fn open_transactions(&self) -> impl Iterator<Item = (&str, &Transaction)> {
+        self.transactions.ongoing()
+    }
+
+    /// Whose producer id this is.
+    pub fn transaction_of(&self, producer_id: i64) -> Option<(&str, &Transaction)> {
+        self.transactions.of_producer(producer_id)
+    }
+
+    /// The partitions in which open transactions may still commit offsets of the group.
+    pub fn pending_offsets(&self, group: &str) -> BTreeSet<(Uuid, u32)> {
+        self.transactions.pending(group)
     }
 
     /// Extents of all partitions.
@@ -252,9 +228,10 @@ impl Manifest {
             return;
         }
         for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.producers.expire(self.now_ms);
+            partition.producers.expire(&partition.open, self.now_ms);
         }
         self.groups.expire(self.now_ms);
+        self.transactions.expire(self.now_ms);
     }
 }
 
@@ -322,15 +299,19 @@ fn apply_change(manifest: &mut Manifest, place: &Place, change: &Change) -> Outc
                 Err(void) => Outcome::Void(void),
             };
         }
-        Change::CommitOffsets(commit) => {
-            let Manifest { groups, topics, now_ms, .. } = manifest;
+        Change::CommitOffsets(commit) => manifest.commit_offsets(commit, place.slot),
+        Change::InitProducer(init) => return identity(manifest.init_producer(init, place.slot)),
+        Change::EndTransaction(end) => return identity(manifest.end_transaction(end, place.slot)),
+        Change::AddToTransaction(add) => {
+            let Manifest { transactions, topics, now_ms, .. } = manifest;
             let exists = |topic: &Uuid, partition| {
                 topics.get(topic).is_some_and(|topic| (partition as usize) < topic.partitions.len())
             };
-            groups.commit(commit, exists, place.slot, *now_ms)
+            transactions.add(add, exists, *now_ms)
         }
-        Change::DeleteGroup { group } => manifest.groups.delete(group),
-        Change::DeleteOffsets { group, partitions } => manifest.groups.delete_offsets(group, partitions),
+        Change::TransactionOffsets(offsets) => manifest.commit_in_transaction(offsets, place.slot),
+        Change::DeleteGroup { group } => manifest.delete_group(group),
+        Change::DeleteOffsets { group, partitions } => manifest.delete_offsets(group, partitions),
         Change::AllocateProducerIds { count } => {
             let first = manifest.next_producer_id;
             manifest.next_producer_id = first.saturating_add(i64::from(*count));
@@ -345,8 +326,13 @@ fn apply_change(manifest: &mut Manifest, place: &Place, change: &Change) -> Outc
     held.map_or_else(Outcome::Void, |()| Outcome::Applied)
 }
 
+fn identity(decided: Result<Identity, Void>) -> Outcome {
+    decided.map_or_else(Outcome::Void, Outcome::Producer)
+}
+
 fn apply_append(manifest: &mut Manifest, place: &Place, append: &Append) -> Outcome {
-    let now_ms = manifest.now_ms;
+    let Manifest { topics, transactions, extents, now_ms, .. } = manifest;
+    let now_ms = *now_ms;
     let object = match append.segment {
         None => ObjectId::Slot(place.slot),
         Some(segment) => {
@@ -357,7 +343,7 @@ fn apply_append(manifest: &mut Manifest, place: &Place, append: &Append) -> Outc
             ObjectId::Segment(segment)
         }
     };
-    let Some(topic) = manifest.topics.get_mut(&append.topic) else {
+    let Some(topic) = topics.get_mut(&append.topic) else {
         return Outcome::Void(Void::UnknownTopic);
     };
     let Some(partition) = topic.partitions.get_mut(append.partition as usize) else {
@@ -369,10 +355,17 @@ fn apply_append(manifest: &mut Manifest, place: &Place, append: &Append) -> Outc
         return Outcome::Void(Void::Malformed);
     };
     let before = partition.extents.len();
+    let of = (append.topic, append.partition);
     let mut joins = false;
     let mut outcomes = Vec::with_capacity(append.batches.len());
     for batch in &append.batches {
-        let placed = place_batch(partition, batch, place.overtaken, now_ms);
+        let placed = transactions
+            .check_batch(batch, of)
+            .and_then(|()| place_batch(partition, batch, place.overtaken, now_ms));
+        if let (Ok((base_offset, true)), Some(producer)) = (&placed, batch.transaction()) {
+            let first = transactions.joined(producer.id, of, *base_offset, now_ms);
+            partition.open.extend(first.map(|first| (first, producer.id)));
+        }
         let fresh = matches!(placed, Ok((_, true)));
         if let Ok((base_offset, true)) = placed {
             let extent = Extent {
@@ -390,7 +383,7 @@ fn apply_append(manifest: &mut Manifest, place: &Place, append: &Append) -> Outc
         let log_start = partition.log_start;
         outcomes.push(placed.map(|(base_offset, _)| Placed { base_offset, log_start }));
     }
-    manifest.extents += partition.extents.len() - before;
+    *extents += partition.extents.len() - before;
     Outcome::Appended(outcomes)
 }
 
@@ -408,28 +401,15 @@ fn place_batch(
         // Nothing but its place keeps the order of a producer without sequence numbers: it waits for what is ahead.
         return Err(Void::OutOfOrderSequence);
     }
+    let Partition { producers, open, .. } = partition;
     if let Some(producer) = batch.producer
         && let Some(original) =
-            partition.producers.admit(producer, batch.offsets, base_offset, overtaken, now_ms)?
+            producers.admit(producer, batch.offsets, base_offset, overtaken, (open, now_ms))?
     {
         return Ok((original, false));
     }
     partition.high_watermark = end;
     Ok((base_offset, true))
-}
-
-/// Batches that lie side by side in one object become one extent.
-fn push_extent(extents: &mut Vec<Extent>, extent: Extent, joins: bool) {
-    if let Some(last) = extents.last_mut().filter(|_| joins)
-        && let (Some(offsets), Some(bytes)) =
-            (last.offsets.checked_add(extent.offsets), last.bytes.checked_add(extent.bytes))
-    {
-        last.offsets = offsets;
-        last.bytes = bytes;
-        last.max_timestamp = last.max_timestamp.max(extent.max_timestamp);
-        return;
-    }
-    extents.push(extent);
 }
 
 #[cfg(test)]

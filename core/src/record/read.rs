@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{BATCH_HEADER_BYTES, BadBatch, BatchHeader, Codec};
+use super::{BATCH_HEADER_BYTES, BadBatch, BatchHeader, Codec, TRANSACTIONAL};
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,9 +211,23 @@ impl RecordBuilder {
 
     /// The batch of an idempotent producer.
     pub fn finish_as(&mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) -> Bytes {
+        self.finish_with(0, (producer_id, producer_epoch), base_sequence)
+    }
+
+    /// The same as part of a transaction of that producer.
+    pub fn finish_in_transaction(&mut self, id: i64, epoch: i16, base_sequence: i32) -> Bytes {
+        self.finish_with(TRANSACTIONAL, (id, epoch), base_sequence)
+    }
+
+    pub(super) fn finish_with(
+        &mut self,
+        attributes: i16,
+        (producer_id, producer_epoch): (i64, i16),
+        base_sequence: i32,
+    ) -> Bytes {
         let RecordBuilder { body, count, base_timestamp, max_timestamp } = std::mem::take(self);
         let mut checked = BytesMut::with_capacity(BATCH_HEADER_BYTES + body.len());
-        checked.put_i16(0);
+        checked.put_i16(attributes);
         checked.put_i32(count - 1);
         checked.put_i64(base_timestamp);
         checked.put_i64(max_timestamp);

@@ -22,6 +22,25 @@ fn a_batch_that_was_built_checks_and_reads_back() {
     assert_eq!((read[1].offset_delta, read[1].timestamp), (1, 1_001));
 }
 
+/// As Kafka's own: one record, whose key is version and type, and whose value is version and coordinator epoch.
+#[test]
+fn a_marker_is_the_control_batch_that_consumers_skip() {
+    for (commit, kind) in [(false, 0), (true, 1)] {
+        let bytes = marker(77, 3, commit, 1_234);
+        assert_eq!(bytes.len(), MARKER_BYTES as usize);
+        let header = BatchHeader::at(&Rope::from(bytes.clone()), 0).unwrap();
+        assert!(
+            crc_holds(&Rope::from(bytes.clone()), 0, &header) && header.control() && header.transactional()
+        );
+        assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (77, 3, -1));
+        assert_eq!((header.offsets, header.records, header.max_timestamp), (1, 1, 1_234));
+        let read = records(&bytes).unwrap();
+        assert_eq!(read[0].key.as_deref(), Some(&[0, 0, 0, kind][..]));
+        assert_eq!(read[0].value.as_deref(), Some(&[0; 6][..]));
+        assert!(BatchHeader::check(&bytes).is_err(), "no producer may write one");
+    }
+}
+
 /// Whatever single bit flips after the length field, the batch is refused: the base offset and the leader epoch are ours
 /// to rewrite, everything else is covered by a check.
 #[test]

@@ -81,6 +81,8 @@ fn shard_of(object: ObjectId) -> u8 {
     match object {
         ObjectId::Segment(id) => id.0 as u8,
         ObjectId::Slot(slot) => slot as u8,
+        // Never asked: there is nothing to look for.
+        ObjectId::Marker(_) => 0,
     }
 }
 
@@ -140,6 +142,7 @@ impl<'a> Data<'a> {
         let covered = |object| match object {
             ObjectId::Slot(slot) => self.covered.iter().any(|range| range.contains(&slot)),
             ObjectId::Segment(_) => false,
+            ObjectId::Marker(_) => true,
         };
         (0..).zip(&self.topics).flat_map(move |(topic, found)| {
             (0..).zip(&found.partitions).flat_map(move |(partition, found)| {
@@ -248,7 +251,7 @@ impl<'a> Data<'a> {
     fn count(&self, part: &mut DataPart, object: &Object, uses: &[Use<'_>]) {
         match object.id {
             ObjectId::Segment(_) => part.segments += 1,
-            ObjectId::Slot(_) => part.slots += 1,
+            ObjectId::Slot(_) | ObjectId::Marker(_) => part.slots += 1,
         }
         let bytes = uses.iter().map(|one| u64::from(one.extent.bytes)).sum();
         part.extents += uses.len() as u64;
@@ -266,7 +269,7 @@ impl<'a> Data<'a> {
             Err(Error::NotFound(_)) => {
                 let kind = match object.id {
                     ObjectId::Segment(_) => Kind::SegmentMissing,
-                    ObjectId::Slot(_) => Kind::SlotMissing,
+                    ObjectId::Slot(_) | ObjectId::Marker(_) => Kind::SlotMissing,
                 };
                 let what = format!("it is not there, though {} runs of offsets lie in it", uses.len());
                 let finding = Finding::new(kind, "D1", key, what, RESTORE);
@@ -368,7 +371,7 @@ fn objects_of(references: &[Reference], slots: &SlotTable) -> Vec<Object> {
         let id = chunk.first()?.object;
         let size = match id {
             ObjectId::Slot(slot) => slots.size(slot),
-            ObjectId::Segment(_) => None,
+            ObjectId::Segment(_) | ObjectId::Marker(_) => None,
         };
         let references = at..at + chunk.len();
         at += chunk.len();

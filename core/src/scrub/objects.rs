@@ -63,7 +63,7 @@ pub(super) async fn check(
 ) -> Result<Vec<Finding>> {
     let once = async || match object {
         ObjectId::Segment(_) => check_segment(ctx, object, size, uses).await,
-        ObjectId::Slot(_) => check_slot(ctx, object, size, uses).await,
+        ObjectId::Slot(_) | ObjectId::Marker(_) => check_slot(ctx, object, size, uses).await,
     };
     let found = once().await?;
     // The bytes may have changed on the way: what is damaged is read again.
@@ -79,7 +79,7 @@ pub(super) fn check_size(object: ObjectId, size: u64, uses: &[Use<'_>]) -> Optio
 fn truncated(object: ObjectId, size: u64, end: u64, uses: &[Use<'_>]) -> Finding {
     let kind = match object {
         ObjectId::Segment(_) => Kind::SegmentTruncated,
-        ObjectId::Slot(_) => Kind::SlotDamaged,
+        ObjectId::Slot(_) | ObjectId::Marker(_) => Kind::SlotDamaged,
     };
     let what = format!("it has {size} bytes, at least {end} were written");
     let cut = uses.iter().find(|one| one.end() > size);

@@ -1,16 +1,22 @@
 //! ApiVersions: what we serve.
 //!
-//! Must not know more than the codec's own table. Invariant: no feature is ever finalized here, since clients switch
-//! to the newer transaction protocol when one is.
+//! Must not know more than the codec's own table. Invariant: what is finalized is served by every program that knows
+//! transactions at all; older ones stop at the first change of one.
 
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
-use strandline_kafka::messages::api_versions::{Request, Response, advertised};
+use strandline_kafka::messages::api_versions::{
+    FinalizedFeature, Request, Response, SupportedFeature, advertised,
+};
 
 use crate::metrics;
 
 /// The first version in which clients name their software.
 const NAMES_SOFTWARE: i16 = 3;
+/// The feature by which clients choose how they end transactions.
+const TRANSACTION_VERSION: &str = "transaction.version";
+/// KIP-890, part 2: batches add their partitions themselves, and each transaction has an epoch of its own.
+const NEWEST: i16 = 2;
 
 /// The table, unless the client's software has no proper name.
 pub(crate) fn answer(version: i16, request: &Request) -> Response {
@@ -19,7 +25,18 @@ pub(crate) fn answer(version: i16, request: &Request) -> Response {
         let error_code = metrics::failed(ApiKey::ApiVersions, ErrorCode::InvalidRequest);
         return Response { error_code, ..Response::default() };
     }
-    Response { api_keys: advertised(), ..Response::default() }
+    let name = || TRANSACTION_VERSION.to_owned();
+    Response {
+        api_keys: advertised(),
+        supported_features: vec![SupportedFeature { name: name(), min_version: 1, max_version: NEWEST }],
+        finalized_features_epoch: 0,
+        finalized_features: vec![FinalizedFeature {
+            name: name(),
+            max_version_level: NEWEST,
+            min_version_level: NEWEST,
+        }],
+        ..Response::default()
+    }
 }
 
 /// Kafka's rule: `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`

@@ -6,12 +6,15 @@
 
 use std::time::Duration;
 
+use strandline_core::manifest::Aborted;
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::codec::Records;
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::frame::RequestHeader;
-use strandline_kafka::messages::fetch::{PartitionResponse, Request, Response, TopicResponse};
-use strandline_reader::{FetchLimits, FetchPartition, Fetched, ReadError};
+use strandline_kafka::messages::fetch::{
+    AbortedTransaction, PartitionResponse, Request, Response, TopicResponse,
+};
+use strandline_reader::{FetchLimits, FetchPartition, Fetched, Isolation, ReadError};
 use tokio::time::Instant;
 
 use crate::budget::Share;
@@ -22,10 +25,10 @@ use crate::phase::Phase;
 use crate::reply::{Answer, ReplyError};
 use crate::session::Session;
 use crate::topics::{self, Wanted};
+use crate::transactions::isolation;
 
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
-const READ_COMMITTED: i8 = 1;
 
 type Read = Result<Fetched, ReadError>;
 
@@ -56,6 +59,7 @@ pub(crate) async fn answer(
         max_bytes,
         // A partition that is not there is an answer already.
         max_wait: if incomplete { Duration::ZERO } else { patience.saturating_sub(started.elapsed()) },
+        isolation: isolation(request.isolation_level),
     };
     let turn = session.next_fetch() % asked.len().max(1);
     let (results, budget) = read_in_turn(session, asked, turn, limits).await;
@@ -160,15 +164,19 @@ fn nothing(session: &Session, asked: &[FetchPartition]) -> Vec<Read> {
             let topic = manifest.topic(&asked.topic).ok_or(ReadError::UnknownTopic)?;
             let partition =
                 topic.partitions.get(asked.partition as usize).ok_or(ReadError::UnknownPartition)?;
-            let (high_watermark, log_start) = (partition.high_watermark, partition.log_start);
-            Ok(Fetched { high_watermark, log_start, batches: Vec::new(), bytes: 0 })
+            Ok(Fetched {
+                high_watermark: partition.high_watermark,
+                last_stable: partition.last_stable_offset(),
+                log_start: partition.log_start,
+                ..Fetched::default()
+            })
         };
         asked.iter().map(empty).collect()
     })
 }
 
 fn assemble(request: Request, places: Vec<Place>, unknown: Vec<ErrorCode>, results: Vec<Read>) -> Response {
-    let committed = request.isolation_level == READ_COMMITTED;
+    let committed = isolation(request.isolation_level) == Isolation::ReadCommitted;
     let mut results: Vec<Option<Read>> = results.into_iter().map(Some).collect();
     let mut places = places.into_iter();
     let mut responses = Vec::with_capacity(request.topics.len());
@@ -191,13 +199,18 @@ fn assemble(request: Request, places: Vec<Place>, unknown: Vec<ErrorCode>, resul
 }
 
 fn partition(index: i32, committed: bool, read: Result<Fetched, ErrorCode>) -> PartitionResponse {
-    // No transactions yet, so none is aborted: an empty list for those who ask, null for the others, as Kafka does.
-    let aborted_transactions = committed.then(Vec::new);
+    // Null for those who do not ask, as Kafka does.
+    let of = |aborted: &Aborted| AbortedTransaction {
+        producer_id: aborted.producer_id,
+        first_offset: aborted.first_offset,
+    };
+    let aborted = read.iter().flat_map(|fetched| &fetched.aborted).map(of);
+    let aborted_transactions = committed.then(|| aborted.collect());
     match read {
         Ok(fetched) => PartitionResponse {
             partition_index: index,
             high_watermark: fetched.high_watermark,
-            last_stable_offset: fetched.high_watermark,
+            last_stable_offset: fetched.last_stable,
             log_start_offset: fetched.log_start,
             aborted_transactions,
             records: Some(Records::from(fetched.batches)),

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::list_offsets::{PartitionResponse, Request, Response, TopicResponse};
-use strandline_reader::{OffsetFound, OffsetSpec, ReadError};
+use strandline_reader::{Isolation, OffsetFound, OffsetSpec, ReadError};
 use uuid::Uuid;
 
 use crate::errors;
@@ -16,6 +16,7 @@ use crate::metrics;
 use crate::node::LEADER_EPOCH;
 use crate::session::Session;
 use crate::topics::{self, Wanted};
+use crate::transactions;
 
 /// Kafka's names for the special timestamps.
 const LATEST: i64 = -1;
@@ -47,11 +48,12 @@ fn spec(timestamp: i64, version: i16) -> Result<Option<OffsetSpec>, ErrorCode> {
 pub(crate) async fn answer(session: &Session, version: i16, request: Request) -> Response {
     let wanted: Vec<Wanted<'_>> = request.topics.iter().map(|topic| Wanted::Name(&topic.name)).collect();
     let ids = topics::resolve(session, &wanted, |topic| topic.id).await;
+    let isolation = transactions::isolation(request.isolation_level);
     let lookups = request.topics.iter().zip(ids).flat_map(|(topic, id)| {
         let lookup = move |partition: &_| {
             let (index, timestamp) = asked(partition);
             async move {
-                let found = look_up(session, version, (&topic.name, id), index, timestamp).await;
+                let found = look_up(session, version, (&topic.name, id), index, (timestamp, isolation)).await;
                 respond(version, index, found)
             }
         };
@@ -75,11 +77,11 @@ async fn look_up(
     version: i16,
     (name, id): (&str, Result<Uuid, ErrorCode>),
     index: i32,
-    timestamp: i64,
+    (timestamp, isolation): (i64, Isolation),
 ) -> Result<OffsetFound, ErrorCode> {
     let id = id?;
     match spec(timestamp, version)? {
-        Some(spec) => offset_at(session, (name, id), index, spec).await,
+        Some(spec) => offset_at(session, (name, id), index, (spec, isolation)).await,
         None => Ok(OffsetFound { offset: -1, timestamp: -1 }),
     }
 }
@@ -90,14 +92,14 @@ pub(super) async fn offset_at(
     session: &Session,
     (name, id): (&str, Uuid),
     index: i32,
-    spec: OffsetSpec,
+    (spec, isolation): (OffsetSpec, Isolation),
 ) -> Result<OffsetFound, ErrorCode> {
     let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
-    let mut found = session.reader.offset_at(id, partition, spec).await;
+    let mut found = session.reader.offset_at(id, partition, spec, isolation).await;
     if matches!(found, Err(ReadError::UnknownTopic))
         && let Some(next) = session.journal.view(|manifest| Some(manifest.topic_named(name)?.id))
     {
-        found = session.reader.offset_at(next, partition, spec).await;
+        found = session.reader.offset_at(next, partition, spec, isolation).await;
     }
     found.map_err(|error| errors::read(&error, ErrorCode::UnknownTopicOrPartition))
 }

@@ -31,7 +31,7 @@ use crate::topics::{self, Wanted};
 const MEMBER_EPOCHS: i16 = 9;
 
 /// A topic by its name: its id and how many partitions it has.
-type Known = Result<(Uuid, usize), ErrorCode>;
+pub(super) type Known = Result<(Uuid, usize), ErrorCode>;
 /// What the fold made of a commit.
 type Decided = Result<Vec<Outcome>, Error>;
 
@@ -111,7 +111,7 @@ async fn admit(session: &Session, request: &Request) -> Result<(), ErrorCode> {
 
 /// The topics of the request. One that is not known here, or that should have more partitions than are known here, costs
 /// one read of the journal's end.
-async fn known(session: &Session, topics: &[RequestTopic]) -> BTreeMap<String, Known> {
+pub(super) async fn known(session: &Session, topics: &[RequestTopic]) -> BTreeMap<String, Known> {
     let names = topics::once(topics.iter().map(|topic| topic.name.as_str()));
     let wanted: Vec<Wanted<'_>> = names.iter().map(|name| Wanted::Name(name)).collect();
     let sizes = |found: Vec<Known>| {
@@ -134,7 +134,7 @@ async fn known(session: &Session, topics: &[RequestTopic]) -> BTreeMap<String, K
     }
 }
 
-fn check(
+pub(super) fn check(
     known: &BTreeMap<String, Known>,
     topic: &str,
     partition: &RequestPartition,

@@ -14,6 +14,7 @@ use strandline_kafka::messages::offset_fetch::{
     GroupResponse, PartitionResponse, Request, RequestGroup, RequestTopic, Response, TopicResponse,
 };
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::limits::GROUP_ANSWER_BYTES;
 use crate::metrics;
@@ -27,7 +28,7 @@ const GROUP_ERRORS: i16 = 2;
 /// What a partition takes in an answer, beside its metadata.
 const PARTITION_BYTES: usize = 24;
 
-/// Looks every group up. Nothing is ever pending, so that all offsets are stable.
+/// Looks every group up.
 pub(crate) async fn answer(session: &Session, version: i16, request: Request) -> Response {
     let asked = match version >= SEVERAL {
         true => request.groups,
@@ -46,7 +47,7 @@ pub(crate) async fn answer(session: &Session, version: i16, request: Request) ->
     for group in asked {
         // One that is named twice is answered once: a short request must not get an endless answer.
         if names.insert(group.group_id.clone()) {
-            let found = look_up(session, &group, &caught_up, &mut left).await;
+            let found = look_up(session, (&group, request.require_stable), &caught_up, &mut left).await;
             groups.push(respond(version, group, found));
         }
     }
@@ -59,7 +60,7 @@ pub(crate) async fn answer(session: &Session, version: i16, request: Request) ->
 
 async fn look_up(
     session: &Session,
-    asked: &RequestGroup,
+    (asked, stable): (&RequestGroup, bool),
     caught_up: &Result<(), Error>,
     left: &mut usize,
 ) -> Result<Vec<TopicResponse>, ErrorCode> {
@@ -78,6 +79,12 @@ async fn look_up(
             Some(topics) => of_topics(manifest, group, topics, left),
             None => group.map_or(Some(Vec::new()), |group| all(manifest, group, left)),
         };
+        let found = found.map(|mut found| {
+            if stable && !mutation::is(Mutation::UnstableOffsetsTold) {
+                hold_back(manifest, &manifest.pending_offsets(&asked.group_id), &mut found);
+            }
+            found
+        });
         // More than an answer holds: ask for fewer groups, or for some of the topics.
         found.ok_or(ErrorCode::InvalidRequest)
     })
@@ -132,6 +139,23 @@ fn all(manifest: &Manifest, group: &Group, left: &mut usize) -> Option<Vec<Topic
         answers.push(TopicResponse { name: topic.name.clone(), partitions });
     }
     Some(answers)
+}
+
+/// Who wants stable offsets asks again for those that an open transaction may still commit (KIP-447).
+fn hold_back(manifest: &Manifest, pending: &BTreeSet<(Uuid, u32)>, found: &mut [TopicResponse]) {
+    for topic in found.iter_mut().filter(|_| !pending.is_empty()) {
+        let Some(id) = manifest.topic_named(&topic.name).map(|topic| topic.id) else { continue };
+        for partition in &mut topic.partitions {
+            let number = u32::try_from(partition.partition_index);
+            if number.is_ok_and(|number| pending.contains(&(id, number))) {
+                *partition = PartitionResponse {
+                    partition_index: partition.partition_index,
+                    error_code: metrics::failed(ApiKey::OffsetFetch, ErrorCode::UnstableOffsetCommit),
+                    ..PartitionResponse::default()
+                };
+            }
+        }
+    }
 }
 
 fn partition(

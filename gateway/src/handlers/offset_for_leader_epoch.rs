@@ -9,7 +9,7 @@ use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::offset_for_leader_epoch::{
     PartitionResponse, Request, RequestPartition, RequestTopic, Response, TopicResponse,
 };
-use strandline_reader::OffsetSpec;
+use strandline_reader::{Isolation, OffsetSpec};
 use uuid::Uuid;
 
 use crate::handlers::list_offsets::offset_at;
@@ -60,5 +60,6 @@ async fn end_offset(
     (name, id): (&str, Result<Uuid, ErrorCode>),
     index: i32,
 ) -> Result<i64, ErrorCode> {
-    Ok(offset_at(session, (name, id?), index, OffsetSpec::Latest).await?.offset)
+    let end = (OffsetSpec::Latest, Isolation::ReadUncommitted);
+    Ok(offset_at(session, (name, id?), index, end).await?.offset)
 }

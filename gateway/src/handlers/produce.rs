@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strandline_core::env;
+use strandline_core::manifest::Joins;
 use strandline_core::mutation::{self, Mutation};
 use strandline_ingest::{Admission, Append, AppendError, Appended};
 use strandline_kafka::api::ApiKey;
@@ -30,6 +31,10 @@ use crate::topics::{self, Wanted};
 const BY_ID: i16 = 13;
 /// The first version whose clients can be expected to read zstd (KIP-110).
 const ZSTD: i16 = 7;
+/// The first version in which batches add their partitions to the transaction by themselves (KIP-890).
+const ADDS_PARTITIONS: i16 = 12;
+/// The first version whose clients abort their transaction on TRANSACTION_ABORTABLE, and go on (KIP-890).
+const ABORTS: i16 = 11;
 /// Where a batch says how long it is and of which format.
 const BATCH_LENGTH: std::ops::Range<usize> = 8..12;
 const BATCH_MAGIC: usize = 16;
@@ -40,6 +45,8 @@ const BATCH_PRODUCER_ID: std::ops::Range<usize> = 43..51;
 struct Begun {
     topics: Vec<BegunTopic>,
     deadline: Instant,
+    /// The client aborts its transaction when a batch does not fit into one, and can go on then.
+    abortable: bool,
     /// A batch of an idempotent producer was not taken in, though it may be the next time. To a partition that does not
     /// know the producer, the batch behind it would look like its first.
     leaves_a_gap: bool,
@@ -107,6 +114,12 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
     }
     let mut topics = Vec::with_capacity(found.len());
     let mut leaves_a_gap = false;
+    let transactional = request.transactional_id.is_some();
+    let joins = match transactional {
+        true if version >= ADDS_PARTITIONS => Joins::Adds,
+        true => Joins::Added,
+        false => Joins::Nothing,
+    };
     for ((topic, found), unknown) in request.topic_data.into_iter().zip(found).zip(unknown) {
         let target = refused.map_or(found.map(|(id, _)| id), Err);
         let mut append = |index: i32, records| -> Result<Append, Refused> {
@@ -116,7 +129,8 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
             }
             let idempotent = is_idempotent(&batch);
             let partition = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
-            let begun = target.map(|id| session.ingest.append(id, partition, batch, admission.clone()));
+            let begun =
+                target.map(|id| session.ingest.append_as(joins, (id, partition), batch, admission.clone()));
             let refused = match &begun {
                 Ok(append) => append.refusal().map(|error| errors::append(error, unknown)),
                 Err(code) => Some(*code),
@@ -132,7 +146,7 @@ async fn hand_over(session: &Session, version: i16, request: Request, admission:
             partitions: partitions.map(|data| (data.index, append(data.index, data.records))).collect(),
         });
     }
-    Begun { topics, deadline, leaves_a_gap }
+    Begun { topics, deadline, abortable: transactional && version >= ABORTS, leaves_a_gap }
 }
 
 /// Whether a partition is named that is not known here: the topic may have grown. Costs one read of the journal's end.
@@ -146,12 +160,7 @@ fn has_new_partitions(request: &Request, found: &[Result<(Uuid, usize), ErrorCod
 
 /// What makes a request fail as a whole.
 fn refusal(request: &Request) -> Option<ErrorCode> {
-    if !(-1..=1).contains(&request.acks) {
-        return Some(ErrorCode::InvalidRequiredAcks);
-    }
-    // Transactions are not served yet. No transaction can be open here, which is just what this code says, and all
-    // clients take it for final; an authorization code would send the operator looking for rights.
-    request.transactional_id.is_some().then_some(ErrorCode::InvalidTxnState)
+    (!(-1..=1).contains(&request.acks)).then_some(ErrorCode::InvalidRequiredAcks)
 }
 
 /// How long to wait for the acknowledgement. Clients for which no replica has to be waited for (acks=1) may send 0,
@@ -202,6 +211,9 @@ impl Begun {
                 partition_responses.push(match append {
                     Ok(append) => match timeout_at(self.deadline, append).await {
                         Ok(Ok(appended)) => acknowledged(index, &appended),
+                        Ok(Err(AppendError::InvalidTransactionState)) if self.abortable => {
+                            refused(index, ErrorCode::TransactionAbortable, None)
+                        }
                         Ok(Err(error)) => not_written(index, &error, topic.unknown),
                         Err(_) if mutation::is(Mutation::TimeoutIsRefusal) => {
                             refused(index, ErrorCode::InvalidRecord, None)

@@ -186,6 +186,15 @@ pub fn fetch(topic: &str, from: &[(i32, i64)], max_wait_ms: i32) -> fetch::Reque
 
 /// A batch without producer id or compression that holds these values.
 pub fn batch(values: &[&str]) -> Bytes {
+    built(0, (-1, -1), -1, values)
+}
+
+/// The same of a transaction of this producer, id and epoch.
+pub fn transactional(producer: (i64, i16), sequence: i32, values: &[&str]) -> Bytes {
+    built(0x10, producer, sequence, values)
+}
+
+fn built(attributes: i16, producer: (i64, i16), sequence: i32, values: &[&str]) -> Bytes {
     let mut records = Vec::new();
     for (delta, value) in values.iter().enumerate() {
         let mut record = vec![0, 0]; // attributes, timestamp delta
@@ -198,13 +207,13 @@ pub fn batch(values: &[&str]) -> Bytes {
         records.extend(record);
     }
     let mut checked = Vec::new();
-    checked.extend(0_i16.to_be_bytes()); // attributes
+    checked.extend(attributes.to_be_bytes());
     checked.extend((values.len() as i32 - 1).to_be_bytes());
     checked.extend(1_000_i64.to_be_bytes()); // first and largest timestamp
     checked.extend(1_000_i64.to_be_bytes());
-    checked.extend((-1_i64).to_be_bytes()); // producer id, epoch, sequence
-    checked.extend((-1_i16).to_be_bytes());
-    checked.extend((-1_i32).to_be_bytes());
+    checked.extend(producer.0.to_be_bytes());
+    checked.extend(producer.1.to_be_bytes());
+    checked.extend(sequence.to_be_bytes());
     checked.extend((values.len() as i32).to_be_bytes());
     checked.extend(records);
     let mut batch = 0_i64.to_be_bytes().to_vec();

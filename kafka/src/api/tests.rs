@@ -44,7 +44,23 @@ const INSISTED: &[(&str, &[(ApiKey, i16)])] = &[
             (ApiKey::CreateTopics, 7),
             (ApiKey::DeleteTopics, 6),
             (ApiKey::OffsetForLeaderEpoch, 4),
+            (ApiKey::AddPartitionsToTxn, 3),
         ],
+    ),
+    (
+        "librdkafka with transactions",
+        &[
+            (ApiKey::FindCoordinator, 2),
+            (ApiKey::InitProducerId, 3),
+            (ApiKey::AddPartitionsToTxn, 0),
+            (ApiKey::AddOffsetsToTxn, 0),
+            (ApiKey::EndTxn, 1),
+            (ApiKey::TxnOffsetCommit, 3),
+        ],
+    ),
+    (
+        "clients of the newer transaction protocol (KIP-890)",
+        &[(ApiKey::Produce, 12), (ApiKey::EndTxn, 5), (ApiKey::TxnOffsetCommit, 5)],
     ),
     ("kafka-python 2.0 and aiokafka", &[(ApiKey::Metadata, 0), (ApiKey::ApiVersions, 0)]),
     ("Sarama 1.22", &[(ApiKey::OffsetCommit, 1), (ApiKey::OffsetFetch, 1), (ApiKey::FindCoordinator, 0)]),
@@ -58,6 +74,14 @@ fn should_advertise_what_clients_insist_on() {
             let advertised = range.advertised_min..=range.max;
             assert!(advertised.contains(version), "{client} needs {} v{version}", api.name());
         }
+    }
+}
+
+/// Clients choose the highest version that they know, and cannot tell whom it is meant for.
+#[test]
+fn should_not_advertise_versions_that_only_brokers_send() {
+    for (api, first) in [(ApiKey::Fetch, 18), (ApiKey::AddPartitionsToTxn, 4)] {
+        assert!(api.range().max < first, "{} v{first}", api.name());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Headers against the oracle, vectors for what the oracle does not know, and hostile bytes.
 
+mod features;
 mod old_versions;
 
 use bytes::{BufMut, BytesMut};

@@ -148,6 +148,13 @@ differential! {
     DescribeAcls describe_acls DescribeAclsRequest DescribeAclsResponse;
     CreateAcls create_acls CreateAclsRequest CreateAclsResponse;
     DeleteAcls delete_acls DeleteAclsRequest DeleteAclsResponse;
+    AddPartitionsToTxn add_partitions_to_txn AddPartitionsToTxnRequest AddPartitionsToTxnResponse;
+    AddOffsetsToTxn add_offsets_to_txn AddOffsetsToTxnRequest AddOffsetsToTxnResponse;
+    EndTxn end_txn EndTxnRequest EndTxnResponse;
+    TxnOffsetCommit txn_offset_commit TxnOffsetCommitRequest TxnOffsetCommitResponse;
+    DescribeProducers describe_producers DescribeProducersRequest DescribeProducersResponse;
+    DescribeTransactions describe_transactions DescribeTransactionsRequest DescribeTransactionsResponse;
+    ListTransactions list_transactions ListTransactionsRequest ListTransactionsResponse;
 }
 
 #[test]

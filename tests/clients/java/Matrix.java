@@ -36,6 +36,8 @@ public final class Matrix {
         all.put("auto-created topic", Records::autoCreated);
         all.put("admin", Administration::topics);
         all.put("admin of groups", Administration::groups);
+        all.put("transactions", Transactions::copy);
+        all.put("a transaction that takes too long", Transactions::tooLong);
         all.put("KIP-848", bed -> Groups.rebalance(bed, "server", "consumer"));
         all.put("KIP-848, commit and resume", bed -> Groups.commitAndResume(bed, "consumer"));
         all.put("KIP-848, regular expression", Groups::pattern);

@@ -47,6 +47,27 @@ main((bootstrap) => {
       }
     },
 
+    async transactional(transactionalId) {
+      const settings = { transactionalId, idempotent: true, maxInFlightRequests: 1 }
+      const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner, ...settings })
+      await producer.connect()
+      return {
+        async begin() {
+          const transaction = await producer.transaction()
+          return {
+            sendAll: (topic, pairs) => transaction.send({ topic, acks: -1, messages: pairs.map(([key, value]) => ({ key, value })) }),
+            sendOffsets: (positions, member) => transaction.sendOffsets({
+              consumerGroupId: member.consumer.groupId,
+              topics: positions.map(([topic, partition, offset]) => ({ topic, partitions: [{ partition, offset: `${offset}` }] })),
+            }),
+            commit: () => transaction.commit(),
+            abort: () => transaction.abort(),
+          }
+        },
+        close: () => producer.disconnect(),
+      }
+    },
+
     async consumer(groupId, topics, _options, member) {
       const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 300, maxWaitTimeInMs: 100 })
       consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => member.owns(places(payload.memberAssignment)))
@@ -62,8 +83,9 @@ main((bootstrap) => {
         },
       })
       return {
+        groupId,
         async close() {
-          if (member.limit !== undefined) {
+          if (member.commits) {
             await consumer.commitOffsets(member.positions().map(([topic, partition, offset]) => ({ topic, partition, offset: `${offset}` })))
           }
           await consumer.disconnect()

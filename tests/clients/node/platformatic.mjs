@@ -27,6 +27,28 @@ main((bootstrap) => {
       }
     },
 
+    async transactional(transactionalId) {
+      const producer = new Producer({ ...base, serializers: stringSerializers, idempotent: true, transactionalId, acks: -1 })
+      return {
+        async begin() {
+          // It names producer 0 unless it is told not to, which fences whoever comes second.
+          const transaction = await producer.beginTransaction({ producerId: -1n, producerEpoch: -1 })
+          return {
+            sendAll: (topic, pairs) => transaction.send({ messages: pairs.map(([key, value]) => ({ topic, key, value })) }),
+            async sendOffsets(positions, member) {
+              await transaction.addConsumer(member.consumer.client)
+              for (const [topic, partition, offset] of positions) {
+                await transaction.addOffset({ topic, partition, offset: BigInt(offset - 1), metadata: member.consumer.metadata })
+              }
+            },
+            commit: () => transaction.commit(),
+            abort: () => transaction.abort(),
+          }
+        },
+        close: () => producer.close(),
+      }
+    },
+
     async consumer(groupId, topics, options, member) {
       const group = options.kip848
         ? { groupProtocol: 'consumer', groupRemoteAssignor: 'uniform' }
@@ -40,23 +62,27 @@ main((bootstrap) => {
       consumer.on('consumer:group:rebalance', () => { if (!incremental) member.owns([]) })
       const autocommit = member.limit === undefined ? 200 : false
       const messages = await consumer.consume({ topics, mode: 'committed', fallbackMode: 'earliest', autocommit })
-      messages.on('data', ({ topic, partition, offset, key, value }) => member.take(topic, partition, offset, key, value))
+      const handle = { client: consumer }
+      messages.on('data', ({ topic, partition, offset, key, value, metadata }) => {
+        handle.metadata = metadata
+        member.take(topic, partition, offset, key, value)
+      })
       messages.on('error', (error) => { member.error = error })
       // An incremental assignment may change without a word.
       const watch = setInterval(() => {
         if (incremental && places(consumer.assignments).join() !== [...member.owned].join()) member.owns(places(consumer.assignments))
       }, 50)
-      return {
+      return Object.assign(handle, {
         async close() {
           clearInterval(watch)
-          if (member.limit !== undefined) {
+          if (member.commits) {
             const offsets = member.positions().map(([topic, partition, offset]) => ({ topic, partition, offset: BigInt(offset), leaderEpoch: -1 }))
             await consumer.commit({ offsets })
           }
           await messages.close()
           await consumer.close()
         },
-      }
+      })
     },
 
     async admin() {

@@ -7,6 +7,8 @@
 //   { name, version, codecs, lacks: {scenario: reason},
 //     producer(codec, idempotent)                    -> { sendAll(topic, [[key, value]]), close() }
 //     consumer(group, topics, options, member)       -> { close() }, which hands records to member.take and partitions to member.owns
+//     transactional(name)                            -> { begin(), close() }; begin gives { sendAll, sendOffsets(positions, member),
+//                                                       commit(), abort() }; another one of its name is fenced then
 //     admin()                                        -> { create, partitions, configs, alter, ... , close() } }
 
 import { readFileSync } from 'node:fs'
@@ -36,8 +38,10 @@ class Member {
   history = []
   error = null
 
-  constructor(limit) {
+  // One that commits what it took when it is closed, if it takes only so much and no transaction does.
+  constructor(limit, transactional) {
     this.limit = limit
+    this.commits = limit !== undefined && !transactional
   }
 
   // Keeps the record; false if the member is full and has not taken it.
@@ -65,8 +69,9 @@ class Member {
 }
 
 async function joinGroup(client, group, topics, options = {}) {
-  const member = new Member(options.limit)
+  const member = new Member(options.limit, options.transactional)
   const consumer = await client.consumer(group, topics, options, member)
+  member.consumer = consumer
   member.close = async () => {
     await consumer.close()
     if (member.error) throw member.error
@@ -253,7 +258,47 @@ async function administerGroups(client, there, topic) {
   await wait('the deleted group to be gone from the list', [], async () => !(await there.groups()).includes(group))
 }
 
-const SCENARIOS = { produce, consume, rebalance, commit, admin: administer, idempotence, kip848, static: staticMembers, cooperative }
+const SCENARIOS = { produce, consume, rebalance, commit, admin: administer, idempotence, kip848, static: staticMembers, cooperative, transactions }
+
+// Reads, writes and commits offsets in one transaction after the other; every third is aborted and made anew. A second producer of
+// the same name fences the first.
+async function transactions(client, prefix) {
+  const [topic, out, id] = [`${prefix}-transactions`, `${prefix}-transactions-out`, `${prefix}-id`]
+  const producer = await client.producer('none', true)
+  await producer.sendAll(topic, numbered('transactions', 120))
+  await producer.close()
+  const member = await joinGroup(client, topic, [topic], { limit: 120, transactional: true })
+  await wait('the records to copy', [member], () => member.seen.length >= 120)
+  const first = await client.transactional(id)
+  for (let at = 0, number = 0; at < 120; at += 10, number++) {
+    const part = member.seen.slice(at, at + 10)
+    for (const commit of number % 3 === 0 ? [false, true] : [true]) {
+      const transaction = await first.begin()
+      await transaction.sendAll(out, part.map(({ key, value }) => [key, value]))
+      const ends = Object.fromEntries(part.map(({ topic, partition, offset }) => [`${topic}/${partition}`, [topic, partition, offset + 1]]))
+      await transaction.sendOffsets(Object.values(ends), member)
+      await (commit ? transaction.commit() : transaction.abort())
+    }
+  }
+  await member.close()
+  const second = await client.transactional(id)
+  const own = await second.begin()
+  await own.sendAll(out, [['second', 'of the second producer']])
+  const fenced = async () => {
+    const late = await first.begin()
+    await late.sendAll(out, [['first', 'of a producer that is fenced']])
+    await late.commit()
+  }
+  const reason = await fenced().then(() => null, (error) => error)
+  if (!reason) throw new Error('the first producer was not fenced')
+  await own.commit()
+  const reader = await joinGroup(client, `${topic}-reader`, [out])
+  await wait('what is committed', [reader], () => reader.seen.length >= 121)
+  await sleep(300)
+  await reader.close()
+  await Promise.allSettled([first.close(), second.close()])
+  return [`fenced: ${reason.message}`, { read: reader.seen.map(({ key, value }) => [key, value]) }]
+}
 
 async function run(client, prefix, scenario) {
   if (scenario in client.lacks) return { scenario, ok: null, detail: client.lacks[scenario], facts: {} }

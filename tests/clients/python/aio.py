@@ -41,6 +41,9 @@ class Aiokafka(scenarios.Client):
     def producer(self, codec="none", idempotent=False):
         return Writer(self.bootstrap, None if codec == "none" else codec, idempotent)
 
+    def transactional(self, name):
+        return TransactionalWriter(self.bootstrap, name)
+
     def consumer(self, group, topics, static=None, cooperative=False, kip848=False, limit=None):
         return Reader(self.bootstrap, group, topics, static, limit is None)
 
@@ -64,6 +67,24 @@ class Writer:
         run(self.client.stop())
 
 
+class TransactionalWriter(Writer):
+    def __init__(self, bootstrap, name):
+        self.client = made(AIOKafkaProducer, bootstrap_servers=bootstrap, transactional_id=name)
+
+    def begin(self):
+        run(self.client.begin_transaction())
+
+    def send_offsets(self, positions, consumer, group):
+        offsets = {TopicPartition(*at): offset for at, offset in positions.items()}
+        run(self.client.send_offsets_to_transaction(offsets, group))
+
+    def commit(self):
+        run(self.client.commit_transaction())
+
+    def abort(self):
+        run(self.client.abort_transaction())
+
+
 class Reader:
     def __init__(self, bootstrap, group, topics, static, autocommit):
         self.client = made(
@@ -77,7 +98,8 @@ class Reader:
             auto_commit_interval_ms=200,
             session_timeout_ms=6000,
             heartbeat_interval_ms=300,
-            fetch_max_wait_ms=100
+            fetch_max_wait_ms=100,
+            isolation_level="read_committed"
         )
 
     def poll(self, seconds):

@@ -21,7 +21,7 @@ class Confluent(scenarios.Client):
 
     lacks = {
         scenario: "librdkafka has it since %s" % ".".join(map(str, since))
-        for scenario, since in {"static": (1, 4), "cooperative": (1, 6), "kip848": (2, 12)}.items()
+        for scenario, since in {"static": (1, 4), "transactions": (1, 4), "cooperative": (1, 6), "kip848": (2, 12)}.items()
         if NUMBERS < since
     }
 
@@ -36,6 +36,9 @@ class Confluent(scenarios.Client):
             }
         )
 
+    def transactional(self, name):
+        return TransactionalWriter({"bootstrap.servers": self.bootstrap, "transactional.id": name, "linger.ms": 20})
+
     def consumer(self, group, topics, static=None, cooperative=False, kip848=False, limit=None):
         config = {
             "bootstrap.servers": self.bootstrap,
@@ -45,6 +48,7 @@ class Confluent(scenarios.Client):
             "auto.commit.interval.ms": 200,
             "fetch.wait.max.ms": 100,
             "check.crcs": True,
+            "isolation.level": "read_committed",
         }
         if kip848:
             config["group.protocol"] = "consumer"
@@ -75,6 +79,23 @@ class Writer:
 
     def close(self):
         pass
+
+
+class TransactionalWriter(Writer):
+    def __init__(self, config):
+        super().__init__(config)
+        self.client.init_transactions(20)
+        self.begin = self.client.begin_transaction
+
+    def send_offsets(self, positions, consumer, group):
+        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
+        self.client.send_offsets_to_transaction(offsets, consumer.client.consumer_group_metadata(), 20)
+
+    def commit(self):
+        self.client.commit_transaction(20)
+
+    def abort(self):
+        self.client.abort_transaction(20)
 
 
 class Reader:

@@ -15,13 +15,16 @@ class KafkaPython(scenarios.Client):
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
     lacks = {"kip848": "kafka-python has classic groups only"}
     if not NEW:
-        lacks = dict(lacks, idempotence="2.0.2 has none", static="2.0.2 has no static members", cooperative="2.0.2 has eager assignors only")
+        lacks = dict(lacks, idempotence="2.0.2 has none", static="2.0.2 has no static members", cooperative="2.0.2 has eager assignors only", transactions="2.0.2 has none")
 
     def producer(self, codec="none", idempotent=False):
         return Writer(self.bootstrap, codec, idempotent)
 
+    def transactional(self, name):
+        return TransactionalWriter(self.bootstrap, name)
+
     def consumer(self, group, topics, static=None, cooperative=False, kip848=False, limit=None):
-        config = {}
+        config = {"isolation_level": "read_committed"} if NEW else {}
         if static:
             config["group_instance_id"] = static
         if cooperative:
@@ -48,6 +51,19 @@ class Writer:
 
     def close(self):
         self.client.close(5)
+
+
+class TransactionalWriter(Writer):
+    def __init__(self, bootstrap, name):
+        self.client = KafkaProducer(bootstrap_servers=bootstrap, transactional_id=name, linger_ms=20, acks="all")
+        self.client.init_transactions()
+        self.begin = self.client.begin_transaction
+        self.commit = self.client.commit_transaction
+        self.abort = self.client.abort_transaction
+
+    def send_offsets(self, positions, consumer, group):
+        offsets = {TopicPartition(*at): OffsetAndMetadata(offset, "", -1) for at, offset in positions.items()}
+        self.client.send_offsets_to_transaction(offsets, consumer.client.group_metadata())
 
 
 class Reader:

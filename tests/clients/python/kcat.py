@@ -21,7 +21,7 @@ class Kcat(scenarios.Client):
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
     # A record that it holds when the signal comes is committed and not printed.
     leaves_cleanly = False
-    lacks = {"admin": "kcat has no admin requests", "kip848": "librdkafka has it since 2.12"}
+    lacks = {"admin": "kcat has no admin requests", "kip848": "librdkafka has it since 2.12", "transactions": "kcat has none"}
 
     def producer(self, codec="none", idempotent=False):
         return Writer(self.bootstrap, codec, idempotent)

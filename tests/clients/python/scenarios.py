@@ -34,8 +34,13 @@ class Client:
         """An object with `send_all(topic, [(key, value)])`, which waits for every acknowledgement, and `close()`."""
         raise NotImplementedError
 
+    def transactional(self, name):
+        """An object with `begin()`, `send_all(topic, [(key, value)])`, `send_offsets({(topic, partition): next offset}, consumer, group)`,
+        `commit()`, `abort()` and `close()`; another one of its name is fenced when this returns."""
+        raise NotImplementedError
+
     def consumer(self, group, topics, static=None, cooperative=False, kip848=False, limit=None):
-        """An object with `poll(seconds) -> [(topic, partition, offset, key, value)]`, `owned() -> {(topic, partition)}`,
+        """One that reads what is committed: an object with `poll(seconds) -> [(topic, partition, offset, key, value)]`, `owned() -> {(topic, partition)}`,
         `commit({(topic, partition): next offset})` and `close()`, which may return records that poll has not; used from one
         thread at a time. It commits by itself, unless there is a limit: then so many records are taken, and committed by hand."""
         raise NotImplementedError
@@ -269,6 +274,60 @@ def static(client, prefix):
     return "", {}
 
 
+# --- transactions ---
+
+
+def transactions(client, prefix):
+    """Reads, writes and commits offsets in one transaction after the other; every third is aborted and made anew. A second producer
+    of the same name fences the first."""
+    topic, group, out = "%s-transactions" % prefix, "%s-transactions" % prefix, "%s-transactions-out" % prefix
+    producer = client.producer(idempotent=True)
+    producer.send_all(topic, numbered("transactions", 120))
+    producer.close()
+    first = client.transactional("%s-id" % prefix)
+    copy(client, first, group, topic, out)
+    second = client.transactional("%s-id" % prefix)
+    try:
+        first.begin()
+        first.send_all(out, [(b"first", b"of a producer that is fenced")])
+        first.commit()
+    except Exception as error:
+        detail = "fenced: %s" % type(error).__name__
+    else:
+        raise AssertionError("the first producer was not fenced")
+    second.begin()
+    second.send_all(out, [(b"second", b"of the second producer")])
+    second.commit()
+    member = Member(client, "%s-reader" % group, [out])
+    wait(lambda: len(member.seen) >= 121, "what is committed", [member])
+    time.sleep(0.3)
+    member.close()
+    return detail, {"read": [[key.decode(), value.decode()] for _, _, _, key, value in member.seen]}
+
+
+def copy(client, producer, group, topic, out):
+    consumer = client.consumer(group, [topic], limit=120)
+    copied, number, deadline = 0, 0, time.time() + 2 * PATIENCE
+    while copied < 120:
+        assert time.time() < deadline, "copied %d of 120 records" % copied
+        records = consumer.poll(0.2)
+        for first in range(0, len(records), 10):
+            part = records[first : first + 10]
+            pairs = [(key, value) for _, _, _, key, value in part]
+            ends = {(topic, partition): offset + 1 for topic, partition, offset, _, _ in part}
+            number += 1
+            for commit in (False, True) if number % 3 == 1 else (True,):
+                producer.begin()
+                producer.send_all(out, pairs)
+                producer.send_offsets(ends, consumer, group)
+                if commit:
+                    producer.commit()
+                else:
+                    producer.abort()
+            copied += len(part)
+    consumer.close()
+
+
 # --- administration ---
 
 
@@ -335,7 +394,7 @@ def succeeds(action, *arguments):
 
 
 SCENARIOS = {
-    f.__name__: f for f in (produce, consume, rebalance, commit, admin, idempotence, kip848, static, cooperative)
+    f.__name__: f for f in (produce, consume, rebalance, commit, admin, idempotence, kip848, static, cooperative, transactions)
 }  # fmt: skip
 
 

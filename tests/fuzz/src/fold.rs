@@ -3,6 +3,8 @@
 //! Bytes alone seldom get past a checksum and never agree with one another on ids; here they choose among a few topics,
 //! producers and proposers. What is folded on from a checkpoint in the middle is what is folded without it.
 
+mod transactions;
+
 use std::collections::BTreeMap;
 
 use arbitrary::{Result, Unstructured};
@@ -10,9 +12,10 @@ use bytes::Bytes;
 use strandline_core::manifest::commit::group::{
     CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup,
 };
+use strandline_core::manifest::commit::transaction::Joins;
 use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
 use strandline_core::manifest::{
-    Append, BatchMeta, Change, Commit, CommitId, Manifest, Producer, checkpoint, state,
+    Append, BatchMeta, Change, Commit, CommitId, Identity, Manifest, Producer, checkpoint, state,
 };
 use ulid::Ulid;
 use uuid::Uuid;
@@ -28,7 +31,7 @@ pub fn fold(data: &[u8]) {
     let mut chooser = Unstructured::new(data);
     let (mut plain, mut restored) = (Manifest::default(), Manifest::default());
     for slot in 1..64 {
-        let commit = if slot == 1 { Ok(beginning()) } else { commit(&mut chooser) };
+        let commit = if slot == 1 { Ok(beginning()) } else { commit(&mut chooser, &plain) };
         let Ok(commit) = commit else { break };
         let object = commit.encode([Bytes::from(vec![0; 4_096])]);
         let (decoded, payload_at) = Commit::decode("journal/x", &object).unwrap();
@@ -57,7 +60,7 @@ fn beginning() -> Commit {
     Commit { id, oldest_open: 1, timestamp_ms: NOW_MS as i64, changes }
 }
 
-fn commit(from: &mut Unstructured<'_>) -> Result<Commit> {
+fn commit(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<Commit> {
     let counter: u64 = if from.ratio(1, 4)? { from.int_in_range(0..=80)? } else { from.int_in_range(1..=6)? };
     let oldest_open = match from.int_in_range(0..=7)? {
         0 => from.arbitrary()?,
@@ -65,12 +68,12 @@ fn commit(from: &mut Unstructured<'_>) -> Result<Commit> {
         _ => counter,
     };
     let timestamp_ms = if from.ratio(1, 16)? { from.arbitrary()? } else { time_ms(from)? as i64 };
-    let changes = (0..from.int_in_range(1..=4)?).map(|_| change(from)).collect::<Result<_>>()?;
+    let changes = (0..from.int_in_range(1..=4)?).map(|_| change(from, manifest)).collect::<Result<_>>()?;
     let id = CommitId { incarnation: Ulid::from_parts(NOW_MS, from.int_in_range(1..=3)?), counter };
     Ok(Commit { id, oldest_open, timestamp_ms, changes })
 }
 
-fn change(from: &mut Unstructured<'_>) -> Result<Change> {
+fn change(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<Change> {
     Ok(match from.int_in_range(0..=32)? {
         0 => Change::CreateTopic {
             id: topic(from)?,
@@ -92,7 +95,8 @@ fn change(from: &mut Unstructured<'_>) -> Result<Change> {
         10 => Change::DeleteOffsets { group: group(from)?, partitions: vec![(topic(from)?, 0)] },
         11..14 => Change::UpdateGroup(update(from)?),
         14..17 => Change::CommitOffsets(offsets(from)?),
-        _ => Change::Append(append(from)?),
+        17..25 => transactions::change(from, manifest)?,
+        _ => Change::Append(append(from, manifest)?),
     })
 }
 
@@ -176,12 +180,13 @@ fn offsets(from: &mut Unstructured<'_>) -> Result<CommitOffsets> {
     })
 }
 
-fn append(from: &mut Unstructured<'_>) -> Result<Append> {
+fn append(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<Append> {
     let segment = match from.arbitrary()? {
         true => Some(Ulid::from_parts(time_ms(from)?, from.int_in_range(0..=2)?)),
         false => None,
     };
-    let batches: Vec<_> = (0..from.int_in_range(1..=4)?).map(|_| batch(from)).collect::<Result<_>>()?;
+    let batches: Vec<_> =
+        (0..from.int_in_range(1..=4)?).map(|_| batch(from, manifest)).collect::<Result<_>>()?;
     // What is inline must be there, or the commit does not decode.
     let batches = match segment {
         Some(_) => batches,
@@ -195,18 +200,20 @@ fn append(from: &mut Unstructured<'_>) -> Result<Append> {
     Ok(Append { topic: topic(from)?, partition, segment, at, crc: from.arbitrary()?, batches })
 }
 
-fn batch(from: &mut Unstructured<'_>) -> Result<BatchMeta> {
-    let producer = match from.arbitrary()? {
-        true => Some(Producer {
-            id: from.int_in_range(0..=2)?,
-            epoch: from.int_in_range(0..=2)?,
-            sequence: *from.choose(&[0, 1, 2, 3, 4, 5, 6, i32::MAX - 1, i32::MAX])?,
-        }),
-        false => None,
+fn batch(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<BatchMeta> {
+    let joins = *from.choose(&[Joins::Nothing, Joins::Nothing, Joins::Added, Joins::Adds])?;
+    let Identity { id, epoch } = match joins {
+        Joins::Nothing => Identity { id: from.int_in_range(0..=2)?, epoch: from.int_in_range(0..=2)? },
+        Joins::Added | Joins::Adds => {
+            let id = *from.choose(&["copy", "count"])?;
+            transactions::identity(from, manifest, id)?
+        }
     };
+    let sequence = *from.choose(&[0, 1, 2, 3, 4, 5, 6, i32::MAX - 1, i32::MAX])?;
+    let producer = if from.ratio(1, 4)? { None } else { Some(Producer { id, epoch, sequence }) };
     let offsets = if from.ratio(1, 8)? { from.arbitrary()? } else { from.int_in_range(1..=2)? };
     let max_timestamp = if from.ratio(1, 8)? { from.arbitrary()? } else { time_ms(from)? as i64 };
-    Ok(BatchMeta { bytes: from.arbitrary()?, offsets, max_timestamp, producer })
+    Ok(BatchMeta { bytes: from.arbitrary()?, offsets, max_timestamp, producer, joins })
 }
 
 fn topic(from: &mut Unstructured<'_>) -> Result<Uuid> {

@@ -2,11 +2,13 @@
 //!
 //! Must not know how a manifest came to be.
 
-use strandline_core::manifest::{Append, BatchMeta, Change, Manifest, Producer, checkpoint};
+use strandline_core::manifest::{Append, BatchMeta, Change, Manifest, Producer, Transaction, checkpoint};
 use uuid::Uuid;
 
-/// Offsets without gaps, ranges that can be added up, counts that are right, and a checkpoint that says the same.
+/// Offsets without gaps, ranges that can be added up, counts that are right, partitions and transactions that agree, and a
+/// checkpoint that says the same.
 pub(crate) fn check(manifest: &Manifest) {
+    check_transactions(manifest);
     let mut extents = 0;
     for partition in manifest.topics().flat_map(|topic| &topic.partitions) {
         extents += partition.extents.len();
@@ -28,11 +30,37 @@ pub(crate) fn check(manifest: &Manifest) {
     assert_eq!(checkpoint::encode(&again), object, "equal manifests give equal bytes");
 }
 
+/// A partition is undecided from the first record on that an open transaction has there. What is over holds nothing more,
+/// and what is said of an aborted one is where its records are, or were.
+fn check_transactions(manifest: &Manifest) {
+    for topic in manifest.topics() {
+        for (partition, number) in topic.partitions.iter().zip(0..) {
+            let first = |(_, open): (_, &Transaction)| open.partitions.get(&(topic.id, number)).copied();
+            let first = manifest.open_transactions().filter_map(first).flatten().min();
+            let stable = first.map_or(partition.high_watermark, |first| first.max(partition.log_start));
+            assert_eq!(partition.last_stable_offset(), stable, "{partition:?}");
+            assert!((partition.log_start..=partition.high_watermark).contains(&stable), "{partition:?}");
+            for aborted in partition.aborted_in(0, i64::MAX) {
+                assert!((0..aborted.last_offset).contains(&aborted.first_offset), "{aborted:?}");
+                let there = partition.log_start..partition.high_watermark;
+                assert!(there.contains(&aborted.last_offset), "{aborted:?} {partition:?}");
+            }
+        }
+    }
+    let open: Vec<_> = manifest.transactions().filter(|(_, of)| of.is_ongoing()).collect();
+    assert_eq!(manifest.open_transactions().collect::<Vec<_>>(), open);
+    for (id, of) in manifest.transactions() {
+        assert!(of.is_ongoing() || of.partitions.is_empty() && of.groups.is_empty(), "{id}: {of:?}");
+        assert_eq!(manifest.transaction_of(of.producer.id), Some((id, of)));
+    }
+}
+
 /// Appends to the first partition of a topic: plain, and by a few producers.
 pub(crate) fn appends(topic: Uuid) -> impl Iterator<Item = Change> {
     (0..4).map(move |n| {
         let producer = (n > 0).then_some(Producer { id: n, epoch: 0, sequence: 0 });
-        let batch = BatchMeta { bytes: 70, offsets: 1, max_timestamp: n, producer };
+        let batch =
+            BatchMeta { bytes: 70, offsets: 1, max_timestamp: n, producer, joins: Default::default() };
         Change::Append(Append { topic, partition: 0, segment: None, at: 0, crc: 0, batches: vec![batch] })
     })
 }

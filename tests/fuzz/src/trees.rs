@@ -33,9 +33,13 @@ const ENTRY: &[Field] = &[(1, Text), (2, Text)];
 pub(crate) const COMMIT: &[Field] = &[(1, Id), (2, Varint), (3, Varint), (4, Varint), (5, Messages(CHANGE))];
 /// The last one that is there holds.
 const CHANGE: &[Field] = &[
+    (17, Messages(&[(1, Messages(OF)), (2, Varint), (3, Varint), (4, Varint)])),
+    (16, Messages(&[(1, Messages(OF)), (2, Varint), (3, Messages(COMMIT_OFFSETS)), (4, Varint)])),
+    (15, Messages(&[(1, Messages(OF)), (2, Messages(&[(1, Id), (2, Varint)])), (3, Texts)])),
+    (14, Messages(&[(1, Text), (2, Varint), (3, Messages(IDENTITY)), (4, Messages(IDENTITY))])),
     (13, Messages(&[(1, Text), (2, Messages(&[(1, Id), (2, Varint)]))])),
     (12, Text),
-    (11, Messages(&[(1, Text), (2, Text), (3, Varint), (4, Text), (5, Messages(OFFSET))])),
+    (11, Messages(COMMIT_OFFSETS)),
     (10, Messages(UPDATE)),
     (9, Messages(&[(1, Id), (2, Varint), (3, Varint)])),
     (8, Messages(&[(1, Id), (2, Varint), (3, Messages(CONFIG))])),
@@ -47,6 +51,10 @@ const CHANGE: &[Field] = &[
     (2, Messages(&[(1, Id), (2, Text), (3, Varint), (4, Messages(ENTRY))])),
     (1, Messages(&[(1, Id), (2, Varint), (3, Id), (4, Varint), (5, Fixed32), (6, Messages(BATCH))])),
 ];
+/// Which transaction of whom.
+const OF: &[Field] = &[(1, Text), (2, Varint), (3, Varint), (4, Varint)];
+const IDENTITY: &[Field] = &[(1, Varint), (2, Varint)];
+const COMMIT_OFFSETS: &[Field] = &[(1, Text), (2, Text), (3, Varint), (4, Text), (5, Messages(OFFSET))];
 const CONFIG: &[Field] = &[(1, Text), (2, Varint), (3, Text), (4, Text)];
 const OFFSET: &[Field] = &[(1, Id), (2, Varint), (3, Varint), (4, Varint), (5, Text)];
 const UPDATE: &[Field] = &[
@@ -73,7 +81,7 @@ const MEMBER: &[Field] = &[
     (8, Text),
     (9, Text),
 ];
-const BATCH: &[Field] = &[(1, Varint), (2, Varint), (3, Varint), (4, Messages(PRODUCER))];
+const BATCH: &[Field] = &[(1, Varint), (2, Varint), (3, Varint), (4, Messages(PRODUCER)), (5, Varint)];
 const PRODUCER: &[Field] = &[(1, Varint), (2, Varint), (3, Varint)];
 
 /// The header of a checkpoint.
@@ -86,7 +94,22 @@ pub(crate) const CHECKPOINT: &[Field] = &[
     (6, Messages(&[(1, Id), (2, Text), (3, Messages(ENTRY)), (4, Messages(PARTITION))])),
     (7, Id),
     (8, Messages(GROUP)),
+    (9, Messages(TRANSACTION)),
 ];
+const TRANSACTION: &[Field] = &[
+    (1, Text),
+    (2, Messages(IDENTITY)),
+    (3, Messages(IDENTITY)),
+    (4, Varint),
+    (5, Varint),
+    (6, Varint),
+    (7, Varint),
+    (8, Varint),
+    (9, Messages(&[(1, Id), (2, Column), (3, Column)])),
+    (10, Messages(&[(1, Text), (2, Messages(TOPIC_OFFSETS))])),
+    (11, Varint),
+];
+const TOPIC_OFFSETS: &[Field] = &[(1, Id), (2, Column), (3, Column), (4, Column), (5, Column), (6, Texts)];
 const GROUP: &[Field] = &[
     (1, Text),
     (2, Varint),
@@ -98,7 +121,7 @@ const GROUP: &[Field] = &[
     (8, Varint),
     (9, Varint),
     (10, Messages(MEMBER)),
-    (11, Messages(&[(1, Id), (2, Column), (3, Column), (4, Column), (5, Column), (6, Texts)])),
+    (11, Messages(TOPIC_OFFSETS)),
 ];
 const PARTITION: &[Field] = &[
     (1, Varint),
@@ -120,6 +143,9 @@ const PARTITION: &[Field] = &[
             (7, Varint),
         ]),
     ),
+    (9, Column),
+    (10, Column),
+    (11, Messages(&[(1, Varint), (2, Varint), (3, Varint), (4, Varint)])),
 ];
 
 /// The header of a segment.
@@ -146,17 +172,17 @@ pub(crate) fn message(from: &mut Unstructured<'_>, fields: &[Field]) -> Result<V
 fn field(from: &mut Unstructured<'_>, out: &mut Vec<u8>, tag: u8, kind: Kind, rows: u8) -> Result<()> {
     let bytes = match kind {
         Varint => {
-            out.push(tag << 3);
+            key(out, tag, 0);
             varint(out, number(from)?);
             return Ok(());
         }
         Fixed32 => {
-            out.push(tag << 3 | 5);
+            key(out, tag, 5);
             out.extend((number(from)? as u32).to_le_bytes());
             return Ok(());
         }
         Fixed64 => {
-            out.push(tag << 3 | 1);
+            key(out, tag, 1);
             out.extend(number(from)?.to_le_bytes());
             return Ok(());
         }
@@ -178,10 +204,14 @@ fn field(from: &mut Unstructured<'_>, out: &mut Vec<u8>, tag: u8, kind: Kind, ro
         }
         Messages(fields) => message(from, fields)?,
     };
-    out.push(tag << 3 | 2);
+    key(out, tag, 2);
     varint(out, bytes.len() as u64);
     out.extend(bytes);
     Ok(())
+}
+
+fn key(out: &mut Vec<u8>, tag: u8, wire: u64) {
+    varint(out, u64::from(tag) << 3 | wire);
 }
 
 /// Mostly small, sometimes at an edge.

@@ -191,6 +191,58 @@ fn group_request(api: ApiKey) -> Request {
         ApiKey::ConsumerGroupDescribe => {
             consumer_group_describe::Request { group_ids: vec![name(), name()], ..Default::default() }.into()
         }
+        _ => transaction_request(api),
+    }
+}
+
+fn transaction_request(api: ApiKey) -> Request {
+    let name = || "orders".to_owned();
+    match api {
+        ApiKey::AddPartitionsToTxn => {
+            let topic = add_partitions_to_txn::RequestTopic { name: name(), partitions: vec![0, 1] };
+            let (transactional_id, topics) = (name(), vec![topic]);
+            add_partitions_to_txn::Request { transactional_id, topics, ..Default::default() }.into()
+        }
+        ApiKey::AddOffsetsToTxn => {
+            let (transactional_id, group_id) = (name(), name());
+            add_offsets_to_txn::Request { transactional_id, group_id, ..Default::default() }.into()
+        }
+        ApiKey::EndTxn => {
+            let (transactional_id, committed) = (name(), true);
+            end_txn::Request { transactional_id, committed, ..Default::default() }.into()
+        }
+        ApiKey::TxnOffsetCommit => {
+            let committed_metadata = Some(name());
+            let partition = txn_offset_commit::RequestPartition { committed_metadata, ..Default::default() };
+            let topic = txn_offset_commit::RequestTopic { name: name(), partitions: vec![partition] };
+            txn_offset_commit::Request {
+                transactional_id: name(),
+                group_id: name(),
+                member_id: name(),
+                group_instance_id: Some(name()),
+                topics: vec![topic],
+                ..Default::default()
+            }
+            .into()
+        }
+        ApiKey::DescribeProducers => {
+            let topic = describe_producers::RequestTopic { name: name(), partition_indexes: vec![0, 1] };
+            describe_producers::Request { topics: vec![topic] }.into()
+        }
+        ApiKey::DescribeTransactions => {
+            describe_transactions::Request { transactional_ids: vec![name(), name()] }.into()
+        }
+        ApiKey::ListTransactions => {
+            let (state_filters, transactional_id_pattern) = (vec![name()], Some(name()));
+            let producer_id_filters = vec![7, 9];
+            list_transactions::Request {
+                state_filters,
+                producer_id_filters,
+                transactional_id_pattern,
+                ..Default::default()
+            }
+            .into()
+        }
         _ => admin_request(api),
     }
 }
@@ -353,12 +405,12 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn objects() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/tests/golden/v1");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/tests/golden/v3");
     for (target, folder) in [("commit", "journal"), ("checkpoint", "checkpoint"), ("segment", "segment/07")] {
         for found in fs::read_dir(golden.join(folder)).unwrap() {
             let found = found.unwrap();
             let name = found.file_name().into_string().unwrap();
-            write(target, &format!("golden-v1-{name}"), &fs::read(found.path()).unwrap());
+            write(target, &format!("golden-v3-{name}"), &fs::read(found.path()).unwrap());
         }
     }
 }
@@ -369,12 +421,19 @@ fn dense() {
     let append = [id.as_slice(), &[0x32, 0].repeat(2_000)].concat();
     let append = field(0x2a, &field(0x0a, &append));
     let topic = field(0x32, &[id.as_slice(), &[0x22, 0].repeat(2_000)].concat());
+    // All partitions of one topic, and nobody wrote to them yet: -1 is 1 on the wire.
+    let columns: Vec<u8> = (0..=127).collect();
+    let columns = [id.as_slice(), &field(0x12, &columns), &field(0x1a, &[1; 128])].concat();
+    let parts = [&[0x0a, 1, b't', 0x12, 0, 0x30, 1], field(0x4a, &columns).as_slice()].concat();
+    let parts = [[0x20, 1].as_slice(), &field(0x4a, &parts)].concat();
     let dense = [
         ("commit", "dense-batches", [id.as_slice(), &append].concat()),
         ("commit", "dense-ticks", [id.as_slice(), &[0x2a, 2, 0x30, 1].repeat(1_000)].concat()),
         ("commit", "dense-unknown", [id.as_slice(), &[0x2a, 0].repeat(2_000)].concat()),
         ("checkpoint", "dense-partitions", topic),
         ("checkpoint", "dense-topics", [0x32, 0].repeat(2_000)),
+        ("checkpoint", "dense-transactions", [0x4a, 0].repeat(2_000)),
+        ("checkpoint", "dense-parts", parts),
         ("segment", "dense-runs", [id.as_slice(), &[0x12, 0].repeat(2_000)].concat()),
     ];
     for (target, name, header) in dense {

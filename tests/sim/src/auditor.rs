@@ -43,6 +43,17 @@ pub(crate) fn compare_tail(world: &World, machine: &str, journal: &Journal) {
     }
 }
 
+/// What is among the open transactions must be open, or nobody ever ends it.
+pub(crate) fn check_open(world: &World, machine: &str, journal: &Journal) {
+    let closed = journal.view(|manifest| {
+        let mut open = manifest.open_transactions();
+        open.find(|(_, of)| !of.is_ongoing()).map(|(id, of)| format!("{id}: {of:?}"))
+    });
+    if let Some(closed) = closed {
+        world.violated("K6", format!("{machine} takes a transaction for open that is not: {closed}"));
+    }
+}
+
 /// Looks around every few seconds until the run ends.
 pub(crate) async fn run(world: Arc<World>) {
     while !world.at_work().await {
@@ -53,6 +64,7 @@ pub(crate) async fn run(world: Arc<World>) {
                     let audit = audit(&machine.name, &journal);
                     world.history().audits.push(audit);
                     compare_tail(&world, &machine.name, &journal);
+                    check_open(&world, &machine.name, &journal);
                     let (held, most) = (journal.tail().bytes(), world.plan.limits.tail_bytes);
                     if held > most {
                         world.violated(

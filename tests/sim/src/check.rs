@@ -5,6 +5,7 @@
 //!
 //! - [`clients`]: the clients' histories against the truth
 //! - [`groups`]: what groups were told against what the journal holds
+//! - [`transactions`]: whole or not at all, each input once, nothing open for ever
 //! - [`bucket`]: the bucket as it lies there: chain, references, checkpoints
 //! - [`truth`]: the slots, folded; every record by its offset
 //! - [`commits`]: every state of every committed offset, and who owned what, in the order of the journal
@@ -12,6 +13,7 @@
 
 pub(crate) mod clients;
 pub(crate) mod groups;
+pub(crate) mod transactions;
 pub(crate) mod bucket;
 pub(crate) mod truth;
 mod commits;

@@ -161,6 +161,56 @@ pub(crate) struct Deleted {
     pub(crate) ended_ms: Option<u64>,
 }
 
+/// A program that copies records in transactions.
+#[derive(Debug, Clone)]
+pub(crate) struct CopierLife {
+    pub(crate) number: usize,
+    /// Its transactional id.
+    pub(crate) name: String,
+    pub(crate) group: String,
+    pub(crate) input: Uuid,
+    pub(crate) input_name: String,
+    /// The copiers that write to it, if it is not producers.
+    pub(crate) of_copiers: Vec<usize>,
+    /// The partitions of the input that are its own.
+    pub(crate) partitions: Vec<u32>,
+    pub(crate) output: Uuid,
+    pub(crate) output_name: String,
+    /// How many partitions there are.
+    pub(crate) outputs: u32,
+    /// It speaks as clients do since KIP-890, part 2.
+    pub(crate) modern: bool,
+}
+
+/// One transaction.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Transacted {
+    pub(crate) copier: usize,
+    /// Its batches.
+    pub(crate) sent: Vec<usize>,
+    /// When its offsets were taken.
+    pub(crate) offsets_ms: Option<u64>,
+    /// When its end was first asked for.
+    pub(crate) end_begun_ms: Option<u64>,
+    /// Whether to commit it.
+    pub(crate) asked: Option<bool>,
+    /// Whether it is known to be committed.
+    pub(crate) ended: Option<bool>,
+    /// It is known to have been open until its producer ended it.
+    pub(crate) lasted: bool,
+}
+
+/// Somebody was told the stable offsets of a copier.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StableRead {
+    pub(crate) copier: usize,
+    pub(crate) begun_ms: u64,
+    pub(crate) ended_ms: u64,
+}
+
+/// What a reader of decided records got, and where it came to.
+pub(crate) type DecidedRead = (Vec<(i64, Record)>, i64);
+
 /// A partition as a group sees it.
 pub(crate) type OfGroup = (String, Uuid, u32);
 
@@ -181,6 +231,15 @@ pub(crate) struct History {
     pub(crate) deleted: Vec<Deleted>,
     /// Groups that have read everything, and where each partition ended then.
     pub(crate) read: BTreeMap<String, Vec<i64>>,
+    pub(crate) copiers: Vec<CopierLife>,
+    /// Those that have copied everything.
+    pub(crate) copied: BTreeSet<usize>,
+    pub(crate) transacted: Vec<Transacted>,
+    /// Of each record that a copier wrote: whose, and the partition and offset of what it copies.
+    pub(crate) copies: BTreeMap<Record, (usize, (u32, i64))>,
+    pub(crate) stable: Vec<StableRead>,
+    /// By reader, whether under `read_committed`, topic and partition.
+    pub(crate) decided_reads: BTreeMap<(usize, bool, Uuid, u32), DecidedRead>,
 }
 
 impl History {

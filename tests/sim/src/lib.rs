@@ -9,12 +9,15 @@
 //!
 //! - [`mutations`]: every promise broken once, and whether that is noticed
 //! - [`run`]: one seed: seasons of faults, a quiet end, the verdict
+//! - `cast`: who takes part beside producers and consumers
 //! - `check`: what the histories and the bucket must have in common
 //! - `chaos`: crashes, pauses, clocks, outages
 //! - `collector`: moves the floor, deletes slots and orphans
 //! - `auditor`: notes what the nodes hold while they run
 //! - `groups`: what goes on around consumer groups
 //! - `member`: a member of a group
+//! - `copier`: programs that read, write and commit in one transaction
+//! - `stable`: readers of what is decided
 //! - `admin`, `producer`, `consumer`: the other clients
 //! - `world`: what all of them share
 //! - `client`: Kafka's protocol over a pipe, from the client's side
@@ -28,6 +31,7 @@
 
 pub mod mutations;
 pub mod run;
+mod cast;
 mod check;
 mod chaos;
 mod collector;
@@ -36,7 +40,9 @@ mod groups;
 mod member;
 mod admin;
 mod producer;
+mod copier;
 mod consumer;
+mod stable;
 mod world;
 mod client;
 mod machine;

@@ -68,6 +68,17 @@ pub fn all() -> Vec<Break> {
         (M::StaleOffsetFetch, 6),
         (M::CoordinatorNeverReloads, 29),
         (M::LogStartForgotten, 6),
+        (M::UndecidedIsStable, 4),
+        (M::AbortForgotten, 4),
+        (M::AnyBatchJoins, 4),
+        (M::LateChangeTaken, 10),
+        (M::LateOffsetsTaken, 0),
+        (M::ZombieNotFenced, 4),
+        (M::InitKeepsOpen, 14),
+        (M::AbortedTooEarly, 4),
+        (M::AbortCommitsOffsets, 4),
+        (M::OffsetsNotHeldBack, 4),
+        (M::UnstableOffsetsTold, 4),
     ];
     let stores = [(Flaw::IgnoresCondition, 0), (Flaw::ChecksThenActs, 0), (Flaw::ForgetsWrites, 0)];
     let rules = rules.into_iter().map(|(rule, known_seed)| Break {

@@ -31,6 +31,20 @@ pub(crate) struct Plan {
     pub(crate) clone: bool,
     /// Consumer groups read the first topic.
     pub(crate) groups: Option<Groups>,
+    /// Programs copy records in transactions.
+    pub(crate) copying: Option<Copying>,
+}
+
+/// Transactions at work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Copying {
+    pub(crate) copiers: u32,
+    /// Partitions that each of them reads.
+    pub(crate) inputs: u32,
+    /// Partitions that all of them write to.
+    pub(crate) outputs: u32,
+    /// One more copies what they have copied.
+    pub(crate) relayed: bool,
 }
 
 /// Groups at work.
@@ -141,7 +155,20 @@ impl Plan {
             wild_clocks,
             clone,
             groups,
+            copying: None,
         }
+    }
+
+    /// Transactions have dice of their own, so that a seed without them is what it was before there were any.
+    pub(crate) fn with_transactions(mut self, dice: &mut Rng) -> Plan {
+        if self.clone || self.wild_clocks || !chance(dice, 400) {
+            return self;
+        }
+        let (copiers, inputs, outputs) = (dice.u32(1..=2), dice.u32(1..=2), dice.u32(1..=3));
+        let relayed = dice.bool();
+        self.copying = Some(Copying { copiers, inputs, outputs, relayed });
+        self.limits.heartbeats = true;
+        self
     }
 }
 

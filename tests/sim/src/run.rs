@@ -15,20 +15,20 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::admin;
-use crate::auditor::{self, audit, compare_tail};
+use crate::auditor::{self, audit, check_open, compare_tail};
 use crate::bucket::{Bucket, Flaw};
+use crate::cast::{copy, gather, is_copied};
 use crate::chaos;
 use crate::check::truth::Truth;
-use crate::check::{bucket, clients, groups as groups_check};
+use crate::check::{bucket, clients, groups as groups_check, transactions};
 use crate::collector::Collector;
 use crate::consumer::Consumer;
-use crate::groups;
 use crate::history::GroupLife;
 use crate::link::{Outage, Weather};
 use crate::machine::Machine;
-use crate::member::Member;
-use crate::plan::{Groups, Plan, Rates, Season};
+use crate::plan::{Plan, Rates, Season};
 use crate::producer::Producer;
+use crate::stable::Reader;
 use crate::trace::Trace;
 use crate::world::{Phase, World};
 
@@ -126,7 +126,8 @@ fn runtime(seed: u64) -> tokio::runtime::Runtime {
 
 async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
     let mut dice = Rng::with_seed(seed);
-    let plan = Plan::drawn(&mut dice);
+    let mut own = Rng::with_seed(!seed);
+    let plan = Plan::drawn(&mut dice).with_transactions(&mut own);
     let trace = Trace::new(keep_trace);
     trace.note("seed", format_args!("{seed}: {plan:?}"));
     let bucket = Bucket::new(flaw);
@@ -143,6 +144,10 @@ async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
     let mut simulated = Duration::ZERO;
     match ended {
         Ok(actors) => {
+            let mut actors = actors;
+            if let Some(copying) = world.plan.copying {
+                copy(&world, copying, &mut actors, &mut own).await;
+            }
             for season in world.plan.seasons.clone() {
                 pass(&world, season, &mut dice).await;
             }
@@ -228,32 +233,6 @@ async fn begin(world: &Arc<World>, dice: &mut Rng) -> JoinSet<()> {
     actors
 }
 
-/// Groups and everybody around them.
-fn gather(
-    world: &Arc<World>,
-    plan: Groups,
-    life: &dyn Fn(String) -> GroupLife,
-    actors: &mut JoinSet<()>,
-    dice: &mut Rng,
-) {
-    for name in ["group-0", "group-1"].into_iter().take(plan.groups) {
-        for number in 0..plan.members {
-            let instance = (number < plan.statics).then(|| format!("static-{number}"));
-            let group = life(name.to_owned());
-            actors.spawn(Member::new(Arc::clone(world), group, number, instance, dice.fork()).run());
-        }
-        actors.spawn(groups::oversee(Arc::clone(world), life(name.to_owned()), dice.fork()));
-    }
-    if plan.by_hand {
-        actors.spawn(groups::by_hand(Arc::clone(world), life("by-hand".to_owned()), dice.fork()));
-    }
-    if plan.administrated {
-        let width = world.plan.topics[0];
-        let topic = life("the topic".to_owned());
-        actors.spawn(groups::administrate(Arc::clone(world), topic, width, dice.fork()));
-    }
-}
-
 /// Some hours or days: clients at work, one node perhaps asleep, clients at rest.
 async fn pass(world: &World, season: Season, dice: &mut Rng) {
     world.trace.note("season", format_args!("{season:?}"));
@@ -303,7 +282,15 @@ async fn end(world: &Arc<World>, mut actors: JoinSet<()>) {
 
 /// Lets late requests land, looks at every node, kills them all, reads everything with a fresh one, and compares.
 async fn judge(world: &Arc<World>, dice: &mut Rng) {
-    sleep(LATEST).await;
+    for machine in &world.machines {
+        if let Some(journal) = machine.journal() {
+            check_open(world, &machine.name, &journal);
+        }
+    }
+    // Nodes that are wrong already may be busy until then.
+    if !world.is_broken() {
+        sleep(LATEST).await;
+    }
     for machine in &world.machines {
         let Some(journal) = machine.journal() else {
             world.violated("J10", format!("{} does not serve", machine.name));
@@ -328,6 +315,7 @@ async fn judge(world: &Arc<World>, dice: &mut Rng) {
     let mut faults = bucket::check(&world.bucket, &truth, &audits).await;
     faults.extend(clients::check(&world.history(), &truth));
     faults.extend(groups_check::check(&world.history(), &truth));
+    faults.extend(transactions::check(&world.history(), &truth));
     for (invariant, what) in faults {
         world.violated(invariant, what);
     }
@@ -365,6 +353,15 @@ async fn read_cold(world: &Arc<World>, truth: &Truth, dice: &mut Rng) {
     for (id, name) in &truth.topics {
         let partitions = truth.manifest.topic(id).map_or(0, |topic| topic.partitions.len());
         for partition in 0..partitions as u32 {
+            if is_copied(name) {
+                for committed in [true, false] {
+                    let at = (*id, partition);
+                    readers.spawn(
+                        Reader::new(Arc::clone(world), transactions::FRESH, at, committed, dice.fork()).run(),
+                    );
+                }
+                continue;
+            }
             let start = truth.manifest.partition(id, partition).map_or(0, |one| one.log_start);
             expected += truth.logs.get(&(*id, partition)).map_or(0, Vec::len) - start as usize;
             let topic = (*id, name.clone());

@@ -48,6 +48,8 @@ pub(crate) struct World {
     pub(crate) phase: watch::Sender<Phase>,
     /// Producers that are not done.
     producing: AtomicUsize,
+    /// Those of them that write what is copied.
+    feeding: AtomicUsize,
     history: Mutex<History>,
     violations: Mutex<Vec<Violation>>,
 }
@@ -55,8 +57,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(plan: Plan, bucket: Bucket, machines: Vec<Arc<Machine>>, trace: Trace) -> World {
         let phase = watch::Sender::new(Phase::Active);
-        let (producing, history, violations) = Default::default();
-        World { plan, bucket, machines, trace, phase, producing, history, violations }
+        let (producing, feeding, history, violations) = Default::default();
+        World { plan, bucket, machines, trace, phase, producing, feeding, history, violations }
     }
 
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
@@ -66,6 +68,10 @@ impl World {
     pub(crate) fn violated(&self, invariant: &'static str, what: String) {
         self.trace.note("VIOLATION", format_args!("{invariant}: {what}"));
         self.violations.lock().unwrap().push(Violation { invariant, what });
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        !self.violations.lock().unwrap().is_empty()
     }
 
     pub(crate) fn take_violations(&self) -> Vec<Violation> {
@@ -149,6 +155,23 @@ impl World {
             work.await;
             world.producing.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// A producer of what is copied.
+    pub(crate) fn feeding<F: Future<Output = ()>>(
+        self: &Arc<Self>,
+        work: F,
+    ) -> impl Future<Output = ()> + use<F> {
+        self.feeding.fetch_add(1, Ordering::Relaxed);
+        let world = Arc::clone(self);
+        self.producing(async move {
+            work.await;
+            world.feeding.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+
+    pub(crate) fn all_is_fed(&self) -> bool {
+        self.feeding.load(Ordering::Relaxed) == 0
     }
 
     pub(crate) fn all_is_produced(&self) -> bool {

@@ -3,6 +3,8 @@
 //! Must not know the group protocols. Invariant: canonical, like the rest of the checkpoint: by name, members by id,
 //! offsets by topic and partition.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use prost::Message;
 use uuid::Uuid;
@@ -39,7 +41,7 @@ pub(super) struct GroupWire {
 
 /// The committed offsets of one topic, in columns.
 #[derive(Clone, PartialEq, Message)]
-struct TopicOffsets {
+pub(super) struct TopicOffsets {
     #[prost(bytes = "vec", tag = "1")]
     topic: Vec<u8>,
     #[prost(uint32, repeated, tag = "2")]
@@ -66,14 +68,14 @@ pub(super) fn encode(groups: &Groups) -> Vec<GroupWire> {
         version: group.version,
         changed_ms: group.changed_ms,
         members: group.members.values().map(Member::from).collect(),
-        topics: encode_offsets(group),
+        topics: encode_offsets(&group.offsets),
     };
     groups.by_name.iter().map(group).collect()
 }
 
-fn encode_offsets(group: &Group) -> Vec<TopicOffsets> {
+pub(super) fn encode_offsets(committed: &BTreeMap<(Uuid, u32), CommittedOffset>) -> Vec<TopicOffsets> {
     let mut topics: Vec<TopicOffsets> = Vec::new();
-    for ((topic, partition), committed) in &group.offsets {
+    for ((topic, partition), committed) in committed {
         if topics.last().is_none_or(|last| last.topic != topic.as_bytes()) {
             topics.push(TopicOffsets { topic: topic.as_bytes().to_vec(), ..TopicOffsets::default() });
         }
@@ -109,14 +111,17 @@ pub(super) fn decode(wire: Vec<GroupWire>) -> Option<Groups> {
             .map(|member| (member.id.clone(), member))
             .collect();
         for topic in wire.topics {
-            decode_offsets(topic, &mut group)?;
+            decode_offsets(topic, &mut group.offsets)?;
         }
         groups.insert(wire.name, group);
     }
     (groups.by_name.len() == count).then_some(groups)
 }
 
-fn decode_offsets(wire: TopicOffsets, group: &mut Group) -> Option<()> {
+pub(super) fn decode_offsets(
+    wire: TopicOffsets,
+    into: &mut BTreeMap<(Uuid, u32), CommittedOffset>,
+) -> Option<()> {
     let count = wire.partitions.len();
     let columns =
         [wire.offsets.len(), wire.leader_epochs.len(), wire.committed_ms.len(), wire.metadata.len()];
@@ -129,7 +134,7 @@ fn decode_offsets(wire: TopicOffsets, group: &mut Group) -> Option<()> {
         columns.zip(wire.committed_ms.into_iter().zip(wire.metadata))
     {
         let committed = CommittedOffset { offset, leader_epoch, metadata, committed_ms };
-        group.offsets.insert((topic, partition), committed);
+        into.insert((topic, partition), committed);
     }
     Some(())
 }

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
+use crate::manifest::commit::transaction::{EndTransaction, InitProducer, Joins, TransactionOf};
 use crate::manifest::commit::{Append, BatchMeta, Change, Commit, CommitId, Producer};
-use crate::manifest::state::apply;
+use crate::manifest::state::{Transaction, apply};
 use crate::object::PREFIX_BYTES;
 use crate::rope::Rope;
 use crate::testing::{Dice, for_seeds};
@@ -12,7 +13,13 @@ use crate::testing::{Dice, for_seeds};
 fn changes() -> Vec<Change> {
     let id = Uuid::from_u128(3);
     let producer = Some(Producer { id: 5, epoch: 2, sequence: 0 });
-    let batch = BatchMeta { bytes: 70, offsets: 3, max_timestamp: 1_700_000_000_000, producer };
+    let batch = BatchMeta {
+        bytes: 70,
+        offsets: 3,
+        max_timestamp: 1_700_000_000_000,
+        producer,
+        joins: Default::default(),
+    };
     let (plain, segment) = (BatchMeta { producer: None, ..batch }, Some(Ulid::from_parts(u64::MAX >> 16, 1)));
     let append =
         Append { topic: id, partition: 0, segment: None, at: 0, crc: 1, batches: vec![batch, plain] };
@@ -141,6 +148,76 @@ fn contradictions_are_refused() {
         assert!(matches!(decode("x", &object), Err(Error::Corrupt { .. })), "{what}");
     }
     assert_eq!(decode("x", &good).unwrap(), manifest());
+}
+
+/// One transaction was aborted, another is open, both in partition 0.
+fn with_transactions() -> Manifest {
+    let mut manifest = manifest();
+    let init = |id: &str| {
+        let (transactional_id, timeout_ms) = (id.to_owned(), 1_000);
+        Change::InitProducer(InitProducer { transactional_id, timeout_ms, known: None, seen: None })
+    };
+    let first = manifest.next_producer_id;
+    let batch = |id| BatchMeta {
+        bytes: 70,
+        offsets: 3,
+        max_timestamp: 0,
+        producer: Some(Producer { id, epoch: 0, sequence: 0 }),
+        joins: Joins::Adds,
+    };
+    let batches = vec![batch(first), batch(first + 1)];
+    let topic = Uuid::from_u128(3);
+    let append = Append { topic, partition: 0, segment: None, at: 0, crc: 1, batches };
+    let of = TransactionOf { transactional_id: "a".into(), producer_id: first, epoch: 0, number: 1 };
+    let end = EndTransaction { of, commit: false, bump: false, if_due: false };
+    let changes = vec![init("a"), init("b"), Change::Append(append), Change::EndTransaction(end)];
+    apply(&mut manifest, 4, &Commit { changes, ..commit(4) }, 200);
+    manifest
+}
+
+#[test]
+fn transactions_that_contradict_their_partitions_are_refused() {
+    type Break = fn(&mut Manifest);
+    fn partition(manifest: &mut Manifest) -> &mut Partition {
+        manifest.partition_mut(&Uuid::from_u128(3), 0).unwrap()
+    }
+    fn open(manifest: &mut Manifest) -> &mut Transaction {
+        manifest.transactions.by_id.get_mut("b").unwrap()
+    }
+    let table: Vec<(&str, Break)> = vec![
+        ("one that begins beyond the end", |manifest| {
+            let end = partition(manifest).high_watermark;
+            open(manifest).partitions.values_mut().for_each(|first| *first = Some(end));
+        }),
+        ("a producer that has two names", |manifest| open(manifest).producer.id -= 1),
+        ("a producer that is still to come", |manifest| open(manifest).producer.id += 1),
+        ("one that was aborted before it began", |manifest| {
+            let aborted = &mut partition(manifest).aborted[0];
+            aborted.first_offset = aborted.last_offset;
+        }),
+        ("one that began before there was anything", |manifest| {
+            partition(manifest).aborted[0].first_offset = -1;
+        }),
+        ("one that was aborted beyond the end", |manifest| {
+            let partition = partition(manifest);
+            partition.aborted[0].last_offset = partition.high_watermark;
+        }),
+        ("one that should be forgotten", |manifest| {
+            let partition = partition(manifest);
+            partition.log_start = partition.high_watermark;
+        }),
+        ("two that ended at once", |manifest| {
+            let twin = partition(manifest).aborted[0];
+            partition(manifest).aborted.push(twin);
+        }),
+    ];
+    let good = with_transactions();
+    assert_eq!(decode("x", &encode(&good)).unwrap(), good);
+    for (what, break_it) in table {
+        let mut broken = good.clone();
+        break_it(&mut broken);
+        assert!(matches!(decode("x", &encode(&broken)), Err(Error::Corrupt { .. })), "{what}");
+    }
 }
 
 /// Every bit counts: a checkpoint or a commit with one flipped bit is not taken.

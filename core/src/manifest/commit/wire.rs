@@ -2,6 +2,7 @@
 //!
 //! Must not know the fold. Invariant: tags keep their meaning for ever; fields and kinds are only added.
 
+mod transaction;
 pub(in crate::manifest) mod group;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use prost::Message;
 use ulid::Ulid;
 use uuid::Uuid;
 
+use super::transaction::Joins;
 use super::{BatchMeta, CommitId, ConfigChange, ConfigOp};
 use group::{Group, Offsets};
 
@@ -30,7 +32,7 @@ pub(super) struct Commit {
 
 #[derive(Clone, PartialEq, Message)]
 struct Change {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
     kind: Option<Kind>,
 }
 
@@ -62,6 +64,14 @@ enum Kind {
     DeleteGroup(String),
     #[prost(message, tag = "13")]
     DeleteOffsets(DeletedOffsets),
+    #[prost(message, tag = "14")]
+    InitProducer(transaction::Init),
+    #[prost(message, tag = "15")]
+    AddToTransaction(transaction::Add),
+    #[prost(message, tag = "16")]
+    TransactionOffsets(transaction::OffsetsIn),
+    #[prost(message, tag = "17")]
+    EndTransaction(transaction::End),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -147,6 +157,9 @@ struct Batch {
     max_timestamp: i64,
     #[prost(message, optional, tag = "4")]
     producer: Option<Producer>,
+    /// 0 nothing, 1 a transaction that its partition was added to, 2 one that it is added to by this.
+    #[prost(uint32, tag = "5")]
+    joins: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -230,6 +243,10 @@ impl From<&super::Change> for Kind {
             super::Change::UpdateGroup(update) => Kind::UpdateGroup(update.into()),
             super::Change::CommitOffsets(commit) => Kind::CommitOffsets(commit.into()),
             super::Change::DeleteGroup { group } => Kind::DeleteGroup(group.clone()),
+            super::Change::InitProducer(init) => Kind::InitProducer(init.into()),
+            super::Change::AddToTransaction(add) => Kind::AddToTransaction(add.into()),
+            super::Change::TransactionOffsets(offsets) => Kind::TransactionOffsets(offsets.into()),
+            super::Change::EndTransaction(end) => Kind::EndTransaction(end.into()),
             super::Change::DeleteOffsets { group, partitions } => {
                 let partition = |(topic, partition): &(Uuid, u32)| PartitionOf {
                     topic: id(topic),
@@ -258,7 +275,13 @@ impl From<&BatchMeta> for Batch {
     fn from(batch: &BatchMeta) -> Batch {
         let producer =
             batch.producer.map(|p| Producer { id: p.id, epoch: p.epoch as u32, sequence: p.sequence as u32 });
-        Batch { bytes: batch.bytes, offsets: batch.offsets, max_timestamp: batch.max_timestamp, producer }
+        let joins = match batch.joins {
+            Joins::Nothing => 0,
+            Joins::Added => 1,
+            Joins::Adds => 2,
+        };
+        let BatchMeta { bytes, offsets, max_timestamp, .. } = *batch;
+        Batch { bytes, offsets, max_timestamp, producer, joins }
     }
 }
 
@@ -308,6 +331,10 @@ impl TryFrom<Change> for super::Change {
             Kind::UpdateGroup(group) => super::Change::UpdateGroup(group.try_into()?),
             Kind::CommitOffsets(offsets) => super::Change::CommitOffsets(offsets.try_into()?),
             Kind::DeleteGroup(group) => super::Change::DeleteGroup { group },
+            Kind::InitProducer(init) => super::Change::InitProducer(init.try_into()?),
+            Kind::AddToTransaction(add) => super::Change::AddToTransaction(add.try_into()?),
+            Kind::TransactionOffsets(offsets) => super::Change::TransactionOffsets(offsets.try_into()?),
+            Kind::EndTransaction(end) => super::Change::EndTransaction(end.try_into()?),
             Kind::DeleteOffsets(DeletedOffsets { group, partitions }) => {
                 let partition = |of: PartitionOf| Ok((topic(&of.topic)?, of.partition));
                 let partitions =
@@ -349,6 +376,12 @@ impl TryFrom<Batch> for BatchMeta {
             offsets: wire.offsets,
             max_timestamp: wire.max_timestamp,
             producer,
+            joins: match wire.joins {
+                0 => Joins::Nothing,
+                1 => Joins::Added,
+                2 => Joins::Adds,
+                _ => return Err("a batch that joins a transaction in a way that this program does not know"),
+            },
         })
     }
 }

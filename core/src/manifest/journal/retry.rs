@@ -73,7 +73,10 @@ impl Partial {
             *slot = match outcome {
                 Outcome::Appended(mut one) => one.pop().unwrap_or(Err(Void::Malformed)),
                 Outcome::Void(void) => Err(void),
-                Outcome::ProducerIds(_) | Outcome::GroupVersion(_) | Outcome::Applied => Err(Void::Malformed),
+                Outcome::ProducerIds(_)
+                | Outcome::Producer(_)
+                | Outcome::GroupVersion(_)
+                | Outcome::Applied => Err(Void::Malformed),
             };
         }
         self.outcomes

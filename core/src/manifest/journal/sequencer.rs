@@ -284,7 +284,7 @@ impl Sequencer {
         // verdict is final.
         let ahead = self.slots.values().filter_map(Slot::proposal).filter(|open| open.order < proposal.order);
         let oldest_open = ahead.filter_map(Proposal::counter).min().unwrap_or(counter);
-        let timestamp_ms = self.shared.store.env().wall_ms();
+        let timestamp_ms = self.shared.stamp_ms();
         let commit = Commit { id, oldest_open, timestamp_ms, changes: std::mem::take(&mut proposal.changes) };
         let object = commit.encode(proposal.payload.pieces().iter().cloned());
         proposal.commit = Some((commit, object.clone()));

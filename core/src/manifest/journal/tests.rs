@@ -59,7 +59,13 @@ impl Token {
     fn meta(self, idempotent: bool) -> BatchMeta {
         let producer = Producer { id: self.writer, epoch: 0, sequence: self.sequence };
         let producer = idempotent.then_some(producer);
-        BatchMeta { bytes: TOKEN_BYTES, offsets: self.offsets, max_timestamp: 7, producer }
+        BatchMeta {
+            bytes: TOKEN_BYTES,
+            offsets: self.offsets,
+            max_timestamp: 7,
+            producer,
+            joins: Default::default(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::super::commit::Void;
 use super::super::commit::group::{CommitOffsets, GroupKind, GroupMember, UpdateGroup};
+use super::Manifest;
 use crate::limits::{
     MAX_GROUP_BYTES, MAX_GROUP_MEMBERS, MAX_GROUP_NAME_BYTES, MAX_GROUP_OFFSETS, MAX_GROUPS,
     MAX_GROUPS_BYTES, MAX_OFFSET_METADATA_BYTES, OFFSETS_RETENTION,
@@ -165,29 +166,14 @@ impl Groups {
         slot: u64,
         now_ms: i64,
     ) -> Result<(), Void> {
-        let fits = commit.group.len() <= MAX_GROUP_NAME_BYTES
-            && commit.offsets.iter().all(|of| of.metadata.len() <= MAX_OFFSET_METADATA_BYTES);
-        if !fits {
-            return Err(Void::Malformed);
-        }
+        check_lengths(commit)?;
         match self.by_name.get(&commit.group) {
             Some(group) => group.check_member(&commit.member, commit.epoch, commit.instance_id.as_deref())?,
             None if commit.epoch >= 0 => return Err(Void::IllegalGeneration),
             None if self.by_name.len() >= MAX_GROUPS => return Err(Void::LimitReached),
             None => {}
         }
-        let held = self.by_name.get(&commit.group);
-        let (mut new, mut growth) = (0, 0);
-        for of in &commit.offsets {
-            let old = held.and_then(|group| group.offsets.get(&(of.topic, of.partition)));
-            new += usize::from(old.is_none());
-            growth += of.metadata.len().saturating_sub(old.map_or(0, |old| old.metadata.len()));
-        }
-        // What replaces something is taken at the limit, too: nobody shall stand still for what others have left behind.
-        let too_much = growth > 0 && self.bytes + growth > MAX_GROUPS_BYTES;
-        if too_much || new > 0 && self.offsets + new > MAX_GROUP_OFFSETS {
-            return Err(Void::LimitReached);
-        }
+        self.check_room(commit, 0, 0)?;
         let new = || Group { version: slot, changed_ms: now_ms, ..Group::default() };
         let group = self.by_name.entry(commit.group.clone()).or_insert_with(new);
         let before = group.offsets.len();
@@ -204,6 +190,68 @@ impl Groups {
         }
         self.offsets += group.offsets.len() - before;
         Ok(())
+    }
+
+    /// Whether there is room for the offsets, beside so many others and the bytes of their metadata.
+    fn check_room(&self, commit: &CommitOffsets, offsets: usize, bytes: usize) -> Result<(), Void> {
+        let held = self.by_name.get(&commit.group);
+        let (mut new, mut growth) = (0, 0);
+        for of in &commit.offsets {
+            let old = held.and_then(|group| group.offsets.get(&(of.topic, of.partition)));
+            new += usize::from(old.is_none());
+            growth += of.metadata.len().saturating_sub(old.map_or(0, |old| old.metadata.len()));
+        }
+        // What replaces something is taken at the limit, too: nobody shall stand still for what others have left behind.
+        let too_much = growth > 0 && self.bytes + bytes + growth > MAX_GROUPS_BYTES;
+        if too_much || new > 0 && self.offsets + offsets + new > MAX_GROUP_OFFSETS {
+            return Err(Void::LimitReached);
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction may commit these later. Members of a group are checked now; whoever names none is not (KIP-447).
+    /// `to_come`: groups, offsets and bytes that transactions may commit later already.
+    pub(super) fn check_pending(
+        &self,
+        commit: &CommitOffsets,
+        to_come: (usize, usize, usize),
+    ) -> Result<(), Void> {
+        let (groups, offsets, bytes) = to_come;
+        check_lengths(commit)?;
+        let named = commit.epoch >= 0 || !commit.member.is_empty() || commit.instance_id.is_some();
+        match self.by_name.get(&commit.group) {
+            Some(group) if named => {
+                group.check_member(&commit.member, commit.epoch, commit.instance_id.as_deref())?;
+            }
+            None if commit.epoch >= 0 => return Err(Void::IllegalGeneration),
+            None if self.by_name.len() + groups >= MAX_GROUPS => return Err(Void::LimitReached),
+            _ => {}
+        }
+        self.check_room(commit, offsets, bytes)
+    }
+
+    /// Offsets of a transaction that is decided: nothing can refuse them any more, and nobody loses others for them.
+    pub(super) fn take_over(
+        &mut self,
+        name: &str,
+        offsets: impl IntoIterator<Item = ((Uuid, u32), CommittedOffset)>,
+        slot: u64,
+        now_ms: i64,
+    ) {
+        let mut offsets = offsets.into_iter().peekable();
+        if offsets.peek().is_none() {
+            return;
+        }
+        let new = || Group { version: slot, changed_ms: now_ms, ..Group::default() };
+        let group = self.by_name.entry(name.to_owned()).or_insert_with(new);
+        let before = group.offsets.len();
+        for (at, committed) in offsets {
+            let committed = CommittedOffset { committed_ms: now_ms, ..committed };
+            self.bytes += committed.metadata.len();
+            let replaced = group.offsets.insert(at, committed);
+            self.bytes -= replaced.map_or(0, |replaced| replaced.metadata.len());
+        }
+        self.offsets += group.offsets.len() - before;
     }
 
     pub(super) fn delete(&mut self, name: &str) -> Result<(), Void> {
@@ -257,5 +305,38 @@ impl Groups {
         for name in gone {
             self.remove(&name);
         }
+    }
+}
+
+fn check_lengths(commit: &CommitOffsets) -> Result<(), Void> {
+    let fits = commit.group.len() <= MAX_GROUP_NAME_BYTES
+        && commit.offsets.iter().all(|of| of.metadata.len() <= MAX_OFFSET_METADATA_BYTES);
+    if fits { Ok(()) } else { Err(Void::Malformed) }
+}
+
+impl Manifest {
+    /// What was committed last stands: a transaction that named an offset before this, and is decided after it, changes nothing.
+    pub(super) fn commit_offsets(&mut self, commit: &CommitOffsets, slot: u64) -> Result<(), Void> {
+        let topics = &self.topics;
+        let exists = |topic: &Uuid, partition| {
+            topics.get(topic).is_some_and(|topic| (partition as usize) < topic.partitions.len())
+        };
+        self.groups.commit(commit, exists, slot, self.now_ms)?;
+        let partitions: Vec<_> = commit.offsets.iter().map(|of| (of.topic, of.partition)).collect();
+        self.transactions.supersede(&commit.group, &partitions);
+        Ok(())
+    }
+
+    pub(super) fn delete_offsets(&mut self, group: &str, partitions: &[(Uuid, u32)]) -> Result<(), Void> {
+        self.groups.delete_offsets(group, partitions)?;
+        self.transactions.supersede(group, partitions);
+        Ok(())
+    }
+
+    pub(super) fn delete_group(&mut self, group: &str) -> Result<(), Void> {
+        self.groups.delete(group)?;
+        let partitions: Vec<_> = self.transactions.pending(group).into_iter().collect();
+        self.transactions.supersede(group, &partitions);
+        Ok(())
     }
 }

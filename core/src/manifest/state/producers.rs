@@ -3,7 +3,7 @@
 //! Must not know extents. The last five batches of a producer are remembered; an exact duplicate of one of them gets its
 //! original offset, a gap or an old epoch is refused, sequence numbers wrap after 2^31 - 1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::commit::{Producer, Void};
 use crate::limits::{MAX_PRODUCERS_PER_PARTITION, PRODUCER_EXPIRATION};
@@ -38,6 +38,14 @@ pub(crate) struct State {
     pub(crate) batches: Vec<Remembered>,
 }
 
+/// The transactions that are open in a partition: first offset and producer. Whoever has one may still repeat a batch of it,
+/// and is not forgotten.
+pub(super) type Open = BTreeSet<(i64, i64)>;
+
+fn producers_of(open: &Open) -> BTreeSet<i64> {
+    open.iter().map(|(_, producer)| *producer).collect()
+}
+
 /// All producers of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Producers(pub(crate) BTreeMap<i64, State>);
@@ -54,7 +62,7 @@ impl Producers {
         offsets: u32,
         base_offset: i64,
         overtaken: bool,
-        now_ms: i64,
+        (open, now_ms): (&Open, i64),
     ) -> Result<Option<i64>, Void> {
         let batch = Remembered { sequence: producer.sequence, offsets, base_offset };
         if producer.id < 0 || producer.epoch < 0 || producer.sequence < 0 {
@@ -63,7 +71,7 @@ impl Producers {
         match self.0.get_mut(&producer.id) {
             None if overtaken && !takes_zero_for_a_beginning(producer) => Err(Void::OutOfOrderSequence),
             None => {
-                self.make_room();
+                self.make_room(open);
                 self.0.insert(producer.id, State::new(producer.epoch, batch, now_ms));
                 Ok(None)
             }
@@ -72,16 +80,19 @@ impl Producers {
     }
 
     /// Forgets those whose last batch is too long ago.
-    pub(super) fn expire(&mut self, now_ms: i64) {
+    pub(super) fn expire(&mut self, open: &Open, now_ms: i64) {
+        let open = producers_of(open);
         let before = now_ms.saturating_sub(PRODUCER_EXPIRATION.as_millis() as i64);
-        self.0.retain(|_, state| state.last_ms > before);
+        self.0.retain(|id, state| state.last_ms > before || open.contains(id));
     }
 
-    fn make_room(&mut self) {
+    fn make_room(&mut self, open: &Open) {
         if self.0.len() < MAX_PRODUCERS_PER_PARTITION {
             return;
         }
-        let silent_longest = self.0.iter().min_by_key(|(id, state)| (state.last_ms, **id)).map(|(id, _)| *id);
+        let open = producers_of(open);
+        let others = self.0.iter().filter(|(id, _)| !open.contains(id));
+        let silent_longest = others.min_by_key(|(id, state)| (state.last_ms, **id)).map(|(id, _)| *id);
         if let Some(id) = silent_longest {
             self.0.remove(&id);
         }
@@ -89,6 +100,11 @@ impl Producers {
 }
 
 impl State {
+    /// -1: there is none.
+    pub(super) fn last_sequence(&self) -> i32 {
+        self.batches.last().map_or(-1, Remembered::last_sequence)
+    }
+
     fn new(epoch: i16, first: Remembered, now_ms: i64) -> State {
         State { epoch, last_ms: now_ms, from_zero: first.sequence == 0, batches: vec![first] }
     }
@@ -110,7 +126,7 @@ impl State {
         {
             return Ok(Some(known.base_offset));
         }
-        let last = self.batches.last().map_or(-1, Remembered::last_sequence);
+        let last = self.last_sequence();
         let again =
             mutation::is(Mutation::DuplicateAppended) && self.batches.iter().any(|known| same(&known));
         if batch.sequence != wrapping_add(last, 1) && !again {

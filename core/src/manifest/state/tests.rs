@@ -3,6 +3,7 @@
 
 mod groups;
 mod model;
+mod transactions;
 
 use super::*;
 use crate::limits::MAX_PRODUCERS_PER_PARTITION;
@@ -77,7 +78,13 @@ fn offsets(outcome: Outcome) -> Vec<Result<i64, Void>> {
 
 /// A batch of ten bytes.
 fn batch(id: i64, epoch: i16, sequence: i32, offsets: u32) -> BatchMeta {
-    BatchMeta { bytes: 10, offsets, max_timestamp: 0, producer: Some(Producer { id, epoch, sequence }) }
+    BatchMeta {
+        bytes: 10,
+        offsets,
+        max_timestamp: 0,
+        producer: Some(Producer { id, epoch, sequence }),
+        joins: Default::default(),
+    }
 }
 
 fn plain(offsets: u32) -> BatchMeta {

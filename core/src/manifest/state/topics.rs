@@ -12,7 +12,6 @@ use super::{Manifest, Partition, Topic};
 use crate::limits::{
     MAX_CONFIG_CHARS, MAX_PARTITIONS, MAX_PARTITIONS_PER_TOPIC, MAX_TOPIC_CONFIGS, MAX_TOPICS,
 };
-use crate::mutation::{self, Mutation};
 use crate::record::validate_topic_name;
 
 impl Manifest {
@@ -45,7 +44,9 @@ impl Manifest {
         if partitions == 0 || partitions > MAX_PARTITIONS_PER_TOPIC {
             return Err(Void::InvalidPartitions);
         }
-        if id.is_nil() || self.topics.contains_key(&id) || !configs_fit(configs) {
+        // What open transactions wrote to a topic that is gone must not be looked for in another.
+        let used = self.topics.contains_key(&id) || self.transactions.span(&id);
+        if id.is_nil() || used || !configs_fit(configs) {
             return Err(Void::Malformed);
         }
         if self.names.contains_key(name) {
@@ -99,12 +100,7 @@ impl Manifest {
         if !(0..=partition.high_watermark).contains(&before) {
             return Err(Void::OffsetOutOfRange);
         }
-        if !mutation::is(Mutation::LogStartForgotten) {
-            partition.log_start = partition.log_start.max(before);
-        }
-        let gone = partition.extent_index(before);
-        partition.extents.drain(..gone);
-        self.extents -= gone;
+        self.extents -= partition.delete_before(before);
         Ok(())
     }
 }

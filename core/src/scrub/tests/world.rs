@@ -110,7 +110,16 @@ impl World {
             Some(producer) => records.finish_as(producer.id, producer.epoch, producer.sequence),
             None => records.finish(),
         };
-        (BatchMeta { bytes: bytes.len() as u32, offsets, max_timestamp: 1_000, producer }, bytes)
+        (
+            BatchMeta {
+                bytes: bytes.len() as u32,
+                offsets,
+                max_timestamp: 1_000,
+                producer,
+                joins: Default::default(),
+            },
+            bytes,
+        )
     }
 
     fn run(&mut self, most: u64) -> Vec<Batch> {

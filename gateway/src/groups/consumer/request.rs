@@ -12,8 +12,9 @@ use uuid::Uuid;
 use super::Refusal;
 use super::assignor::Assignor;
 use super::member::{JOIN, LEAVE, LEAVE_STATIC};
-use super::topics::{self, Partitions};
+use super::topics::Partitions;
 use crate::limits::{MAX_REBALANCE_TIMEOUT, MAX_SUBSCRIBED_NAMES};
+use crate::pattern::pattern;
 
 /// The first version in which the client makes up the member id.
 const CLIENT_IDS: i16 = 1;
@@ -74,7 +75,7 @@ pub(super) fn check_subscription(request: &Request) -> Result<(), Refusal> {
         return Err(Refusal { code: ErrorCode::UnsupportedAssignor, message });
     }
     if let Some(text) = request.subscribed_topic_regex.as_ref().filter(|text| !text.is_empty()) {
-        topics::pattern(text).map_err(|why| Refusal {
+        pattern(text).map_err(|why| Refusal {
             code: ErrorCode::InvalidRegularExpression,
             message: format!("SubscribedTopicRegex is not a valid regular expression: {why}."),
         })?;

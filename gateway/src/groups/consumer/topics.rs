@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regex::bytes::{Regex, RegexBuilder};
 use strandline_core::manifest::Manifest;
 use uuid::Uuid;
 
-use crate::limits::{MAX_PATTERN_BYTES, PATTERN_CACHE_BYTES, PATTERN_PROGRAM_BYTES};
+use crate::pattern::pattern;
 
 /// A topic, as far as groups care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,27 +47,6 @@ impl Wanted {
             false => manifest.topics().map(topic).collect(),
         }
     }
-}
-
-/// A pattern of topic names, in the syntax of RE2. It must match the whole name; classes are those of ASCII, as names are.
-///
-/// # Errors
-/// Why it is none, in words.
-pub(super) fn pattern(text: &str) -> Result<Regex, String> {
-    if text.len() > MAX_PATTERN_BYTES {
-        return Err(format!("it is longer than {MAX_PATTERN_BYTES} bytes"));
-    }
-    let build = |text: &str| {
-        RegexBuilder::new(text)
-            .unicode(false)
-            .size_limit(PATTERN_PROGRAM_BYTES)
-            .dfa_size_limit(PATTERN_CACHE_BYTES)
-            .build()
-            .map_err(|error| error.to_string())
-    };
-    // On its own first: `a)|(b` is no pattern, but would become one.
-    build(text)?;
-    build(&format!("^(?:{text})$"))
 }
 
 /// The subscribed topics, as they were when somebody looked last.

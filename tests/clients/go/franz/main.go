@@ -1,10 +1,11 @@
-// The driver of franz-go.
+// The driver of franz-go; with `copy` as its first argument, a program that copies a topic within transactions.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -22,6 +23,9 @@ var codecs = map[string]kgo.CompressionCodec{
 type franz struct{ bootstrap string }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "copy" {
+		os.Exit(copyUntilAsked(os.Args[2:]))
+	}
 	scenarios.Main(func(bootstrap string) (scenarios.Client, error) { return franz{bootstrap}, nil })
 }
 
@@ -41,7 +45,7 @@ func (franz) Version() string {
 
 func (f franz) client(more ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(f.bootstrap), kgo.FetchMaxWait(100 * time.Millisecond), kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.SeedBrokers(f.bootstrap), kgo.FetchMaxWait(100 * time.Millisecond), kgo.MetadataMinAge(100 * time.Millisecond),
 	}, more...)...)
 }
 

@@ -27,6 +27,7 @@ func version() string {
 
 func tune(config *sarama.Config) {
 	config.Version = sarama.MaxVersion
+	config.Consumer.IsolationLevel = sarama.ReadCommitted
 	config.Consumer.Offsets.AutoCommit.Interval = 200 * time.Millisecond
 }
 

@@ -16,6 +16,7 @@ var available = []string{"none", "gzip", "snappy", "lz4"}
 
 var lacks = map[string]string{
 	"kip848": "Sarama has classic groups only", "static": "1.22 has no static members", "cooperative": "1.22 has eager strategies only",
+	"transactions": "1.22 has none",
 }
 
 // version is that of github.com/Shopify/sarama, which old.mod puts in the place of the module's later name.
@@ -38,6 +39,10 @@ func optional(*sarama.Config, scenarios.Options) {}
 
 func (a admin) Alter(topic string, config map[string]string) error {
 	return a.AlterConfig(sarama.TopicResource, topic, pointers(config), false)
+}
+
+func (client) Transactional(string) (scenarios.Transactional, error) {
+	return nil, scenarios.ErrLacking
 }
 
 func (admin) DeleteGroup(string) error { return scenarios.ErrLacking }

@@ -45,6 +45,16 @@ type Producer interface {
 	Close()
 }
 
+// Transactional reads from, and writes to, topics in transactions: it is a consumer of a group, too.
+type Transactional interface {
+	// Copy reads count records of the topic as a member of the group and writes them to another one, the offsets with them, in
+	// transactions of few; each third one is aborted first.
+	Copy(group, from, to string, count int) error
+	// Write writes one record in a transaction of its own.
+	Write(topic, key, value string) error
+	Close()
+}
+
 // Admin is what an admin client can do; what it lacks returns ErrLacking.
 type Admin interface {
 	Create(topic string, partitions int32, config map[string]string) error
@@ -71,6 +81,8 @@ type Client interface {
 	// Lacks names the scenarios that the client has nothing for, with the reason.
 	Lacks() map[string]string
 	Producer(codec string, idempotent bool) (Producer, error)
+	// Transactional fences another one of its name.
+	Transactional(name string) (Transactional, error)
 	// Consume joins the group and hands records to the member until the context ends or the member is full; it commits
 	// what the member took, leaves and returns.
 	Consume(ctx context.Context, group string, topics []string, options Options, member *Member) error
@@ -86,7 +98,7 @@ type run struct {
 
 var all = map[string]func(*run) (string, facts, error){
 	"produce": produce, "consume": consume, "idempotence": idempotence, "rebalance": rebalance, "cooperative": cooperative,
-	"kip848": kip848, "static": static, "commit": commit, "admin": admin,
+	"kip848": kip848, "static": static, "commit": commit, "admin": admin, "transactions": transactions,
 }
 
 // Main runs what the command line asks for.

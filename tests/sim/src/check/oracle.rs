@@ -4,22 +4,24 @@
 //! compares.
 
 mod groups;
+mod logs;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
-use strandline_core::manifest::{BatchMeta, Change, Commit, Manifest, Outcome, Placed, Void};
+use strandline_core::manifest::{Append, Change, Commit, Joins, Manifest, Outcome, Void};
 use ulid::Ulid;
 use uuid::Uuid;
 
 use groups::Groups;
+use logs::Partition;
+use transactions::{Transactions, Verdict};
 
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
 /// Counters below the highest of a proposer that are remembered one by one.
 const COMMIT_WINDOW: u64 = 64;
-/// Batches of a producer that are remembered (Kafka's `NUM_BATCHES_TO_RETAIN`).
-const WINDOW: usize = 5;
 
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
@@ -28,6 +30,7 @@ pub(super) struct Oracle {
     level: u32,
     next_producer_id: i64,
     groups: Groups,
+    transactions: Transactions,
     topics: BTreeMap<Uuid, Topic>,
     /// Commits that were folded, by proposer: their counters, and the journal's time of the last.
     folded: BTreeMap<Ulid, (BTreeSet<u64>, i64)>,
@@ -40,22 +43,6 @@ struct Topic {
     name: String,
     configs: BTreeMap<String, String>,
     partitions: Vec<Partition>,
-}
-
-#[derive(Debug, Default)]
-struct Partition {
-    start: i64,
-    end: i64,
-    producers: BTreeMap<i64, Producer>,
-}
-
-#[derive(Debug, Default)]
-struct Producer {
-    epoch: i16,
-    /// First sequence number, number of records, offset; in the order of the log.
-    batches: Vec<(i32, u32, i64)>,
-    from_zero: bool,
-    last_ms: i64,
 }
 
 impl Oracle {
@@ -121,22 +108,7 @@ impl Oracle {
                 self.next_producer_id += i64::from(*count);
                 Outcome::ProducerIds(first)
             }
-            Change::Append(append) => {
-                let old = |id: Ulid| (id.timestamp_ms() as i64) + DAY_MS < self.now_ms;
-                if append.segment.is_some_and(old) {
-                    return Outcome::Void(Void::Stale);
-                }
-                let Some(topic) = self.topics.get_mut(&append.topic) else {
-                    return Outcome::Void(Void::UnknownTopic);
-                };
-                let Some(partition) = topic.partitions.get_mut(append.partition as usize) else {
-                    return Outcome::Void(Void::UnknownPartition);
-                };
-                let now_ms = self.now_ms;
-                Outcome::Appended(
-                    append.batches.iter().map(|batch| partition.append(batch, overtaken, now_ms)).collect(),
-                )
-            }
+            Change::Append(append) => self.append(append, overtaken),
             Change::CreatePartitions { .. } | Change::AlterConfigs { .. } | Change::DeleteRecords { .. } => {
                 self.of_topic(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
             }
@@ -146,16 +118,118 @@ impl Oracle {
                 let there = |topic, partition| {
                     topics.get(&topic).is_some_and(|topic| topic.partitions.len() > partition as usize)
                 };
-                self.groups.commit(commit, there, self.slot, self.now_ms)
+                let outcome = self.groups.commit(commit, there, self.slot, self.now_ms);
+                if outcome == Outcome::Applied {
+                    let of =
+                        |at: &(Uuid, u32)| commit.offsets.iter().any(|one| (one.topic, one.partition) == *at);
+                    self.transactions.withdraw(&commit.group, of);
+                }
+                outcome
             }
-            Change::DeleteGroup { group } => self.groups.delete(group),
-            Change::DeleteOffsets { group, partitions } => self.groups.delete_offsets(group, partitions),
+            Change::InitProducer(_)
+            | Change::EndTransaction(_)
+            | Change::AddToTransaction(_)
+            | Change::TransactionOffsets(_) => self.of_transaction(change),
+            Change::DeleteGroup { group } => {
+                let outcome = self.groups.delete(group);
+                if outcome == Outcome::Applied {
+                    self.transactions.withdraw(group, |_| true);
+                }
+                outcome
+            }
+            Change::DeleteOffsets { group, partitions } => {
+                let outcome = self.groups.delete_offsets(group, partitions);
+                if outcome == Outcome::Applied {
+                    self.transactions.withdraw(group, |at| partitions.contains(at));
+                }
+                outcome
+            }
             Change::FeatureLevel { level } => {
                 self.level = self.level.max(*level);
                 Outcome::Applied
             }
             Change::Tick => Outcome::Applied,
         }
+    }
+
+    fn append(&mut self, append: &Append, overtaken: bool) -> Outcome {
+        let old = |id: Ulid| (id.timestamp_ms() as i64) + DAY_MS < self.now_ms;
+        if append.segment.is_some_and(old) {
+            return Outcome::Void(Void::Stale);
+        }
+        let Some(topic) = self.topics.get_mut(&append.topic) else {
+            return Outcome::Void(Void::UnknownTopic);
+        };
+        let Some(partition) = topic.partitions.get_mut(append.partition as usize) else {
+            return Outcome::Void(Void::UnknownPartition);
+        };
+        let at = (append.topic, append.partition);
+        let mut outcomes = Vec::new();
+        for batch in &append.batches {
+            let end = partition.end;
+            let admitted = self.transactions.admit(batch, at);
+            let placed = admitted.and_then(|()| partition.append(batch, overtaken, self.now_ms));
+            if let (Ok(placed), Some(producer)) = (placed, batch.producer)
+                && placed.base_offset == end
+                && batch.joins != Joins::Nothing
+            {
+                self.transactions.written(producer.id, at, end, self.now_ms);
+            }
+            outcomes.push(placed);
+        }
+        Outcome::Appended(outcomes)
+    }
+
+    fn of_transaction(&mut self, change: &Change) -> Outcome {
+        match change {
+            Change::InitProducer(init) => {
+                let verdict = self.transactions.begin(init, &mut self.next_producer_id, self.now_ms);
+                self.decided(verdict)
+            }
+            Change::EndTransaction(end) => {
+                let verdict = self.transactions.end(end, &mut self.next_producer_id, self.now_ms);
+                self.decided(verdict)
+            }
+            Change::AddToTransaction(add) => {
+                let topics = &self.topics;
+                let there = |topic, partition| {
+                    topics.get(&topic).is_some_and(|topic| topic.partitions.len() > partition as usize)
+                };
+                let added = self.transactions.add(add, there, self.now_ms);
+                added.map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
+            Change::TransactionOffsets(wanted) => {
+                let allowed = self.groups.would_take(&wanted.commit);
+                let kept = allowed.and_then(|()| self.transactions.offsets(wanted, self.now_ms));
+                kept.map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
+            _ => Outcome::Applied,
+        }
+    }
+
+    /// A marker wherever it has records, and its offsets, all at once.
+    fn decided(&mut self, (producer, decided): Verdict) -> Outcome {
+        if let Some(decided) = decided {
+            for ((topic, number), first) in decided.partitions {
+                let topic = self.topics.get_mut(&topic);
+                let Some(partition) = topic.and_then(|topic| topic.partitions.get_mut(number as usize))
+                else {
+                    continue;
+                };
+                if !decided.commit {
+                    partition.aborted.push((decided.producer, first, partition.end));
+                }
+                partition.end += 1;
+            }
+            let topics = &self.topics;
+            let there = |topic, partition| {
+                topics.get(&topic).is_some_and(|topic: &Topic| topic.partitions.len() > partition as usize)
+            };
+            for offsets in decided.offsets {
+                self.groups.take(&offsets, there, self.slot, self.now_ms);
+            }
+        }
+        producer.map_or_else(Outcome::Void, Outcome::Producer)
     }
 
     /// What happens to a topic that is there.
@@ -189,10 +263,15 @@ impl Oracle {
 
     fn expire(&mut self) {
         let now_ms = self.now_ms;
-        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.producers.retain(|_, producer| now_ms - producer.last_ms < DAY_MS);
+        for (id, topic) in &mut self.topics {
+            for (number, partition) in topic.partitions.iter_mut().enumerate() {
+                let open = self.transactions.open_at((*id, number as u32));
+                let stays = |id, last_ms| now_ms - last_ms < DAY_MS || open.contains_key(&id);
+                partition.producers.retain(|id, producer| stays(*id, producer.last_ms));
+            }
         }
         self.groups.expire(now_ms);
+        self.transactions.expire(now_ms);
     }
 
     /// How the manifest differs from what is known here, but for records: beginnings, ends, configs, groups.
@@ -211,6 +290,12 @@ impl Oracle {
                 let first = one.extents.first();
                 first.map_or(one.high_watermark, |first| first.end_offset() - 1) < one.log_start
             });
+            for (number, (one, known)) in topic.partitions.iter().zip(&known.partitions).enumerate() {
+                let open = self.transactions.open_at((topic.id, number as u32));
+                if let Some(what) = known.undecided(one, &open) {
+                    return Some(format!("in {}/{number} {what}", topic.name));
+                }
+            }
             if let Some(partition) = dead {
                 return Some(format!("a partition of {} keeps what was deleted: {partition:?}", topic.name));
             }
@@ -218,7 +303,7 @@ impl Oracle {
         if manifest.topics().count() != self.topics.len() {
             return Some("the manifest has fewer topics than the oracle".to_owned());
         }
-        self.groups.difference(manifest)
+        self.transactions.difference(manifest).or_else(|| self.groups.difference(manifest))
     }
 }
 
@@ -245,64 +330,4 @@ fn alter(configs: &mut BTreeMap<String, String>, ConfigChange { name, op }: &Con
         }
     };
     configs.insert(name.clone(), value);
-}
-
-impl Partition {
-    fn append(&mut self, batch: &BatchMeta, overtaken: bool, now_ms: i64) -> Result<Placed, Void> {
-        let offset = match batch.producer {
-            None if overtaken => return Err(Void::OutOfOrderSequence),
-            None => self.end,
-            Some(producer) => {
-                let known = self.producers.contains_key(&producer.id);
-                if !known && overtaken {
-                    return Err(Void::OutOfOrderSequence);
-                }
-                let state = self.producers.entry(producer.id).or_default();
-                if known && producer.epoch < state.epoch {
-                    return Err(Void::InvalidProducerEpoch);
-                }
-                if known && producer.epoch > state.epoch {
-                    if producer.sequence != 0 {
-                        return Err(Void::OutOfOrderSequence);
-                    }
-                    *state = Producer::default();
-                }
-                let offset = state.append(producer.epoch, producer.sequence, batch.offsets, self.end)?;
-                if offset == self.end {
-                    state.last_ms = now_ms;
-                }
-                offset
-            }
-        };
-        if offset == self.end {
-            self.end += i64::from(batch.offsets);
-        }
-        Ok(Placed { base_offset: offset, log_start: self.start })
-    }
-}
-
-impl Producer {
-    /// The offset of the batch: the end of the log if it is new, its old place if it is one of the last five.
-    fn append(&mut self, epoch: i16, sequence: i32, count: u32, end: i64) -> Result<i64, Void> {
-        let after = |first: i32, count: u32| ((i64::from(first) + i64::from(count)) % (1 << 31)) as i32;
-        let Some(&(last_first, last_count, _)) = self.batches.last() else {
-            let batches = vec![(sequence, count, end)];
-            *self = Producer { epoch, batches, from_zero: sequence == 0, last_ms: 0 };
-            return Ok(end);
-        };
-        let recent = self.batches.iter().rev().take(WINDOW);
-        if let Some((.., offset)) =
-            recent.clone().find(|(first, many, _)| (*first, *many) == (sequence, count))
-        {
-            return Ok(*offset);
-        }
-        if sequence == after(last_first, last_count) {
-            self.batches.push((sequence, count, end));
-            return Ok(end);
-        }
-        let oldest = recent.map(|(first, ..)| *first).next_back().unwrap_or(0);
-        let ahead = (i64::from(oldest) - i64::from(after(sequence, count - 1))).rem_euclid(1 << 31);
-        let before = self.from_zero && ahead != 0 && ahead < 1 << 30;
-        Err(if before { Void::DuplicateSequence } else { Void::OutOfOrderSequence })
-    }
 }

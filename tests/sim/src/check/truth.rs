@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use strandline_core::manifest::{Append, Change, Commit, Manifest, Outcome, checkpoint, state};
+use strandline_core::manifest::{
+    Append, BatchMeta, Change, Commit, Joins, Manifest, ObjectId, Outcome, checkpoint, state,
+};
 use strandline_core::paths;
 use strandline_core::record::{BatchHeader, records};
 use strandline_core::rope::Rope;
@@ -15,8 +17,11 @@ use super::commits::Commits;
 use super::oracle::Oracle;
 use crate::auditor::fingerprint;
 use crate::bucket::Bucket;
-use crate::history::Record;
+use crate::history::{OfGroup, Record};
 use crate::trace::Trace;
+
+/// Groups of copiers begin like this.
+pub(crate) const COPIERS: &str = "copiers-";
 
 /// One record in the log.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +30,22 @@ pub(crate) struct Entry {
     /// The slot that brought it.
     pub(crate) slot: u64,
     pub(crate) timestamp: i64,
+    pub(crate) of: Of,
 }
+
+/// What an offset has to do with transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Nothing.
+    Nobody,
+    /// A record of this producer's.
+    Transaction(i64),
+    /// The end of this producer's; whether it is committed.
+    Marker(i64, bool),
+}
+
+/// What stands in place of a marker's record: nobody sent it, and it was at no time.
+const NO_RECORD: Record = Record { sent: usize::MAX, index: u32::MAX };
 
 /// Everything that ever was in the log.
 #[derive(Debug, Default)]
@@ -40,6 +60,8 @@ pub(crate) struct Truth {
     pub(crate) fingerprints: BTreeMap<u64, u64>,
     /// What groups committed, and who owned what.
     pub(crate) groups: Commits,
+    /// Slot, partition and offset of what copiers committed, in order.
+    pub(crate) moves: Vec<(u64, OfGroup, i64)>,
     /// What is wrong with the bucket by itself: the invariant, and what happened.
     pub(crate) faults: Vec<(&'static str, String)>,
 }
@@ -78,6 +100,8 @@ impl Truth {
             let broken = truth.groups.fold(&commit, &outcomes, &truth.manifest);
             truth.faults.extend(broken.into_iter().map(|what| ("K7", format!("slot {slot}: {what}"))));
             truth.keep(bucket, slot, &commit, &object, payload_at, &outcomes);
+            truth.mark(slot);
+            truth.follow(slot);
             if wanted.contains(&slot) {
                 truth.fingerprints.insert(slot, fingerprint(&checkpoint::encode(&truth.manifest)));
             }
@@ -121,9 +145,53 @@ impl Truth {
                 if placed.base_offset < log.len() as i64 {
                     continue;
                 }
-                match entries(slot, &bytes, batch.offsets) {
+                // Ends of transactions stand between.
+                while (log.len() as i64) < placed.base_offset {
+                    log.push(hole(slot));
+                }
+                match entries(slot, &bytes, batch) {
                     Ok(entries) => log.extend(entries),
                     Err(why) => self.fault("D1", format!("a batch of slot {slot}: {why}")),
+                }
+            }
+        }
+    }
+
+    /// Says of every offset without a record whose end it is.
+    fn mark(&mut self, slot: u64) {
+        let mut unmarked = Vec::new();
+        for topic in self.manifest.topics() {
+            for (number, partition) in topic.partitions.iter().enumerate() {
+                let log = self.logs.entry((topic.id, number as u32)).or_default();
+                while (log.len() as i64) < partition.high_watermark {
+                    log.push(hole(slot));
+                }
+                for extent in partition.extents.iter().rev() {
+                    let entry = log.get_mut(extent.base_offset as usize);
+                    let Some(entry) = entry.filter(|entry| entry.slot == slot) else { break };
+                    if let ObjectId::Marker(marker) = extent.object {
+                        entry.of = Of::Marker(marker.producer_id, marker.commit);
+                    }
+                }
+                let from = partition.log_start.max(0) as usize;
+                let is_hole = |entry: &&Entry| entry.record == NO_RECORD && entry.of == Of::Nobody;
+                if log.iter().skip(from).rev().take_while(|entry| entry.slot == slot).any(|one| is_hole(&one))
+                {
+                    unmarked.push(format!("{}/{number} has an offset without a record", topic.name));
+                }
+            }
+        }
+        unmarked.into_iter().for_each(|what| self.fault("K1", format!("slot {slot}: {what}")));
+    }
+
+    /// Notes where copiers have come to.
+    fn follow(&mut self, slot: u64) {
+        for (name, group) in self.manifest.groups().filter(|(name, _)| name.starts_with(COPIERS)) {
+            for ((topic, partition), committed) in &group.offsets {
+                let of = (name.to_owned(), *topic, *partition);
+                let before = self.moves.iter().rev().find(|(_, other, _)| *other == of);
+                if before.is_none_or(|(.., before)| *before != committed.offset) {
+                    self.moves.push((slot, of, committed.offset));
                 }
             }
         }
@@ -183,16 +251,23 @@ fn run_of(bucket: &Bucket, append: &Append, object: &Rope, payload_at: u64) -> O
     (append.segment.is_some() || Rope::from(run.clone()).crc32c() == append.crc).then_some(run)
 }
 
-fn entries(slot: u64, batch: &Bytes, offsets: u32) -> Result<Vec<Entry>, String> {
+fn hole(slot: u64) -> Entry {
+    Entry { record: NO_RECORD, slot, timestamp: i64::MIN, of: Of::Nobody }
+}
+
+fn entries(slot: u64, batch: &Bytes, meta: &BatchMeta) -> Result<Vec<Entry>, String> {
+    let offsets = meta.offsets;
     BatchHeader::check(batch).map_err(|why| why.to_string())?;
     let found = records(batch).map_err(|why| why.to_string())?;
     if found.len() != offsets as usize {
         return Err(format!("it holds {} records, its commit says {offsets}", found.len()));
     }
+    let transaction = meta.producer.filter(|_| meta.joins != Joins::Nothing);
+    let of = transaction.map_or(Of::Nobody, |producer| Of::Transaction(producer.id));
     let entry = |record: strandline_core::record::Record| {
         let name = record.value.as_ref().and_then(|value| Record::of(value));
         let name = name.ok_or("a record that nobody sent")?;
-        Ok(Entry { record: name, slot, timestamp: record.timestamp })
+        Ok(Entry { record: name, slot, timestamp: record.timestamp, of })
     };
     found.into_iter().map(entry).collect()
 }

@@ -18,7 +18,8 @@ fn manifest() -> Manifest {
         partitions,
         configs: BTreeMap::new(),
     };
-    let batch = BatchMeta { bytes: 10, offsets: 10, max_timestamp: 0, producer: None };
+    let batch =
+        BatchMeta { bytes: 10, offsets: 10, max_timestamp: 0, producer: None, joins: Default::default() };
     let append = |partition| {
         Change::Append(Append { topic: t, partition, segment: None, at: 0, crc: 0, batches: vec![batch] })
     };

@@ -209,3 +209,32 @@ async fn producer_ids_are_handed_out_once() {
         assert!(ids.insert(other.allocate_producer_id().await.unwrap()));
     }
 }
+
+/// One clock that ran a day ahead stops no time-out: what is folded from journal time comes to its end in twice the time, and
+/// the clocks can catch up.
+#[tokio::test(start_paused = true)]
+async fn journal_time_goes_on_behind_a_clock_that_was_ahead() {
+    const DAY_MS: i64 = 86_400_000;
+    let bucket = Bucket::new();
+    let machines = [1, 2].map(|seed| Machine::new(&bucket, seed));
+    machines[0].clock.move_wall(DAY_MS);
+    let (ahead, right) = (open(&machines[0]).await.unwrap(), open(&machines[1]).await.unwrap());
+    let tick = async |journal: &Journal| {
+        journal.propose(vec![Change::Tick]).await.unwrap();
+        journal.view(|manifest| manifest.now_ms)
+    };
+    tick(&right).await;
+    let before = tick(&ahead).await;
+    ahead.close().await;
+    right.catch_up().await.unwrap();
+    for minutes in 1..=10 {
+        sleep_s(60).await;
+        // Only what really passes counts, however often somebody writes.
+        tick(&right).await;
+        let now = tick(&right).await;
+        assert!((now - before - minutes * 30_000).abs() < 1_000, "{minutes}: {}", now - before);
+    }
+    sleep_s(3 * 86_400).await;
+    let now = tick(&right).await;
+    assert!((now - machines[1].store.env().wall_ms()).abs() < 1_000, "they have caught up");
+}

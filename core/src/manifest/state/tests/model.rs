@@ -1,15 +1,21 @@
 //! Random histories, folded and compared with a model of plain maps that merges nothing.
 
+mod author;
 mod groups;
+mod transactions;
+mod transactions_author;
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use self::groups::{Groups, GroupsAuthor};
+use self::author::Author;
+use self::groups::Groups;
+use self::transactions::{Decision, Transactions};
 use super::*;
 use crate::manifest::commit::{ConfigChange, ConfigOp};
+use crate::record::MARKER_BYTES;
 use crate::rope::Rope;
-use crate::testing::{Dice, EPOCH_MS, for_seeds};
+use crate::testing::{Dice, for_seeds};
 
 const DAY_MS: i64 = 24 * HOUR_MS;
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -21,6 +27,7 @@ struct Model {
     topics: BTreeMap<Uuid, (String, Vec<Log>)>,
     configs: BTreeMap<Uuid, BTreeMap<String, String>>,
     groups: Groups,
+    transactions: Transactions,
     ids: i64,
     folded: BTreeSet<CommitId>,
     /// Folded, and refused in part because something was still to come.
@@ -33,11 +40,23 @@ struct Model {
 struct Log {
     start: i64,
     end: i64,
-    /// Base offset, offsets, where the bytes lie: object, position, length.
-    batches: Vec<(i64, u32, ObjectId, u64, u32)>,
+    /// All that were ever appended, and the ends of transactions.
+    batches: Vec<Batch>,
     producers: BTreeMap<i64, (i16, History)>,
     /// Journal time of each producer's last batch.
     heard_ms: BTreeMap<i64, i64>,
+}
+
+#[derive(Debug)]
+struct Batch {
+    base: i64,
+    object: ObjectId,
+    at: u64,
+    bytes: u32,
+    /// The producer.
+    by: Option<i64>,
+    /// The transaction.
+    of: Option<usize>,
 }
 
 /// Sequence, offsets and base offset of every batch of an epoch.
@@ -75,15 +94,17 @@ impl Model {
 
     fn expire(&mut self) {
         for log in self.topics.values_mut().flat_map(|(_, logs)| logs) {
-            let silent = |heard_ms: &i64| self.now_ms - heard_ms >= DAY_MS;
+            let at_work = self.transactions.at_work(log);
+            let silent = |id: &i64, heard_ms: &i64| self.now_ms - heard_ms >= DAY_MS && !at_work.contains(id);
             let gone: Vec<i64> =
-                log.heard_ms.iter().filter(|(_, heard)| silent(heard)).map(|(id, _)| *id).collect();
+                log.heard_ms.iter().filter(|(id, heard)| silent(id, heard)).map(|(id, _)| *id).collect();
             for id in gone {
                 log.heard_ms.remove(&id);
                 log.producers.remove(&id);
             }
         }
         self.groups.expire(self.now_ms);
+        self.transactions.expire(self.now_ms);
     }
 
     fn forget_proposers(&mut self) {
@@ -96,18 +117,8 @@ impl Model {
     fn change(&mut self, slot: u64, overtaken: bool, change: &Change) -> Outcome {
         match change {
             Change::Append(append) => self.append(slot, overtaken, append),
-            Change::CreateTopic { name, .. } if !NAMES.contains(&name.as_str()) => {
-                Outcome::Void(Void::InvalidTopicName)
-            }
-            Change::CreateTopic { partitions: 0, .. } => Outcome::Void(Void::InvalidPartitions),
-            Change::CreateTopic { name, .. } if self.topics.values().any(|(taken, _)| taken == name) => {
-                Outcome::Void(Void::TopicExists)
-            }
             Change::CreateTopic { id, name, partitions, configs } => {
-                self.configs.insert(*id, configs.clone());
-                let logs = (0..*partitions).map(|_| Log::default()).collect();
-                self.topics.insert(*id, (name.clone(), logs));
-                Outcome::Applied
+                self.create_topic(*id, name, *partitions, configs)
             }
             Change::DeleteTopic { id } => match self.topics.remove(id) {
                 Some(_) => {
@@ -138,13 +149,6 @@ impl Model {
             Change::DeleteRecords { topic, partition, before } => {
                 self.delete_records(topic, *partition, *before)
             }
-            Change::UpdateGroup(update) => self.groups.update(update, slot, self.now_ms),
-            Change::CommitOffsets(commit) => {
-                let width = |topic: &Uuid| self.topics.get(topic).map_or(0, |(_, logs)| logs.len());
-                self.groups.commit(commit, width, slot, self.now_ms)
-            }
-            Change::DeleteGroup { group } => self.groups.delete(group),
-            Change::DeleteOffsets { group, partitions } => self.groups.delete_offsets(group, partitions),
             Change::AllocateProducerIds { count } => {
                 self.ids += i64::from(*count);
                 Outcome::ProducerIds(self.ids - i64::from(*count))
@@ -154,7 +158,108 @@ impl Model {
                 Outcome::Applied
             }
             Change::Tick => Outcome::Applied,
+            of_group => self.group_change(slot, of_group),
         }
+    }
+
+    /// Of groups and of transactions.
+    fn group_change(&mut self, slot: u64, change: &Change) -> Outcome {
+        match change {
+            Change::UpdateGroup(update) => self.groups.update(update, slot, self.now_ms),
+            Change::CommitOffsets(commit) => {
+                let width = |topic: &Uuid| self.topics.get(topic).map_or(0, |(_, logs)| logs.len());
+                let outcome = self.groups.commit(commit, width, slot, self.now_ms);
+                let of = |at| commit.offsets.iter().any(|one| (one.topic, one.partition) == at);
+                self.overtake(outcome, &commit.group, of)
+            }
+            Change::DeleteGroup { group } => {
+                let outcome = self.groups.delete(group);
+                self.overtake(outcome, group, |_| true)
+            }
+            Change::DeleteOffsets { group, partitions } => {
+                let outcome = self.groups.delete_offsets(group, partitions);
+                self.overtake(outcome, group, |at| partitions.contains(&at))
+            }
+            Change::InitProducer(init) => {
+                let began = self.transactions.init(init, &mut self.ids, self.now_ms);
+                self.settle(slot, began)
+            }
+            Change::EndTransaction(end) => {
+                let ended = self.transactions.end(end, &mut self.ids, self.now_ms);
+                self.settle(slot, ended)
+            }
+            Change::AddToTransaction(add) => {
+                let width = |topic: &Uuid| self.topics.get(topic).map_or(0, |(_, logs)| logs.len());
+                let exists = |at: &(Uuid, u32)| (at.1 as usize) < width(&at.0);
+                applied(self.transactions.add(add, exists, self.now_ms))
+            }
+            Change::TransactionOffsets(wanted) => {
+                let awaits = self.groups.awaits(&wanted.commit);
+                applied(awaits.and_then(|()| self.transactions.offsets(wanted, self.now_ms)))
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn create_topic(
+        &mut self,
+        id: Uuid,
+        name: &str,
+        partitions: u32,
+        configs: &BTreeMap<String, String>,
+    ) -> Outcome {
+        if !NAMES.contains(&name) {
+            return Outcome::Void(Void::InvalidTopicName);
+        }
+        if partitions == 0 {
+            return Outcome::Void(Void::InvalidPartitions);
+        }
+        // Put a second time, long after everybody forgot who proposed it.
+        if self.topics.contains_key(&id) || self.transactions.have(&id) {
+            return Outcome::Void(Void::Malformed);
+        }
+        if self.topics.values().any(|(taken, _)| taken == name) {
+            return Outcome::Void(Void::TopicExists);
+        }
+        self.configs.insert(id, configs.clone());
+        let logs = (0..partitions).map(|_| Log::default()).collect();
+        self.topics.insert(id, (name.to_owned(), logs));
+        Outcome::Applied
+    }
+
+    /// What open transactions said of these offsets before is no longer the last word.
+    fn overtake(&mut self, outcome: Outcome, group: &str, of: impl Fn((Uuid, u32)) -> bool) -> Outcome {
+        if outcome == Outcome::Applied {
+            self.transactions.drop_offsets(group, of);
+        }
+        outcome
+    }
+
+    /// Whoever the producer is now; and what was decided is told to partitions and groups.
+    fn settle(&mut self, slot: u64, done: Result<(Identity, Option<Decision>), Void>) -> Outcome {
+        let (producer, decision) = match done {
+            Ok(done) => done,
+            Err(void) => return Outcome::Void(void),
+        };
+        let Some(Decision { transaction, marker, partitions, offsets }) = decision else {
+            return Outcome::Producer(producer);
+        };
+        for (topic, partition) in partitions {
+            let Some((_, logs)) = self.topics.get_mut(&topic) else { continue };
+            let log = &mut logs[partition as usize];
+            if log.batches.iter().any(|batch| batch.of == Some(transaction)) {
+                let (base, object, of) = (log.end, ObjectId::Marker(marker), Some(transaction));
+                log.batches.push(Batch { base, object, at: 0, bytes: MARKER_BYTES, by: None, of });
+                log.end += 1;
+            }
+        }
+        for (group, one) in offsets {
+            let width = self.topics.get(&one.topic).map_or(0, |(_, logs)| logs.len());
+            if (one.partition as usize) < width {
+                self.groups.receive(&group, one, slot, self.now_ms);
+            }
+        }
+        Outcome::Producer(producer)
     }
 
     fn delete_records(&mut self, topic: &Uuid, partition: u32, before: i64) -> Outcome {
@@ -186,16 +291,18 @@ impl Model {
         let Some(log) = logs.get_mut(append.partition as usize) else {
             return Outcome::Void(Void::UnknownPartition);
         };
+        let (transactions, of) = (&mut self.transactions, (append.topic, append.partition));
         let placed = append.batches.iter().map(|batch| {
-            let verdict = batch
-                .producer
-                .map_or(if overtaken { Err(Void::OutOfOrderSequence) } else { Ok(None) }, |producer| {
-                    log.admit(producer, batch.offsets, overtaken)
-                });
+            let verdict = transactions.takes(batch, of).and_then(|()| match batch.producer {
+                None if overtaken => Err(Void::OutOfOrderSequence),
+                None => Ok(None),
+                Some(producer) => log.admit(producer, batch.offsets, overtaken),
+            });
             let base_offset = verdict.map(|original| original.unwrap_or(log.end));
             if verdict == Ok(None) {
                 log.heard_ms.extend(batch.producer.map(|producer| (producer.id, self.now_ms)));
-                log.batches.push((log.end, batch.offsets, object, at, batch.bytes));
+                let (by, of) = (batch.producer.map(|of| of.id), transactions.written(batch, of, self.now_ms));
+                log.batches.push(Batch { base: log.end, object, at, bytes: batch.bytes, by, of });
                 log.end += i64::from(batch.offsets);
             }
             at += u64::from(batch.bytes);
@@ -243,6 +350,10 @@ impl Log {
     }
 }
 
+fn applied(held: Result<(), Void>) -> Outcome {
+    held.map_or_else(Outcome::Void, |()| Outcome::Applied)
+}
+
 /// As sets would change that remember the order in which their elements came.
 fn alter(configs: &mut BTreeMap<String, String>, change: &ConfigChange) {
     let list = |text: &str| -> Vec<String> {
@@ -267,147 +378,6 @@ fn alter(configs: &mut BTreeMap<String, String>, change: &ConfigChange) {
     configs.insert(change.name.clone(), value);
 }
 
-/// Makes up commits: mostly what honest nodes send, in any order, and what broken ones do.
-struct Author {
-    dice: Dice,
-    /// Days pass between two commits, now and then.
-    leaps: bool,
-    groups: GroupsAuthor,
-    now_ms: i64,
-    counters: [u64; 3],
-    /// Made, but not folded yet.
-    held: Vec<Commit>,
-    sent: Vec<Commit>,
-    /// For each producer of each partition: epoch and next sequence number of an honest client.
-    next: BTreeMap<(Uuid, u32, i64), (i16, i32)>,
-    topics: Vec<Uuid>,
-}
-
-impl Author {
-    fn next_commit(&mut self) -> Commit {
-        if self.dice.per_mille(60) && !self.sent.is_empty() {
-            return self.dice.pick(&self.sent).clone();
-        }
-        if self.dice.per_mille(250) && !self.held.is_empty() {
-            let index = self.dice.below(self.held.len() as u64) as usize;
-            return self.held.remove(index);
-        }
-        let commit = self.make();
-        if self.dice.per_mille(250) && self.held.len() < 6 {
-            self.held.push(commit);
-            return self.next_commit();
-        }
-        self.sent.push(commit.clone());
-        commit
-    }
-
-    fn make(&mut self) -> Commit {
-        let node = self.dice.below(3);
-        let incarnation = Ulid::from_parts(node, node.into());
-        self.counters[node as usize] += 1;
-        let counter = self.counters[node as usize];
-        let open =
-            self.held.iter().filter(|held| held.id.incarnation == incarnation).map(|held| held.id.counter);
-        let oldest_open = open.min().unwrap_or(counter);
-        self.now_ms += self.dice.below(60_000) as i64;
-        if self.leaps && self.dice.per_mille(80) {
-            self.now_ms += self.dice.below(9 * DAY_MS as u64) as i64;
-        }
-        let timestamp_ms = self.now_ms - self.dice.below(120_000) as i64;
-        let changes = (0..self.dice.between(1, 4)).map(|_| self.change()).collect();
-        Commit { id: CommitId { incarnation, counter }, oldest_open, timestamp_ms, changes }
-    }
-
-    fn change(&mut self) -> Change {
-        match self.dice.below(40) {
-            0 | 1 => {
-                let id = Uuid::from_u128(self.topics.len() as u128 + 10);
-                self.topics.push(id);
-                let name = *self.dice.pick(&["a", "b", "c", "not a name"]);
-                let partitions = self.dice.below(4) as u32;
-                let configs = BTreeMap::from([("retention.ms".to_owned(), self.dice.draw().to_string())]);
-                Change::CreateTopic { id, name: name.to_owned(), partitions, configs }
-            }
-            2 => Change::DeleteTopic { id: *self.dice.pick(&self.topics) },
-            3 => Change::AllocateProducerIds { count: self.dice.below(2_000) as u32 },
-            4 => Change::Tick,
-            5 => Change::FeatureLevel { level: self.dice.below(3) as u32 },
-            6..9 => self.administration(),
-            9..20 => self.groups.change(&mut self.dice, &self.topics),
-            _ => Change::Append(self.append()),
-        }
-    }
-
-    fn administration(&mut self) -> Change {
-        let topic = *self.dice.pick(&self.topics);
-        match self.dice.below(4) {
-            0 => Change::CreatePartitions { topic, count: self.dice.below(6) as u32 },
-            1 => {
-                let (a, b) = (*self.dice.pick(&["x", "x,y", "z"]), *self.dice.pick(&["", "x", "y,z"]));
-                let (elements, default) = (a.to_owned(), b.to_owned());
-                let op = match self.dice.below(4) {
-                    0 => ConfigOp::Set(elements),
-                    1 => ConfigOp::Delete,
-                    2 => ConfigOp::Append { elements, default },
-                    _ => ConfigOp::Subtract { elements, default },
-                };
-                let name = (*self.dice.pick(&["cleanup.policy", "retention.ms"])).to_owned();
-                let replace = self.dice.per_mille(200);
-                Change::AlterConfigs { topic, replace, changes: vec![ConfigChange { name, op }] }
-            }
-            _ => {
-                let before = *self.dice.pick(&[-2, -1, 0, 1, 3, 7, 12, 30]);
-                Change::DeleteRecords { topic, partition: self.dice.below(3) as u32, before }
-            }
-        }
-    }
-
-    fn append(&mut self) -> Append {
-        let recent = self.topics.len().saturating_sub(4);
-        let (topic, partition) = (*self.dice.pick(&self.topics[recent..]), self.dice.below(3) as u32);
-        let age_ms = if self.dice.per_mille(200) { self.dice.below(2 * DAY_MS as u64) as i64 } else { 0 };
-        let written = Ulid::from_parts((self.now_ms - age_ms) as u64, self.dice.u128());
-        let segment = self.dice.per_mille(400).then_some(written);
-        let batches = (0..self.dice.between(1, 5)).map(|_| self.batch(topic, partition)).collect();
-        Append {
-            topic,
-            partition,
-            segment,
-            at: self.dice.below(1_000),
-            crc: self.dice.draw() as u32,
-            batches,
-        }
-    }
-
-    fn batch(&mut self, topic: Uuid, partition: u32) -> BatchMeta {
-        let (bytes, offsets) = (self.dice.between(61, 200) as u32, self.dice.between(1, 5) as u32);
-        let max_timestamp = self.now_ms - self.dice.below(1_000) as i64;
-        let producer = (self.dice.per_mille(800)).then(|| self.producer(topic, partition, offsets));
-        BatchMeta { bytes, offsets, max_timestamp, producer }
-    }
-
-    fn producer(&mut self, topic: Uuid, partition: u32, offsets: u32) -> Producer {
-        let id = self.dice.below(3) as i64;
-        let first = *self.dice.pick(&[0, 0, 5, i32::MAX - 6]);
-        let (epoch, sequence) = *self.next.entry((topic, partition, id)).or_insert((0, first));
-        let near = |dice: &mut Dice| {
-            ((i64::from(sequence) + (1 << 31) + dice.below(30) as i64 - 25) % (1 << 31)) as i32
-        };
-        let (epoch, sequence) = match self.dice.below(20) {
-            0 => (epoch, near(&mut self.dice)),
-            1 => ((epoch - 1).max(0), sequence),
-            2 => (epoch + 1, near(&mut self.dice)),
-            3 => (epoch + 1, 0),
-            _ => (epoch, sequence),
-        };
-        let after = ((i64::from(sequence) + i64::from(offsets)) % (1 << 31)) as i32;
-        if self.dice.per_mille(900) {
-            self.next.insert((topic, partition, id), (epoch, after));
-        }
-        Producer { id, epoch, sequence }
-    }
-}
-
 /// Extents tile the offsets from the first one without a gap, and every batch's bytes are where it was told that they are.
 fn check_extents(manifest: &Manifest, model: &Model) {
     assert_eq!(manifest.topics.len(), model.topics.len());
@@ -423,24 +393,59 @@ fn check_extents(manifest: &Manifest, model: &Model) {
             assert!(next <= log.start || partition.extents.is_empty(), "{next} {log:?}");
             assert!(partition.extents.first().is_none_or(|first| first.end_offset() > log.start));
             let first = next;
-            let mut batches = log.batches.iter().skip_while(|(base, ..)| *base < first).peekable();
+            let mut batches = log.batches.iter().skip_while(|batch| batch.base < first).peekable();
             for extent in &partition.extents {
                 assert_eq!(extent.base_offset, next);
                 next = extent.end_offset();
                 let mut at = extent.at;
-                while let Some((base, _, object, lies_at, bytes)) = batches.next_if(|(base, ..)| *base < next)
-                {
-                    assert_eq!((extent.object, at), (*object, *lies_at), "batch {base}");
-                    at += u64::from(*bytes);
+                while let Some(batch) = batches.next_if(|batch| batch.base < next) {
+                    assert_eq!((extent.object, at), (batch.object, batch.at), "batch {}", batch.base);
+                    at += u64::from(batch.bytes);
                 }
                 assert_eq!(at, extent.at + u64::from(extent.bytes));
                 assert_eq!(partition.extent_index(extent.base_offset), partition.extent_index(next - 1));
             }
-            assert_eq!((next, batches.next()), (log.end, None));
+            assert_eq!((next, batches.next().map(|batch| batch.base)), (log.end, None));
+            model.transactions.check_partition(partition, log);
             count += partition.extents.len();
         }
     }
     assert_eq!(manifest.extents(), count);
+}
+
+/// Folds what an author makes up, as it is and as it comes back from bucket and checkpoints, and has the model say what
+/// is to come of it.
+fn compare(author: &mut Author, slots: u64, aged_at: Option<u64>) {
+    let every = author.dice().between(1, 20);
+    let (mut live, mut restarted, mut model) = (Manifest::default(), Manifest::default(), Model::default());
+    for slot in 1..=slots {
+        if aged_at == Some(slot) {
+            let epoch = i16::MAX - 1 - author.dice().below(4) as i16;
+            for id in model.transactions.age(epoch) {
+                for manifest in [&mut live, &mut restarted] {
+                    manifest.transactions.by_id.get_mut(&id).unwrap().producer.epoch = epoch;
+                }
+            }
+        }
+        let commit = author.next_commit();
+        let expected = model.fold(slot, &commit);
+        assert_eq!(apply(&mut live, slot, &commit, 100), expected, "slot {slot}: {commit:?}");
+        check_extents(&live, &model);
+        model.groups.check(&live);
+        model.transactions.check(&live);
+        author.look(&live);
+        let object = commit.encode([bytes::Bytes::from(vec![0; 4_000])]);
+        let (decoded, _) = Commit::decode("journal/x", &Rope::new(object.pieces().to_vec())).unwrap();
+        assert_eq!(decoded, commit);
+        assert_eq!(apply(&mut restarted, slot, &decoded, 100), expected);
+        if slot % every == 0 {
+            let bytes = checkpoint::encode(&live);
+            assert_eq!(bytes, checkpoint::encode(&restarted), "two folds, one state");
+            restarted = checkpoint::decode("checkpoint/x", &bytes).unwrap();
+            assert_eq!(checkpoint::encode(&restarted), bytes);
+        }
+        assert_eq!(restarted, live);
+    }
 }
 
 /// K1, K4, K10, J2, J5: outcomes and extents equal the model's; what was decoded goes on as what was folded.
@@ -448,32 +453,19 @@ fn check_extents(manifest: &Manifest, model: &Model) {
 fn random_histories_fold_as_the_model_says() {
     for_seeds(400, |seed| {
         let mut dice = Dice::new(seed);
-        let every = dice.between(1, 20);
-        let topics = vec![Uuid::from_u128(9)];
-        let (held, sent, next) = (vec![], vec![], BTreeMap::new());
-        let (leaps, groups) = (dice.per_mille(300), GroupsAuthor::default());
-        let (now_ms, counters) = (EPOCH_MS, [0; 3]);
-        let mut author = Author { dice, leaps, groups, now_ms, counters, held, sent, next, topics };
-        let (mut live, mut restarted, mut model) =
-            (Manifest::default(), Manifest::default(), Model::default());
-        for slot in 1..=60 {
-            let commit = author.next_commit();
-            let expected = model.fold(slot, &commit);
-            assert_eq!(apply(&mut live, slot, &commit, 100), expected, "slot {slot}: {commit:?}");
-            check_extents(&live, &model);
-            model.groups.check(&live);
-            author.groups.look(&live);
-            let object = commit.encode([bytes::Bytes::from(vec![0; 4_000])]);
-            let (decoded, _) = Commit::decode("journal/x", &Rope::new(object.pieces().to_vec())).unwrap();
-            assert_eq!(decoded, commit);
-            assert_eq!(apply(&mut restarted, slot, &decoded, 100), expected);
-            if slot % every == 0 {
-                let bytes = checkpoint::encode(&live);
-                assert_eq!(bytes, checkpoint::encode(&restarted), "two folds, one state");
-                restarted = checkpoint::decode("checkpoint/x", &bytes).unwrap();
-                assert_eq!(checkpoint::encode(&restarted), bytes);
-            }
-            assert_eq!(restarted, live);
-        }
+        let leaps = dice.per_mille(300);
+        compare(&mut Author::new(dice, leaps, 100), 60, None);
+    });
+}
+
+/// The same where most of what happens belongs to transactions, of a few producers in a few partitions. Some of them are
+/// as old as a producer may get.
+#[test]
+fn random_transactions_fold_as_the_model_says() {
+    for_seeds(250, |seed| {
+        let mut dice = Dice::new(!seed);
+        let leaps = dice.per_mille(200);
+        let aged_at = dice.per_mille(250).then(|| dice.between(5, 40));
+        compare(&mut Author::new(dice, leaps, 750), 100, aged_at);
     });
 }

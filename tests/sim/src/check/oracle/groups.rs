@@ -76,6 +76,35 @@ impl Groups {
         if let Err(void) = allowed {
             return Outcome::Void(void);
         }
+        self.put(commit, there, slot, now_ms);
+        Outcome::Applied
+    }
+
+    /// Whether a transaction may bring these: whoever names a member must be it.
+    pub(super) fn would_take(&self, commit: &CommitOffsets) -> Result<(), Void> {
+        let nobody = commit.epoch < 0 && commit.member.is_empty() && commit.instance_id.is_none();
+        match self.0.get(&commit.group) {
+            Some(_) if nobody => Ok(()),
+            Some(group) => group.allows(commit),
+            None if commit.epoch < 0 => Ok(()),
+            None => Err(Void::IllegalGeneration),
+        }
+    }
+
+    /// Those of a committed transaction, which nobody can refuse any more.
+    pub(super) fn take(
+        &mut self,
+        commit: &CommitOffsets,
+        there: impl Fn(Uuid, u32) -> bool,
+        slot: u64,
+        now_ms: i64,
+    ) {
+        if commit.offsets.iter().any(|one| there(one.topic, one.partition)) {
+            self.put(commit, there, slot, now_ms);
+        }
+    }
+
+    fn put(&mut self, commit: &CommitOffsets, there: impl Fn(Uuid, u32) -> bool, slot: u64, now_ms: i64) {
         let group = self.0.entry(commit.group.clone()).or_insert_with(|| Group {
             version: slot,
             changed_ms: now_ms,
@@ -92,7 +121,6 @@ impl Groups {
                 group.offsets.insert((one.topic, one.partition), committed);
             }
         }
-        Outcome::Applied
     }
 
     pub(super) fn delete(&mut self, name: &str) -> Outcome {

@@ -10,7 +10,7 @@ use crate::manifest::{Change, Manifest, Outcome, Void};
 use crate::testing::Dice;
 
 const WEEK_MS: i64 = 7 * 24 * super::HOUR_MS;
-const NAMES: [&str; 3] = ["readers", "writers", "others"];
+pub(super) const NAMES: [&str; 3] = ["readers", "writers", "others"];
 const MEMBERS: [&str; 4] = ["one", "two", "three", "four"];
 
 #[derive(Default)]
@@ -77,6 +77,30 @@ impl Groups {
         let kept = commit.offsets.iter().filter(|one| (one.partition as usize) < width(&one.topic));
         group.offsets.extend(kept.map(|one| ((one.topic, one.partition), (one.clone(), now_ms))));
         Outcome::Applied
+    }
+
+    /// Whether offsets may wait for a transaction. Who says nothing of himself is not asked (KIP-447).
+    pub(super) fn awaits(&self, commit: &CommitOffsets) -> Result<(), Void> {
+        let silent = commit.epoch < 0 && commit.member.is_empty() && commit.instance_id.is_none();
+        match self.0.get(&commit.group) {
+            _ if silent => Ok(()),
+            Some(group) => group.refuses(commit).map_or(Ok(()), Err),
+            None if commit.epoch < 0 => Ok(()),
+            None => Err(Void::IllegalGeneration),
+        }
+    }
+
+    /// A transaction was committed; the group may be gone, or never have been there.
+    pub(super) fn receive(&mut self, group: &str, one: OffsetCommit, slot: u64, now_ms: i64) {
+        let new = || Group {
+            last: None,
+            version: slot,
+            changed_ms: now_ms,
+            members: BTreeMap::new(),
+            offsets: BTreeMap::new(),
+        };
+        let group = self.0.entry(group.to_owned()).or_insert_with(new);
+        group.offsets.insert((one.topic, one.partition), (one, now_ms));
     }
 
     pub(super) fn delete(&mut self, name: &str) -> Outcome {
@@ -213,7 +237,7 @@ impl GroupsAuthor {
         }
     }
 
-    fn commit(&self, dice: &mut Dice, group: String, topics: &[Uuid]) -> CommitOffsets {
+    pub(super) fn commit(&self, dice: &mut Dice, group: String, topics: &[Uuid]) -> CommitOffsets {
         let members = self.seen.get(&group).map(|(_, _, members)| members.clone()).unwrap_or_default();
         let epoch = *dice.pick(&[-1, -1, 0, 2, 5]);
         let who = match members.is_empty() || dice.per_mille(200) {

@@ -1,0 +1,116 @@
+//! Who takes part in a run beside producers and consumers: groups and everybody around them, programs that copy in
+//! transactions and those who read what they wrote.
+//!
+//! Must not know how a run goes.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::admin;
+use crate::check::truth::COPIERS;
+use crate::copier;
+use crate::groups;
+use crate::history::{CopierLife, GroupLife};
+use crate::member::Member;
+use crate::plan::{Copying, Groups};
+use crate::producer::Producer;
+use crate::stable::{self, Reader};
+use crate::world::World;
+
+/// What copiers read, where they write, and where those write that copy what others have copied.
+const INPUT: &str = "copied";
+const OUTPUT: &str = "copies";
+const RELAYED: &str = "relayed";
+
+/// Whether transactions write to the topic.
+pub(crate) fn is_copied(topic: &str) -> bool {
+    [OUTPUT, RELAYED].contains(&topic)
+}
+
+/// Groups and everybody around them.
+pub(crate) fn gather(
+    world: &Arc<World>,
+    plan: Groups,
+    life: &dyn Fn(String) -> GroupLife,
+    actors: &mut JoinSet<()>,
+    dice: &mut Rng,
+) {
+    for name in ["group-0", "group-1"].into_iter().take(plan.groups) {
+        for number in 0..plan.members {
+            let instance = (number < plan.statics).then(|| format!("static-{number}"));
+            let group = life(name.to_owned());
+            actors.spawn(Member::new(Arc::clone(world), group, number, instance, dice.fork()).run());
+        }
+        actors.spawn(groups::oversee(Arc::clone(world), life(name.to_owned()), dice.fork()));
+    }
+    if plan.by_hand {
+        actors.spawn(groups::by_hand(Arc::clone(world), life("by-hand".to_owned()), dice.fork()));
+    }
+    if plan.administrated {
+        let width = world.plan.topics[0];
+        let topic = life("the topic".to_owned());
+        actors.spawn(groups::administrate(Arc::clone(world), topic, width, dice.fork()));
+    }
+}
+
+/// Programs that copy in transactions, what they copy, and who reads it.
+pub(crate) async fn copy(world: &Arc<World>, plan: Copying, actors: &mut JoinSet<()>, dice: &mut Rng) {
+    let inputs = plan.copiers * plan.inputs;
+    let (Some(input), Some(output)) = (
+        admin::create(world, INPUT, inputs, dice).await,
+        admin::create(world, OUTPUT, plan.outputs, dice).await,
+    ) else {
+        return;
+    };
+    for partition in 0..inputs {
+        let number = 5_000 + partition as usize;
+        let producer = Producer::new(Arc::clone(world), number, input, partition, dice.fork());
+        actors.spawn(world.feeding(producer.run_idempotent()));
+    }
+    for number in 0..plan.copiers {
+        let partitions = (0..plan.inputs).map(|partition| number * plan.inputs + partition).collect();
+        let (from, to) = ((input, INPUT), (output, OUTPUT));
+        start(world, number, (from, partitions), (to, plan.outputs), actors, dice);
+    }
+    if plan.relayed
+        && let Some(relayed) = admin::create(world, RELAYED, 1, dice).await
+    {
+        let (from, to) = ((output, OUTPUT), (relayed, RELAYED));
+        start(world, plan.copiers, (from, (0..plan.outputs).collect()), (to, 1), actors, dice);
+    }
+    for partition in 0..plan.outputs {
+        let reader = Reader::new(Arc::clone(world), 0, (output, partition), true, dice.fork());
+        actors.spawn(reader.run());
+    }
+}
+
+/// One copier: from these partitions of a topic to another topic of so many.
+fn start(
+    world: &Arc<World>,
+    number: u32,
+    ((input, input_name), partitions): ((Uuid, &str), Vec<u32>),
+    ((output, output_name), outputs): ((Uuid, &str), u32),
+    actors: &mut JoinSet<()>,
+    dice: &mut Rng,
+) {
+    let others = (0..number as usize).filter(|_| is_copied(input_name));
+    let life = CopierLife {
+        number: number as usize,
+        name: format!("copier-{number}"),
+        group: format!("{COPIERS}{number}"),
+        input,
+        input_name: input_name.to_owned(),
+        of_copiers: others.collect(),
+        partitions,
+        output,
+        output_name: output_name.to_owned(),
+        outputs,
+        modern: dice.bool(),
+    };
+    world.history().copiers.push(life.clone());
+    actors.spawn(stable::watch(Arc::clone(world), life.clone(), dice.fork()));
+    actors.spawn(world.producing(copier::run(Arc::clone(world), life, dice.fork())));
+}
