@@ -26,7 +26,8 @@ pub const MAX_TOPIC_CONFIGS: usize = 64;
 pub const MAX_CONFIG_CHARS: usize = 1_024;
 /// Records of one batch.
 pub const MAX_RECORDS_PER_BATCH: u32 = 10_000_000;
-/// Producers remembered for one partition; the one that was silent longest makes room.
+/// Producers remembered for one partition; the one that was silent longest makes room, but for those that have a transaction
+/// open there.
 pub const MAX_PRODUCERS_PER_PARTITION: usize = 10_000;
 /// How long a silent producer is remembered (Kafka's `producer.id.expiration.ms`), in journal time.
 pub const PRODUCER_EXPIRATION: Duration = Duration::from_secs(86_400);
@@ -39,7 +40,7 @@ pub const MAX_TRANSACTIONAL_IDS: usize = 100_000;
 pub const MAX_TRANSACTION_PARTS: usize = 500_000;
 /// Offsets that open transactions are going to commit, all together.
 pub const MAX_PENDING_OFFSETS: usize = 1_000_000;
-/// Bytes of the metadata of these.
+/// Bytes of the metadata of these, and of the names of groups that take part in open transactions.
 pub const MAX_PENDING_BYTES: usize = 64 * MIB;
 /// How long a transactional id that nobody uses is remembered (Kafka's `transactional.id.expiration.ms`), in journal time.
 pub const TRANSACTIONAL_ID_EXPIRATION: Duration = Duration::from_secs(7 * 86_400);

@@ -172,7 +172,9 @@ async fn abort(services: &Services, due: &[EndTransaction]) {
     for (end, outcome) in due.iter().zip(decided) {
         let id = &end.of.transactional_id;
         match outcome {
-            Outcome::Void(why) => debug!(transactional_id = id, ?why, "somebody else ended a transaction"),
+            Outcome::Void(why) => {
+                debug!(transactional_id = id, ?why, "a transaction that takes too long was not aborted")
+            }
             _ => info!(transactional_id = id, "a transaction took too long and was aborted"),
         }
     }

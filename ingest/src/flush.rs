@@ -244,14 +244,13 @@ async fn write_segment(journal: &Journal, runs: Vec<(Uuid, u32, Vec<Bytes>)>) ->
 
 /// Whether a segment's time lies so far back that it may be too old by the time of its commit.
 fn is_old(journal: &Journal, id: ulid::Ulid) -> bool {
-    let age_ms = journal.env().wall_ms().saturating_sub(i64::try_from(id.timestamp_ms()).unwrap_or(i64::MAX));
+    let age_ms = journal.stamp_ms().saturating_sub(i64::try_from(id.timestamp_ms()).unwrap_or(i64::MAX));
     age_ms > LEASE.as_millis() as i64
 }
 
 /// A segment's time is never behind the journal's, so that a clock in the future elsewhere does not make it look old.
 fn new_id(journal: &Journal) -> ulid::Ulid {
-    let now_ms = journal.view(|manifest| manifest.now_ms);
-    journal.env().ulid(journal.env().wall_ms().max(now_ms))
+    journal.env().ulid(journal.stamp_ms())
 }
 
 /// Proposes flushes in the order in which they were taken, as soon as their bytes are there.

@@ -141,7 +141,7 @@ async fn puts_of_a_transaction(partitions: u32) -> usize {
     let before = writer.store.count("put");
     let decide = async |change| writer.ingest.propose(vec![change]).await.unwrap().remove(0);
     let id = || "t".to_owned();
-    let begin = InitProducer { transactional_id: id(), timeout_ms: 60_000, known: None, seen: None };
+    let begin = InitProducer { transactional_id: id(), timeout_ms: 60_000, known: None, begun: 0 };
     let Outcome::Producer(producer) = decide(Change::InitProducer(begin)).await else { unreachable!() };
     let of = || TransactionOf {
         transactional_id: id(),

@@ -26,7 +26,7 @@ pub(super) async fn ends(bench: &Bench, span: Duration, figures: &mut Figures) -
     let config = Config { flush_interval: Duration::ZERO, ..Config::default() };
     let ingest = Ingest::start(bench.journal.clone(), config);
     let begin =
-        InitProducer { transactional_id: NAME.to_owned(), timeout_ms: TIMEOUT_MS, known: None, seen: None };
+        InitProducer { transactional_id: NAME.to_owned(), timeout_ms: TIMEOUT_MS, known: None, begun: 0 };
     let Outcome::Producer(producer) = decide(&ingest, Change::InitProducer(begin)).await? else {
         bail!("no producer");
     };

@@ -16,8 +16,8 @@ fn of(id: &str, producer_id: i64, epoch: i16, number: u64) -> TransactionOf {
     TransactionOf { transactional_id: id.to_owned(), producer_id, epoch, number }
 }
 
-fn init(id: &str, known: Option<(i64, i16)>, seen: Option<(i64, i16)>) -> Change {
-    Change::InitProducer(InitProducer { transactional_id: id.to_owned(), timeout_ms: 60_000, known, seen })
+fn init(id: &str, known: Option<(i64, i16)>, begun: u64) -> Change {
+    Change::InitProducer(InitProducer { transactional_id: id.to_owned(), timeout_ms: 60_000, known, begun })
 }
 
 fn end(of: TransactionOf, commit: bool, bump: bool, if_due: bool) -> Change {
@@ -77,12 +77,12 @@ pub(crate) fn history() -> Vec<(Commit, Vec<Bytes>)> {
     let begun = vec![
         Change::FeatureLevel { level: 3 },
         Change::AllocateProducerIds { count: 1_000 },
-        init(old, None, None),
-        init(new, None, None),
+        init(old, None, 0),
+        init(new, None, 0),
         Change::AddToTransaction(begin.clone()),
         offsets(of(old, FIRST, 0, 1), false, 0),
         offsets(of(old, FIRST, 0, 1), false, 1),
-        init("payments-never", None, Some((FIRST + 9, 3))),
+        init("payments-never", None, 3),
     ];
     slot(begun, vec![]);
     let (added, bytes) = append(0, Producer { id: FIRST, epoch: 0, sequence: 0 }, Joins::Added);
@@ -93,7 +93,7 @@ pub(crate) fn history() -> Vec<(Commit, Vec<Bytes>)> {
         end(of(old, FIRST, 0, 1), true, false, false),
         end(of(new, FIRST + 1, 0, 1), false, true, false),
         end(of(new, FIRST + 1, 1, 1), false, true, true),
-        init(new, Some((FIRST + 1, 1)), None),
+        init(new, Some((FIRST + 1, 1)), 0),
     ];
     slot(ended, vec![]);
     let (adds, bytes) = append(1, Producer { id: FIRST + 1, epoch: 2, sequence: 0 }, Joins::Adds);

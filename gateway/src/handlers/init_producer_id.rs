@@ -55,10 +55,8 @@ async fn begin(session: &Session, id: &str, request: &Request) -> Result<Identit
     if known.is_some_and(|(_, epoch)| epoch < 0) {
         return Err(ErrorCode::InvalidRequest);
     }
-    let seen = session.journal.view(|manifest| {
-        manifest.transaction(id).map(|transaction| (transaction.producer.id, transaction.producer.epoch))
-    });
-    let change = InitProducer { transactional_id: id.to_owned(), timeout_ms, known, seen };
+    let begun = session.journal.view(|manifest| manifest.transaction(id).map_or(0, |of| of.begun));
+    let change = InitProducer { transactional_id: id.to_owned(), timeout_ms, known, begun };
     match transactions::decide(session, Change::InitProducer(change)).await? {
         Outcome::Producer(identity) => Ok(identity),
         _ => Err(ErrorCode::UnknownServerError),

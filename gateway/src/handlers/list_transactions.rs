@@ -30,7 +30,7 @@ async fn list(session: &Session, request: Request) -> Result<Response, ErrorCode
     let (known, unknown): (Vec<String>, Vec<String>) =
         request.state_filters.into_iter().partition(|wanted| STATES.contains(&wanted.as_str()));
     let any_state = known.is_empty() && unknown.is_empty();
-    let now_ms = session.journal.env().wall_ms();
+    let now_ms = session.journal.stamp_ms();
     let wanted = |id: &str, of: &Transaction| {
         let producers = &request.producer_id_filters;
         (any_state || known.iter().any(|wanted| wanted == state(of)))

@@ -4,7 +4,7 @@
 // and prints one JSON line each: {scenario, ok, detail, facts}; ok is null where the client has no such thing. Topics that are not
 // the scenario's own subject exist already: test_matrix.py makes them, and judges the facts. A client is
 //
-//   { name, version, codecs, lacks: {scenario: reason},
+//   { name, version, codecs, lacks: {scenario: reason}, abortsOnce: only one transaction may be aborted,
 //     producer(codec, idempotent)                    -> { sendAll(topic, [[key, value]]), close() }
 //     consumer(group, topics, options, member)       -> { close() }, which hands records to member.take and partitions to member.owns
 //     transactional(name)                            -> { begin(), close() }; begin gives { sendAll, sendOffsets(positions, member),
@@ -260,7 +260,7 @@ async function administerGroups(client, there, topic) {
 
 const SCENARIOS = { produce, consume, rebalance, commit, admin: administer, idempotence, kip848, static: staticMembers, cooperative, transactions }
 
-// Reads, writes and commits offsets in one transaction after the other; every third is aborted and made anew. A second producer of
+// Reads, writes and commits offsets in one transaction after the other; every third is aborted and made anew, or only the first. A second producer of
 // the same name fences the first.
 async function transactions(client, prefix) {
   const [topic, out, id] = [`${prefix}-transactions`, `${prefix}-transactions-out`, `${prefix}-id`]
@@ -272,7 +272,7 @@ async function transactions(client, prefix) {
   const first = await client.transactional(id)
   for (let at = 0, number = 0; at < 120; at += 10, number++) {
     const part = member.seen.slice(at, at + 10)
-    for (const commit of number % 3 === 0 ? [false, true] : [true]) {
+    for (const commit of number % (client.abortsOnce ? 12 : 3) === 0 ? [false, true] : [true]) {
       const transaction = await first.begin()
       await transaction.sendAll(out, part.map(({ key, value }) => [key, value]))
       const ends = Object.fromEntries(part.map(({ topic, partition, offset }) => [`${topic}/${partition}`, [topic, partition, offset + 1]]))

@@ -48,8 +48,10 @@ class Confluent(scenarios.Client):
             "auto.commit.interval.ms": 200,
             "fetch.wait.max.ms": 100,
             "check.crcs": True,
-            "isolation.level": "read_committed",
         }
+        # librdkafka knows it from 1.2 on.
+        if confluent_kafka.libversion()[1] >= 0x01020000:
+            config["isolation.level"] = "read_committed"
         if kip848:
             config["group.protocol"] = "consumer"
         else:

@@ -36,7 +36,7 @@ const CHANGE: &[Field] = &[
     (17, Messages(&[(1, Messages(OF)), (2, Varint), (3, Varint), (4, Varint)])),
     (16, Messages(&[(1, Messages(OF)), (2, Varint), (3, Messages(COMMIT_OFFSETS)), (4, Varint)])),
     (15, Messages(&[(1, Messages(OF)), (2, Messages(&[(1, Id), (2, Varint)])), (3, Texts)])),
-    (14, Messages(&[(1, Text), (2, Varint), (3, Messages(IDENTITY)), (4, Messages(IDENTITY))])),
+    (14, Messages(&[(1, Text), (2, Varint), (3, Messages(IDENTITY)), (4, Varint)])),
     (13, Messages(&[(1, Text), (2, Messages(&[(1, Id), (2, Varint)]))])),
     (12, Text),
     (11, Messages(COMMIT_OFFSETS)),
@@ -108,6 +108,7 @@ const TRANSACTION: &[Field] = &[
     (9, Messages(&[(1, Id), (2, Column), (3, Column)])),
     (10, Messages(&[(1, Text), (2, Messages(TOPIC_OFFSETS))])),
     (11, Varint),
+    (12, Varint),
 ];
 const TOPIC_OFFSETS: &[Field] = &[(1, Id), (2, Column), (3, Column), (4, Column), (5, Column), (6, Texts)];
 const GROUP: &[Field] = &[

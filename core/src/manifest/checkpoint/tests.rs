@@ -155,7 +155,7 @@ fn with_transactions() -> Manifest {
     let mut manifest = manifest();
     let init = |id: &str| {
         let (transactional_id, timeout_ms) = (id.to_owned(), 1_000);
-        Change::InitProducer(InitProducer { transactional_id, timeout_ms, known: None, seen: None })
+        Change::InitProducer(InitProducer { transactional_id, timeout_ms, known: None, begun: 0 })
     };
     let first = manifest.next_producer_id;
     let batch = |id| BatchMeta {

@@ -36,6 +36,8 @@ pub(super) struct TransactionWire {
     groups: Vec<GroupWire>,
     #[prost(uint64, tag = "11")]
     steps: u64,
+    #[prost(uint64, tag = "12")]
+    begun: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -88,6 +90,7 @@ pub(super) fn encode(transactions: &Transactions) -> Vec<TransactionWire> {
         parts: encode_parts(&of.partitions),
         groups: of.groups.iter().map(group).collect(),
         steps: of.steps,
+        begun: of.begun,
     };
     transactions.by_id.iter().map(transaction).collect()
 }
@@ -117,6 +120,7 @@ pub(super) fn decode(wire: Vec<TransactionWire>, manifest: &mut Manifest) -> Opt
             begun_ms: wire.begun_ms,
             changed_ms: wire.changed_ms,
             steps: wire.steps,
+            begun: wire.begun,
             ..Transaction::default()
         };
         if let Some(previous) = wire.previous {

@@ -42,9 +42,9 @@ pub struct InitProducer {
     pub timeout_ms: i32,
     /// Who it was so far, producer id and epoch (KIP-360): refused if somebody else is, by now.
     pub known: Option<(i64, i16)>,
-    /// Of one that does not say that: who the producer was when its request came. If somebody has begun since, it may have
-    /// been the same client, which gave up on this request: it must not fence its own successor.
-    pub seen: Option<(i64, i16)>,
+    /// Of one that does not say that: how often the name had begun when its request came. If somebody has begun since, it may
+    /// have been the same client, which gave up on this request: it must not fence its own successor.
+    pub begun: u64,
 }
 
 /// Partitions and groups are going to take part. Begins the transaction.

@@ -1,13 +1,13 @@
 //! The time that a commit brings to the journal.
 //!
-//! Must not know what is folded by it. Invariant: journal time never stands still while nodes live, whatever clock once ran
-//! ahead of all others, and comes back to the clocks.
+//! Must not know what is folded by it. Invariant: whatever clock once ran ahead of all others, with each commit journal time
+//! goes on, by half of the time that has passed, until the clocks have caught up with it.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// Since when the journal has had its time, as far as this node knows.
+/// The journal's time at some moment, from which it goes on.
 #[derive(Debug)]
 pub(super) struct Pace(Mutex<(i64, Instant)>);
 
@@ -20,16 +20,20 @@ impl Pace {
     /// Something was folded.
     pub(super) fn folded(&self, now_ms: i64) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 != now_ms {
+        // What others bring on the way at that pace is no news: to begin again with each would lose the time of its way.
+        if now_ms > at_half_pace(*known) {
             *known = (now_ms, Instant::now());
         }
     }
 
     /// What a commit of now is stamped with: this node's clock. Where the journal's time is ahead of that, it goes on at half
-    /// the pace of what has really passed, so that time-outs come to their end and the clocks can catch up.
+    /// pace, so that time-outs come to their end and the clocks can catch up.
     pub(super) fn stamp_ms(&self, wall_ms: i64) -> i64 {
-        let (now_ms, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed_ms = i64::try_from(since.elapsed().as_millis()).unwrap_or(0);
-        wall_ms.max(now_ms.saturating_add(passed_ms / 2))
+        wall_ms.max(at_half_pace(*self.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
+}
+
+fn at_half_pace((now_ms, since): (i64, Instant)) -> i64 {
+    let passed_ms = i64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+    now_ms.saturating_add(passed_ms / 2)
 }

@@ -173,7 +173,7 @@ impl Groups {
             None if self.by_name.len() >= MAX_GROUPS => return Err(Void::LimitReached),
             None => {}
         }
-        self.check_room(commit, 0, 0)?;
+        self.check_room(commit)?;
         let new = || Group { version: slot, changed_ms: now_ms, ..Group::default() };
         let group = self.by_name.entry(commit.group.clone()).or_insert_with(new);
         let before = group.offsets.len();
@@ -192,8 +192,8 @@ impl Groups {
         Ok(())
     }
 
-    /// Whether there is room for the offsets, beside so many others and the bytes of their metadata.
-    fn check_room(&self, commit: &CommitOffsets, offsets: usize, bytes: usize) -> Result<(), Void> {
+    /// Whether there is room for the offsets.
+    fn check_room(&self, commit: &CommitOffsets) -> Result<(), Void> {
         let held = self.by_name.get(&commit.group);
         let (mut new, mut growth) = (0, 0);
         for of in &commit.offsets {
@@ -202,21 +202,16 @@ impl Groups {
             growth += of.metadata.len().saturating_sub(old.map_or(0, |old| old.metadata.len()));
         }
         // What replaces something is taken at the limit, too: nobody shall stand still for what others have left behind.
-        let too_much = growth > 0 && self.bytes + bytes + growth > MAX_GROUPS_BYTES;
-        if too_much || new > 0 && self.offsets + offsets + new > MAX_GROUP_OFFSETS {
+        let too_much = growth > 0 && self.bytes + growth > MAX_GROUPS_BYTES;
+        if too_much || new > 0 && self.offsets + new > MAX_GROUP_OFFSETS {
             return Err(Void::LimitReached);
         }
         Ok(())
     }
 
     /// Whether a transaction may commit these later. Members of a group are checked now; whoever names none is not (KIP-447).
-    /// `to_come`: groups, offsets and bytes that transactions may commit later already.
-    pub(super) fn check_pending(
-        &self,
-        commit: &CommitOffsets,
-        to_come: (usize, usize, usize),
-    ) -> Result<(), Void> {
-        let (groups, offsets, bytes) = to_come;
+    /// Beyond the limits come at most those that are pending: they have limits of their own.
+    pub(super) fn check_pending(&self, commit: &CommitOffsets) -> Result<(), Void> {
         check_lengths(commit)?;
         let named = commit.epoch >= 0 || !commit.member.is_empty() || commit.instance_id.is_some();
         match self.by_name.get(&commit.group) {
@@ -224,10 +219,10 @@ impl Groups {
                 group.check_member(&commit.member, commit.epoch, commit.instance_id.as_deref())?;
             }
             None if commit.epoch >= 0 => return Err(Void::IllegalGeneration),
-            None if self.by_name.len() + groups >= MAX_GROUPS => return Err(Void::LimitReached),
+            None if self.by_name.len() >= MAX_GROUPS => return Err(Void::LimitReached),
             _ => {}
         }
-        self.check_room(commit, offsets, bytes)
+        self.check_room(commit)
     }
 
     /// Offsets of a transaction that is decided: nothing can refuse them any more, and nobody loses others for them.

@@ -49,6 +49,8 @@ pub struct Transaction {
     pub previous: Option<Identity>,
     /// How long a transaction may take, milliseconds.
     pub timeout_ms: i32,
+    /// How often a producer has begun under the name.
+    pub begun: u64,
     /// Counts the transactions: the open one, or else the last.
     pub number: u64,
     /// Where it stands.
@@ -125,7 +127,22 @@ pub(crate) struct Transactions {
     ongoing: BTreeSet<String>,
     /// Partitions and groups that take part in open ones.
     parts: usize,
+    /// Of the partitions, how many there are of each topic.
+    topics: BTreeMap<Uuid, usize>,
     pending: Pending,
+    full: Full,
+}
+
+/// Journal time before which no name makes room for another. Only spares a search: no part of what is known.
+#[derive(Debug, Clone, Default)]
+struct Full {
+    until_ms: i64,
+}
+
+impl PartialEq for Full {
+    fn eq(&self, _: &Full) -> bool {
+        true
+    }
 }
 
 impl Transactions {
@@ -136,6 +153,9 @@ impl Transactions {
             self.ongoing.insert(id.clone());
         }
         self.parts += transaction.parts();
+        for (topic, _) in transaction.partitions.keys() {
+            *self.topics.entry(*topic).or_default() += 1;
+        }
         self.pending.count(&id, &transaction.groups);
         self.by_id.insert(id, transaction);
     }
@@ -182,10 +202,13 @@ impl Transactions {
             self.ongoing.insert(id.clone());
         }
         transaction.begin(now_ms);
-        let before = transaction.parts();
+        let takes_part = transaction.partitions.contains_key(&at);
         let first = transaction.partitions.entry(at).or_default();
         let new = first.is_none().then(|| *first.insert(offset));
-        self.parts += transaction.parts() - before;
+        if !takes_part {
+            self.parts += 1;
+            *self.topics.entry(at.0).or_default() += 1;
+        }
         new
     }
 
@@ -204,23 +227,26 @@ impl Transactions {
         if add.groups.iter().any(|group| group.len() > MAX_GROUP_NAME_BYTES) {
             return Err(Void::Malformed);
         }
-        let partitions = add.partitions.iter().filter(|at| !transaction.partitions.contains_key(*at)).count();
+        let partitions: BTreeSet<_> =
+            add.partitions.iter().filter(|at| !transaction.partitions.contains_key(*at)).collect();
         let groups: BTreeSet<_> =
             add.groups.iter().filter(|group| !transaction.groups.contains_key(*group)).collect();
         let bytes = groups.iter().map(|group| group.len()).sum();
-        if self.parts + partitions + groups.len() > MAX_TRANSACTION_PARTS || !self.pending.has_bytes(bytes) {
+        if self.parts + partitions.len() + groups.len() > MAX_TRANSACTION_PARTS
+            || !self.pending.has_bytes(bytes)
+        {
             return Err(Void::LimitReached);
         }
         transaction.begin(now_ms);
-        let before = transaction.parts();
-        for at in &add.partitions {
-            transaction.partitions.entry(*at).or_default();
+        self.parts += partitions.len() + groups.len();
+        for at in partitions {
+            transaction.partitions.insert(*at, None);
+            *self.topics.entry(at.0).or_default() += 1;
         }
         for group in groups {
             transaction.groups.insert(group.clone(), Offsets::new());
             self.pending.named(group);
         }
-        self.parts += transaction.parts() - before;
         self.ongoing.insert(add.of.transactional_id.clone());
         Ok(())
     }
@@ -256,8 +282,7 @@ impl Transactions {
 
     /// Whether open ones have the topic among their partitions, though it may be gone.
     pub(super) fn span(&self, topic: &Uuid) -> bool {
-        let all = (*topic, 0)..=(*topic, u32::MAX);
-        self.ongoing().any(|(_, transaction)| transaction.partitions.range(all.clone()).next().is_some())
+        self.topics.contains_key(topic)
     }
 
     /// Forgets names that nobody used for long.
@@ -279,11 +304,18 @@ impl Transactions {
         if self.by_id.len() < MAX_TRANSACTIONAL_IDS {
             return Ok(());
         }
-        let before = now_ms.saturating_sub(TRANSACTIONAL_ID_MAKES_ROOM.as_millis() as i64);
-        let silent = self.by_id.iter().filter(|(_, of)| !of.is_ongoing() && of.changed_ms <= before);
+        if now_ms < self.full.until_ms {
+            return Err(Void::LimitReached);
+        }
+        let silent = self.by_id.iter().filter(|(_, of)| !of.is_ongoing());
         let mut silent: Vec<_> = silent.map(|(id, of)| (of.changed_ms, id.clone())).collect();
         silent.sort_unstable();
+        let room_ms = TRANSACTIONAL_ID_MAKES_ROOM.as_millis() as i64;
+        // Whoever is heard of is silent for less long than before: until then it stays so.
+        let oldest_ms = silent.first().map_or(now_ms, |(changed_ms, _)| *changed_ms);
+        self.full.until_ms = oldest_ms.saturating_add(room_ms);
         silent.truncate(MAX_TRANSACTIONAL_IDS / 64);
+        silent.retain(|(changed_ms, _)| changed_ms.saturating_add(room_ms) <= now_ms);
         for (_, id) in &silent {
             if let Some(of) = self.by_id.remove(id) {
                 self.by_producer.remove(&of.producer.id);
@@ -299,6 +331,14 @@ impl Transactions {
         transaction.changed_ms = now_ms;
         self.pending.discount(id, &transaction.groups);
         self.parts -= transaction.parts();
+        for (topic, _) in transaction.partitions.keys() {
+            if let Some(left) = self.topics.get_mut(topic) {
+                *left -= 1;
+                if *left == 0 {
+                    self.topics.remove(topic);
+                }
+            }
+        }
         self.ongoing.remove(id);
         Some(Ended {
             marker: Marker {
@@ -332,7 +372,7 @@ impl Manifest {
         wanted: &TransactionOffsets,
         slot: u64,
     ) -> Result<(), Void> {
-        self.groups.check_pending(&wanted.commit, self.transactions.to_come())?;
+        self.groups.check_pending(&wanted.commit)?;
         self.transactions.commit_offsets(wanted, self.now_ms)?;
         if mutation::is(Mutation::OffsetsNotHeldBack) {
             let group = &wanted.commit.group;
@@ -349,15 +389,17 @@ impl Manifest {
         if id.is_empty() || id.len() > MAX_GROUP_NAME_BYTES || init.timeout_ms <= 0 {
             return Err(Void::Malformed);
         }
-        let is_now = self.transactions.by_id.get(id).map(|of| (of.producer.id, of.producer.epoch));
-        if init.known.is_none() && init.seen != is_now {
+        let begun = self.transactions.by_id.get(id).map_or(0, |of| of.begun);
+        if init.known.is_none() && init.begun != begun {
             return Err(Void::TransactionOver);
         }
         let Some(transaction) = self.transactions.by_id.get_mut(id) else {
             self.transactions.make_room(now_ms)?;
             let producer = allocate(&mut self.next_producer_id);
             let (timeout_ms, changed_ms) = (init.timeout_ms, now_ms);
-            let transaction = Transaction { producer, timeout_ms, changed_ms, ..Transaction::default() };
+            let begun = 1;
+            let transaction =
+                Transaction { producer, timeout_ms, begun, changed_ms, ..Transaction::default() };
             self.transactions.insert(id.clone(), transaction);
             return Ok(producer);
         };
@@ -371,7 +413,7 @@ impl Manifest {
                 return Err(Void::ProducerFenced);
             }
         }
-        transaction.timeout_ms = init.timeout_ms;
+        (transaction.timeout_ms, transaction.begun) = (init.timeout_ms, begun.saturating_add(1));
         let ongoing = transaction.is_ongoing();
         if ongoing && mutation::is(Mutation::InitKeepsOpen) {
             return self.bump(id, Phase::Ongoing, init.known.is_some());

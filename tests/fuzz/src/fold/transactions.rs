@@ -21,12 +21,10 @@ pub(super) fn change(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result
                 if from.arbitrary()? { Some(identity(from, manifest, &transactional_id)?) } else { None };
             let timeout_ms =
                 if from.ratio(1, 8)? { from.arbitrary()? } else { *from.choose(&TIMEOUTS_MS)? };
-            let now = manifest.transaction(&transactional_id).map(|known| known.producer);
-            let seen =
-                if from.ratio(1, 8)? { Some(identity(from, manifest, &transactional_id)?) } else { now };
-            let pair = |of: Identity| (of.id, of.epoch);
-            let (known, seen) = (known.map(pair), seen.map(pair));
-            Change::InitProducer(InitProducer { transactional_id, timeout_ms, known, seen })
+            let now = manifest.transaction(&transactional_id).map_or(0, |known| known.begun);
+            let begun = if from.ratio(1, 8)? { from.arbitrary()? } else { now };
+            let known = known.map(|of: Identity| (of.id, of.epoch));
+            Change::InitProducer(InitProducer { transactional_id, timeout_ms, known, begun })
         }
         2..5 => Change::AddToTransaction(AddToTransaction {
             of: of(from, manifest, true)?,

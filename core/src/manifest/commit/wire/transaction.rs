@@ -20,8 +20,8 @@ pub(super) struct Init {
     timeout_ms: i32,
     #[prost(message, optional, tag = "3")]
     known: Option<Identity>,
-    #[prost(message, optional, tag = "4")]
-    seen: Option<Identity>,
+    #[prost(uint64, tag = "4")]
+    begun: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -85,7 +85,7 @@ impl From<&InitProducer> for Init {
             transactional_id: init.transactional_id.clone(),
             timeout_ms: init.timeout_ms,
             known: init.known.map(identity),
-            seen: init.seen.map(identity),
+            begun: init.begun,
         }
     }
 }
@@ -99,7 +99,7 @@ impl TryFrom<Init> for InitProducer {
             transactional_id: wire.transactional_id,
             timeout_ms: wire.timeout_ms,
             known: wire.known.map(identity).transpose()?,
-            seen: wire.seen.map(identity).transpose()?,
+            begun: wire.begun,
         })
     }
 }

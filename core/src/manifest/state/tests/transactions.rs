@@ -11,12 +11,12 @@ const TIMEOUT_MS: i32 = 60_000;
 const AT: (Uuid, u32) = (TOPIC, 0);
 
 fn init(known: Option<(i64, i16)>) -> Change {
-    init_as("t", known, None)
+    init_as("t", known, 0)
 }
 
-fn init_as(id: &str, known: Option<(i64, i16)>, seen: Option<(i64, i16)>) -> Change {
+fn init_as(id: &str, known: Option<(i64, i16)>, begun: u64) -> Change {
     let (transactional_id, timeout_ms) = (id.to_owned(), TIMEOUT_MS);
-    Change::InitProducer(InitProducer { transactional_id, timeout_ms, known, seen })
+    Change::InitProducer(InitProducer { transactional_id, timeout_ms, known, begun })
 }
 
 fn of(id: i64, epoch: i16, number: u64) -> TransactionOf {
@@ -116,7 +116,7 @@ fn a_transaction_ends_at_once_for_partitions_and_offsets() {
 
 /// Kafka's coordinator compares where the two were written.
 #[test]
-fn of_two_commits_of_an_offset_the_later_stands_whenever_the_transaction_is_decided() {
+fn a_plain_commit_stands_against_a_transaction_that_named_its_offset_before() {
     let partition = (TOPIC, 1);
     let plain = |offset| Change::CommitOffsets(commits(offset));
     let forgets = [
@@ -152,7 +152,7 @@ fn what_is_aborted_is_remembered_as_long_as_its_records() {
     let mut fold = Fold::new();
     for id in 0..3 {
         let name = format!("t{id}");
-        assert_eq!(fold.change(init_as(&name, None, None)), producer(id, 0));
+        assert_eq!(fold.change(init_as(&name, None, 0)), producer(id, 0));
     }
     let end_of = |id: i64, commit| {
         end(TransactionOf { transactional_id: format!("t{id}"), ..of(id, 0, 1) }, commit, false)
@@ -253,7 +253,7 @@ fn a_producer_that_begins_ends_what_another_left_open() {
     let mut fold = Fold::new();
     fold.change(init(None));
     fold.append(&[joins(Joins::Adds, 0, 0, 0)]);
-    assert_eq!(fold.change(init_as("t", None, Some((0, 0)))), producer(0, 1));
+    assert_eq!(fold.change(init_as("t", None, 1)), producer(0, 1));
     assert_eq!((ends(&fold), aborted(&fold, 0, 2)), ((0, 2, 2), vec![(0, 0, 1)]));
     for change in [
         add(of(0, 0, 1), &[AT], &[]),
@@ -313,7 +313,7 @@ fn the_last_epoch_is_followed_by_another_id() {
     if let Some(transaction) = fold.manifest.transactions.by_id.get_mut("t") {
         transaction.producer.epoch = i16::MAX - 1;
     }
-    assert_eq!(fold.change(init_as("t", None, Some((0, i16::MAX - 1)))), producer(1, 0));
+    assert_eq!(fold.change(init_as("t", None, 1)), producer(1, 0));
     assert_eq!(fold.append(&[joins(Joins::Adds, 0, i16::MAX - 1, 0)]), [Err(Void::UnknownProducerId)]);
     assert_eq!(fold.append(&[joins(Joins::Adds, 1, 0, 0)]), [Ok(0)]);
     kept(&fold);
@@ -338,13 +338,19 @@ fn what_takes_part_and_is_gone_is_passed_over() {
 #[test]
 fn a_beginning_that_comes_late_does_not_fence_its_own_successor() {
     let mut fold = Fold::new();
-    assert_eq!(fold.change(init_as("t", None, Some((0, 0)))), void(Void::TransactionOver), "who is that?");
+    assert_eq!(fold.change(init_as("t", None, 1)), void(Void::TransactionOver), "who is that?");
     assert_eq!(fold.change(init(None)), producer(0, 0));
     assert_eq!(fold.change(init(None)), void(Void::TransactionOver), "the first one, put twice");
-    assert_eq!(fold.change(init_as("t", None, Some((0, 0)))), producer(0, 1));
+    assert_eq!(fold.change(init_as("t", None, 1)), producer(0, 1));
     fold.append(&[joins(Joins::Adds, 0, 1, 0)]);
-    assert_eq!(fold.change(init_as("t", None, Some((0, 0)))), void(Void::TransactionOver));
-    assert_eq!(fold.change(end(of(0, 1, 1), true, false)), producer(0, 1));
+    assert_eq!(fold.change(init_as("t", None, 1)), void(Void::TransactionOver));
+    assert_eq!(fold.change(end(of(0, 1, 1), true, true)), producer(0, 2));
+    kept(&fold);
+    assert_eq!(
+        fold.change(init_as("t", None, 2)),
+        producer(0, 3),
+        "it fences whoever is at work, however many transactions that ends meanwhile"
+    );
 }
 
 #[test]
@@ -385,15 +391,15 @@ fn the_longest_silent_names_make_room_for_new_ones() {
     let mut fold = Fold::new();
     for index in 0..MAX_TRANSACTIONAL_IDS {
         let id = index as i64;
-        assert_eq!(fold.change(init_as(&format!("t{index}"), None, None)), producer(id, 0));
+        assert_eq!(fold.change(init_as(&format!("t{index}"), None, 0)), producer(id, 0));
     }
-    assert_eq!(fold.change(init_as("new", None, None)), void(Void::LimitReached));
+    assert_eq!(fold.change(init_as("new", None, 0)), void(Void::LimitReached));
     let of = |index: i64| TransactionOf { transactional_id: format!("t{index}"), ..of(index, 0, 1) };
     fold.change(add(of(0), &[AT], &[]));
     fold.counter += 1;
     let hour = Commit { timestamp_ms: HOUR_MS, ..commit(1, fold.counter, fold.counter, vec![Change::Tick]) };
     fold.commit(&hour);
-    assert_eq!(fold.change(init_as("new", None, None)), producer(MAX_TRANSACTIONAL_IDS as i64, 0));
+    assert_eq!(fold.change(init_as("new", None, 0)), producer(MAX_TRANSACTIONAL_IDS as i64, 0));
     assert!(fold.manifest.transaction("t0").is_some(), "it has one open");
     assert!(fold.manifest.transaction("t1").is_none());
     kept(&fold);

@@ -109,14 +109,12 @@ impl Transactions {
         held.flat_map(BTreeMap::keys).copied().collect()
     }
 
-    /// Groups, offsets and bytes that are still to come to those that are committed.
-    pub(in crate::manifest) fn to_come(&self) -> (usize, usize, usize) {
-        (self.pending.by_group.len(), self.pending.offsets, self.pending.bytes)
-    }
-
     /// Offsets of the group were committed or deleted in these partitions after transactions had named theirs: what came
     /// last stands, although the transactions are decided later.
     pub(in crate::manifest) fn supersede(&mut self, group: &str, partitions: &[(Uuid, u32)]) {
+        if partitions.is_empty() {
+            return;
+        }
         let Transactions { by_id, pending, .. } = self;
         let holders = pending.by_group.get(group).cloned().unwrap_or_default();
         for id in holders {

@@ -37,6 +37,8 @@ struct Name {
     /// Who may hear again what was answered to it.
     earlier: Option<(i64, i16)>,
     timeout_ms: i32,
+    /// How often somebody has begun under it.
+    begun: u64,
     number: u64,
     /// Of the open one, how often it was given offsets.
     given: u64,
@@ -157,14 +159,14 @@ impl Transactions {
     }
 
     pub(super) fn begin(&mut self, init: &InitProducer, next_id: &mut i64, now_ms: i64) -> Verdict {
-        let now = self.0.get(&init.transactional_id).map(|name| (name.id, name.epoch));
-        if init.known.is_none() && init.seen != now {
+        let begun = self.0.get(&init.transactional_id).map_or(0, |name| name.begun);
+        if init.known.is_none() && init.begun != begun {
             return (Err(Void::TransactionOver), None);
         }
         let Some(name) = self.0.get_mut(&init.transactional_id) else {
             let (id, timeout_ms) = (*next_id, init.timeout_ms);
             *next_id += 1;
-            let name = Name { id, timeout_ms, changed_ms: now_ms, ..Name::default() };
+            let name = Name { id, timeout_ms, begun: 1, changed_ms: now_ms, ..Name::default() };
             let now = name.now();
             self.0.insert(init.transactional_id.clone(), name);
             return (Ok(now), None);
@@ -177,6 +179,7 @@ impl Transactions {
         }
         let aborted = name.is_open().then(|| name.close(false, now_ms));
         name.raise(next_id, init.known.is_some());
+        name.begun += 1;
         (name.stage, name.timeout_ms, name.changed_ms) = (Stage::Fresh, init.timeout_ms, now_ms);
         (Ok(name.now()), aborted)
     }

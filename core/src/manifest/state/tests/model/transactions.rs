@@ -30,6 +30,8 @@ struct Name {
     /// It is who it is by its own wish, or because of its own transaction: not because another took its place.
     own: bool,
     timeout_ms: i32,
+    /// How often somebody has begun under it.
+    begun: u64,
     /// Its transactions, in order.
     transactions: Vec<usize>,
     /// What became of the last one since the producer began.
@@ -149,14 +151,14 @@ impl Transactions {
         if id.is_empty() || timeout_ms <= 0 {
             return Err(Void::Malformed);
         }
-        let now = self.names.get(id).map(Name::producer);
-        if init.known.is_none() && init.seen != now.map(|now| (now.id, now.epoch)) {
+        let begun = self.names.get(id).map_or(0, |name| name.begun);
+        if init.known.is_none() && init.begun != begun {
             return Err(Void::TransactionOver);
         }
         let Some(name) = self.names.get(id) else {
             let (producer, transactions) = (next_id(ids), Vec::new());
             let (was, own, decided, heard_ms) = (vec![producer], false, None, now_ms);
-            let name = Name { was, own, timeout_ms, transactions, decided, heard_ms };
+            let name = Name { was, own, timeout_ms, begun: 1, transactions, decided, heard_ms };
             self.names.insert(id.clone(), name);
             return Ok((producer, None));
         };
@@ -171,7 +173,7 @@ impl Transactions {
         let over = open.map(|open| self.decide(open, false));
         let producer = self.raise(id, known.is_some(), ids, now_ms);
         let name = self.names.get_mut(id).unwrap();
-        (name.timeout_ms, name.decided) = (timeout_ms, None);
+        (name.timeout_ms, name.begun, name.decided) = (timeout_ms, begun + 1, None);
         Ok((producer, over))
     }
 

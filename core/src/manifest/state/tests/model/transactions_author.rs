@@ -31,6 +31,7 @@ pub(super) struct TransactionsAuthor {
 #[derive(Default, Clone)]
 struct View {
     producer: Identity,
+    begun: u64,
     number: u64,
     open: bool,
     partitions: Vec<(Uuid, u32)>,
@@ -47,7 +48,8 @@ impl View {
     fn end(&mut self, bump: bool) {
         let producer = self.producer;
         self.producer.epoch = producer.epoch.wrapping_add(i16::from(bump)).max(0);
-        *self = View { producer: self.producer, number: self.number, ..View::default() };
+        let View { producer, begun, number, .. } = *self;
+        *self = View { producer, begun, number, ..View::default() };
     }
 }
 
@@ -58,6 +60,7 @@ impl TransactionsAuthor {
             let Some(known) = manifest.transaction(name) else { continue };
             let view = View {
                 producer: known.producer,
+                begun: known.begun,
                 number: known.number,
                 open: known.is_ongoing(),
                 partitions: known.partitions.keys().copied().collect(),
@@ -117,15 +120,15 @@ impl TransactionsAuthor {
     fn init(&mut self, dice: &mut Dice, name: &'static str) -> InitProducer {
         let timeout_ms = if dice.per_mille(200) { *dice.pick(&TIMEOUTS_MS) } else { 60_000 };
         let known = if dice.per_mille(500) { Some(self.identity(dice, name)) } else { None };
-        let now = self.views.get(name).map(|view| view.producer);
-        let seen = if dice.per_mille(900) { now } else { Some(self.identity(dice, name)) };
+        let known_begun = self.views.get(name).map_or(0, |view| view.begun);
+        let begun = if dice.per_mille(900) { known_begun } else { dice.below(5) };
         let id = if dice.per_mille(30) { "" } else { name };
         if let Some(view) = self.views.get_mut(id) {
             view.end(true);
+            view.begun += 1;
         }
-        let pair = |of: Identity| (of.id, of.epoch);
-        let (known, seen) = (known.map(pair), seen.map(pair));
-        InitProducer { transactional_id: id.to_owned(), timeout_ms, known, seen }
+        let known = known.map(|of: Identity| (of.id, of.epoch));
+        InitProducer { transactional_id: id.to_owned(), timeout_ms, known, begun }
     }
 
     fn offsets(&mut self, dice: &mut Dice, name: &'static str, commit: CommitOffsets) -> TransactionOffsets {
