@@ -9,34 +9,27 @@ with 3 when it cannot go on: fenced, or out of its client's good states; it leav
 import json
 import os
 import random
-import signal
 import sys
 import time
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException
+
+import copying
 
 RING, OUT = "ring", "out"
 RING_PARTITIONS, OUT_PARTITIONS = 4, 2
 HOPS = 3
 ABORTS = 0.15
 MOST_AT_ONCE = 60
-PATIENCE_SECONDS = 60
-CANNOT_GO_ON = 3
+CANNOT_GO_ON = copying.CANNOT_GO_ON
 
 
-class Over(Exception):
-    """This instance is of no use any more."""
-
-
-class Copier:
+class Copier(copying.Copier):
     def __init__(self, bootstrap, name, instance, journal, seed, protocol, timeout_ms):
         self.name, self.instance = name, instance
         self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._rng = random.Random(f"{seed}/{name}/{instance}")
         self._number = 0
-        self._read = []
-        self._stopping = False
-        signal.signal(signal.SIGTERM, self._stop)
         common = {
             "bootstrap.servers": bootstrap,
             "client.id": f"{name}-{instance}",
@@ -45,38 +38,31 @@ class Copier:
             "topic.metadata.refresh.interval.ms": 2000,
             "socket.timeout.ms": 4000,
         }
-        self._producer = Producer(
-            {**common, "transactional.id": name, "transaction.timeout.ms": timeout_ms, "linger.ms": 2, "retry.backoff.ms": 20}
-        )
-        own = {} if protocol == "consumer" else {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
+        producer = {"transactional.id": name, "transaction.timeout.ms": timeout_ms, "retry.backoff.ms": 20}
+        member = {
+            "group.id": "copiers",
+            "group.protocol": "consumer" if protocol == "consumer" else "classic",
+            "fetch.wait.max.ms": 50,
+        }
+        if protocol != "consumer":
+            member |= {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
         if protocol == "static":
-            own["group.instance.id"] = name
-        self._consumer = Consumer(
-            {
-                **common,
-                "group.id": "copiers",
-                "group.protocol": "consumer" if protocol == "consumer" else "classic",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 50,
-                **own,
-            }
-        )
-
-    def _stop(self, *_):
-        self._stopping = True
+            member["group.instance.id"] = name
+        super().__init__(RING, MOST_AT_ONCE, common, producer, member)
 
     def note(self, event, **what):
         line = json.dumps({"event": event, "at": time.monotonic(), "number": self._number, **what})
         os.write(self._journal, line.encode() + b"\n")
 
+    def tell_over(self, why):
+        self.note("over", why=str(why))
+
     def run(self):
         self.note("started", pid=os.getpid())
-        self._patiently(lambda: self._producer.init_transactions(10), "init")
+        self._patiently_or_over(lambda: self._producer.init_transactions(10), "init")
         self.note("ready")
         # With a call for what is taken away, a generation follows only when that was taken note of.
-        self._consumer.subscribe([RING], on_revoke=self._taken, on_lost=self._taken)
+        self._consumer.subscribe([self.source], on_revoke=self._taken, on_lost=self._taken)
         while not self._stopping:
             # Before the records: whatever the group does meanwhile makes it too old, never too new.
             group = self._consumer.consumer_group_metadata()
@@ -88,28 +74,6 @@ class Copier:
                 self._rewind()
         self._consumer.close()
         self.note("stopped")
-
-    def leave(self):
-        """Its share is for others, at once."""
-        self._consumer.close()
-
-    def _taken(self, _, partitions):
-        gone = {of.partition for of in partitions}
-        self._read = [message for message in self._read if message.partition() not in gone]
-
-    def _gather(self):
-        self._read = []
-        until = time.monotonic() + 0.2
-        while len(self._read) < MOST_AT_ONCE and time.monotonic() < until:
-            message = self._consumer.poll(0.02)
-            if message is None:
-                if self._read:
-                    break
-                continue
-            if message.error() is None:
-                self._read.append(message)
-            elif message.error().fatal():
-                raise Over(f"consumer: {message.error()}")
 
     def _transaction(self, group):
         self._number += 1
@@ -124,9 +88,7 @@ class Copier:
                     self._producer.poll(self._rng.choice([0, 0.01]))
             if self._rng.random() < 0.5:
                 self._producer.flush(self._rng.choice([0.01, 1]))
-            ends = {m.partition(): m.offset() + 1 for m in self._read}
-            offsets = [TopicPartition(RING, partition, offset) for partition, offset in ends.items()]
-            self._patiently(lambda: self._producer.send_offsets_to_transaction(offsets, group, 10), "offsets")
+            self._patiently(lambda: self._send_offsets(group), "offsets")
             if self._rng.random() < ABORTS:
                 return self._abort("dice")
             self.note("commit")
@@ -134,7 +96,7 @@ class Copier:
         except KafkaException as error:
             cause = error.args[0]
             if not cause.txn_requires_abort():
-                raise Over(f"{cause.name()}: {cause}") from None
+                raise copying.Over(f"{cause.name()}: {cause}") from None
             return self._abort(f"{cause.name()}: {cause}")
         self.note("ended", outcome="committed", why="answered")
         return None
@@ -148,46 +110,15 @@ class Copier:
 
     def _abort(self, why):
         self.note("abort", why=why)
-        self._patiently(lambda: self._producer.abort_transaction(10), "abort")
+        self._patiently_or_over(lambda: self._producer.abort_transaction(10), "abort")
         self.note("ended", outcome="aborted", why=why)
         self._rewind()
-
-    def _rewind(self):
-        """Back to what was read: nothing was taken away since, or `_taken` had been told."""
-        first = {}
-        for message in self._read:
-            first.setdefault(message.partition(), message.offset())
-        for partition, offset in first.items():
-            try:
-                self._consumer.seek(TopicPartition(RING, partition, offset))
-            except KafkaException as error:
-                raise Over(f"seek: {error}") from None
-
-    def _patiently(self, action, what):
-        until = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                return action()
-            except KafkaException as error:
-                if not error.args[0].retriable():
-                    if what in ("init", "abort"):
-                        raise Over(f"{what}: {error.args[0].name()}: {error}") from None
-                    raise
-                if time.monotonic() > until:
-                    raise Over(f"{what}: {PATIENCE_SECONDS} s without success: {error}") from None
 
 
 def main():
     """`protocol` is that of the group: classic, static (classic, with an instance id) or consumer (KIP-848)."""
     bootstrap, name, instance, journal, seed, protocol, timeout_ms = sys.argv[1:]
-    copier = Copier(bootstrap, name, int(instance), journal, seed, protocol, int(timeout_ms))
-    try:
-        copier.run()
-    except Over as over:
-        copier.note("over", why=str(over))
-        copier.leave()
-        # What is open is for the cluster to end, as if the process had died.
-        os._exit(CANNOT_GO_ON)
+    Copier(bootstrap, name, int(instance), journal, seed, protocol, int(timeout_ms)).work()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import bed
 import jvm
 import messages
 from clientlib import bootstrap, by_partition, consume_committed, consumer, create_topic, produce_all
+from copying import begin_at_first
 
 COPIERS = 2
 TRANSACTION = 40
@@ -154,7 +155,7 @@ class FranzGo(Member):
 
 class Confluent(Member):
     def program(self):
-        return [bed.TESTBED / "clients/bin/python", "-B", bed.ROOT / "tests/clients/python/confluent_copy.py"]
+        return [bed.TESTBED / "clients/bin/python", "-B", bed.ROOT / "tests/faults/confluent_copy.py"]
 
 
 PROGRAMS = {"java": Java, "franz-go": FranzGo, "confluent-kafka": Confluent}
@@ -260,6 +261,7 @@ def copy(kind, run, nodes, folder):
     expected = by_partition(consume_committed(nodes, source, count))
     assert sum(map(len, expected.values())) == kind.records and len(expected) == count
     ends = [TopicPartition(source, partition, len(part)) for partition, part in expected.items()]
+    begin_at_first(bootstrap(nodes), f"copiers-{run}", source, count)
     copiers = [kind(nodes, run, number, folder) for number in range(COPIERS)]
     seconds = copy_under_harm(nodes, copiers, f"copiers-{run}", ends, bed.seeded(f"copier {run}"))
     judge(copiers, run, expected, by_partition(consume_committed(nodes, target, count)))

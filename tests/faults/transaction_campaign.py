@@ -20,6 +20,7 @@ import bed
 import copier as program
 import transactions
 from clientlib import admin, bootstrap, consumer, create_topic, producer
+from copying import begin_at_first
 from load import NEVER_GIVES_UP, QUICK, Worker
 from transactions import Record
 
@@ -207,6 +208,7 @@ class Campaign:
         nodes = cluster.nodes
         create_topic(nodes[0], program.RING, program.RING_PARTITIONS)
         create_topic(nodes[0], program.OUT, program.OUT_PARTITIONS)
+        begin_at_first(bootstrap(nodes), GROUP, program.RING, program.RING_PARTITIONS)
         self.source = Source(self.history, nodes)
         self.followers = [Follower(self.history, nodes, isolation, f"{isolation}-{n}") for isolation in ISOLATIONS for n in (1, 2)]
         self.watcher = Watcher(self.history, nodes)

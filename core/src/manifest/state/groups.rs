@@ -10,7 +10,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::super::commit::Void;
-use super::super::commit::group::{CommitOffsets, GroupKind, GroupMember, UpdateGroup};
+use super::super::commit::group::{CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup};
 use super::Manifest;
 use crate::limits::{
     MAX_GROUP_BYTES, MAX_GROUP_MEMBERS, MAX_GROUP_NAME_BYTES, MAX_GROUP_OFFSETS, MAX_GROUPS,
@@ -54,6 +54,17 @@ pub struct CommittedOffset {
     pub metadata: String,
     /// Journal time of the commit.
     pub committed_ms: i64,
+}
+
+impl CommittedOffset {
+    pub(super) fn new(commit: &OffsetCommit, committed_ms: i64) -> CommittedOffset {
+        CommittedOffset {
+            offset: commit.offset,
+            leader_epoch: commit.leader_epoch,
+            metadata: commit.metadata.clone(),
+            committed_ms,
+        }
+    }
 }
 
 impl Group {
@@ -178,12 +189,7 @@ impl Groups {
         let group = self.by_name.entry(commit.group.clone()).or_insert_with(new);
         let before = group.offsets.len();
         for of in commit.offsets.iter().filter(|of| exists(&of.topic, of.partition)) {
-            let committed = CommittedOffset {
-                offset: of.offset,
-                leader_epoch: of.leader_epoch,
-                metadata: of.metadata.clone(),
-                committed_ms: now_ms,
-            };
+            let committed = CommittedOffset::new(of, now_ms);
             self.bytes += committed.metadata.len();
             let replaced = group.offsets.insert((of.topic, of.partition), committed);
             self.bytes -= replaced.map_or(0, |replaced| replaced.metadata.len());

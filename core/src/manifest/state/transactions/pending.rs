@@ -46,12 +46,7 @@ impl Pending {
     /// `held`: what the transaction has of the group so far.
     pub(super) fn insert(&mut self, id: &str, commit: &CommitOffsets, held: &mut Offsets, now_ms: i64) {
         for of in &commit.offsets {
-            let committed = CommittedOffset {
-                offset: of.offset,
-                leader_epoch: of.leader_epoch,
-                metadata: of.metadata.clone(),
-                committed_ms: now_ms,
-            };
+            let committed = CommittedOffset::new(of, now_ms);
             self.bytes += committed.metadata.len();
             match held.insert((of.topic, of.partition), committed) {
                 Some(replaced) => self.bytes -= replaced.metadata.len(),
