@@ -1,8 +1,6 @@
 //! Topics are administered over sockets: partitions, configs, records, sizes, and what is refused with which code.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
+use crate::support::{Client, create, fetch, node, produce as produced};
 use bytes::Bytes;
 use strandline_core::record::RecordBuilder;
 use strandline_kafka::codec::Records;
@@ -11,7 +9,6 @@ use strandline_kafka::messages::{
     describe_acls, describe_configs, describe_log_dirs, incremental_alter_configs, init_producer_id,
     list_offsets, list_partition_reassignments, metadata, produce,
 };
-use support::{Client, create, fetch, node, produce as produced};
 
 macro_rules! answer {
     ($api:ident, $call:expr) => {

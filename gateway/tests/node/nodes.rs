@@ -1,7 +1,4 @@
 //! Two gateways on one store: what clients are told of both.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -11,7 +8,7 @@ use strandline_kafka::messages::{
 };
 use tokio::time::{sleep, timeout};
 
-use support::{Client, Node, PATIENCE, batch, create, memory, node_on, produce, stranger_on};
+use crate::support::{Client, Node, PATIENCE, batch, create, memory, node_on, produce, stranger_on};
 
 async fn cluster(client: &mut Client) -> metadata::Response {
     let topic = metadata::RequestTopic { name: Some("t".into()), ..Default::default() };

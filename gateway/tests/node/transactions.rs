@@ -1,7 +1,4 @@
 //! Transactions over the real gateway and TCP: both protocols, two nodes that do not know of each other, what readers see.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use strandline_kafka::error::ErrorCode;
 use strandline_kafka::messages::{
@@ -9,7 +6,7 @@ use strandline_kafka::messages::{
     init_producer_id, list_offsets, list_transactions, offset_fetch, txn_offset_commit,
 };
 
-use support::{Client, fetch, memory, produce, stranger_on, transactional};
+use crate::support::{Client, fetch, memory, produce, stranger_on, transactional};
 
 /// Unwraps the response of one API.
 macro_rules! answer {

@@ -1,8 +1,5 @@
 //! Committed offsets and the administration of groups, asked over TCP of the real gateway. Members are put into the journal
 //! directly, as a coordinator would once they have agreed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use bytes::Bytes;
 use strandline_core::env::Env;
@@ -13,7 +10,7 @@ use strandline_kafka::messages::{
     offset_commit, offset_delete, offset_fetch, sync_group,
 };
 
-use support::{Client, Node, node, stranger_on};
+use crate::support::{Client, Node, node, stranger_on};
 
 /// Unwraps the response of one API.
 macro_rules! answer {

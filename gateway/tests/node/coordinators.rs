@@ -1,7 +1,4 @@
 //! Two gateways that know each other: only the one that looks after a group answers for it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -11,7 +8,7 @@ use strandline_kafka::messages::{
 };
 use tokio::time::{sleep, timeout};
 
-use support::{Client, PATIENCE, memory, node_on};
+use crate::support::{Client, PATIENCE, memory, node_on};
 
 /// Unwraps the response of one API.
 macro_rules! answer {

@@ -1,7 +1,4 @@
 //! Connections of the real gateway over TCP: order, concurrency, bad input, shutdown.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use support::{PATIENCE, batch, fetch, node, produce};
+use crate::support::{PATIENCE, batch, fetch, node, produce};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pipelined_produces_are_answered_in_order_with_offsets_in_order() {

@@ -1,7 +1,4 @@
 //! Classic groups over the real gateway and TCP: two members, a coordinator that ends, clients that hang up.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -12,7 +9,7 @@ use strandline_kafka::messages::{
 };
 use tokio::time::{Instant, sleep};
 
-use support::{Client, memory, node, node_on};
+use crate::support::{Client, memory, node, node_on};
 
 const GROUP: &str = "g";
 

@@ -1,7 +1,4 @@
 //! What each API answers, asked over TCP of the real gateway.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use bytes::Bytes;
 use strandline_kafka::codec::Records;
@@ -10,7 +7,7 @@ use strandline_kafka::messages::{
     init_producer_id, list_offsets, metadata, offset_for_leader_epoch,
 };
 
-use support::{Client, batch, create, fetch, node, produce};
+use crate::support::{Client, batch, create, fetch, node, produce};
 
 /// Unwraps the response of one API.
 macro_rules! answer {

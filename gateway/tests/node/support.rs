@@ -1,5 +1,4 @@
 //! A node on a store in memory, a client that speaks frames, and record batches to send.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of it")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
