@@ -9,6 +9,7 @@ use std::sync::Arc;
 use strandline_kafka::api::ApiKey;
 use strandline_kafka::frame::{self, RequestHeader};
 use strandline_kafka::messages::{Request, Response};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use crate::handlers::{
@@ -61,9 +62,18 @@ pub(crate) async fn begin(
         }
         _ => None,
     };
-    let session = Arc::clone(session);
-    let (request, held) = request;
-    Some(match request {
+    Some(begin_task(Arc::clone(session), header, request, turn))
+}
+
+/// Not `async`, as the listener's `start` is not: the handlers are compiled here only.
+fn begin_task(
+    session: Arc<Session>,
+    header: RequestHeader,
+    (request, held): (Request, Held),
+    turn: Option<OwnedMutexGuard<()>>,
+) -> Reply {
+    let api = request.api_key();
+    match request {
         Request::Fetch(request) => {
             Reply::spawn(api, held, async move { fetch::answer(&session, &header, request).await })
         }
@@ -72,7 +82,7 @@ pub(crate) async fn begin(
             drop(turn);
             Answer::encode(&header, &response)
         }),
-    })
+    }
 }
 
 async fn respond(

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tracing::{error, warn};
 
 use crate::phase::{Phase, Phases};
+use crate::task::Task;
 
 #[derive(Clone)]
 struct Health {
@@ -20,8 +21,13 @@ struct Health {
     journal: Journal,
 }
 
+/// [`serve`] in a task; not `async` for the reason of the listener's `start`.
+pub(crate) fn start(listener: TcpListener, phases: Phases, journal: Journal) -> Task<()> {
+    Task::spawn(serve(listener, phases, journal))
+}
+
 /// Answers until every Kafka connection is closed.
-pub(crate) async fn serve(listener: TcpListener, phases: Phases, journal: Journal) {
+async fn serve(listener: TcpListener, phases: Phases, journal: Journal) {
     let end = phases.clone();
     let router = Router::new()
         .route("/healthz", get(healthz))

@@ -246,11 +246,10 @@ impl Gateway {
         let Gateway { kafka, kafka_addrs, http, connections: Connections { services, phase } } = self;
         let http_addr = http.as_ref().map(|(_, address)| *address);
         let (phases, journal) = (services.phases.clone(), services.journal.clone());
-        let mut http = http.map(|(listener, _)| Task::spawn(http::serve(listener, phases, journal)));
+        let mut http = http.map(|(listener, _)| http::start(listener, phases, journal));
         let sockets = kafka.into_iter().enumerate();
-        let mut kafka: FuturesUnordered<_> = sockets
-            .map(|(which, socket)| Task::spawn(listener::run(socket, which, Arc::clone(&services))))
-            .collect();
+        let mut kafka: FuturesUnordered<_> =
+            sockets.map(|(which, socket)| listener::start(socket, which, Arc::clone(&services))).collect();
         phase.send_replace(Phase::Serving);
         info!(node = services.node.id, kafka = ?kafka_addrs, http = ?http_addr, "serving");
         tokio::select! {

@@ -15,9 +15,16 @@ use crate::limits::{ACCEPT_PAUSE, MAX_CONNECTIONS, SHUTDOWN};
 use crate::metrics;
 use crate::phase::Phase;
 use crate::services::Services;
+use crate::task::Task;
+
+/// [`run`] in a task. A function that is not `async`: what it starts is compiled here, once, and not in every program that
+/// holds a node.
+pub(crate) fn start(listener: TcpListener, which: usize, services: Arc<Services>) -> Task<()> {
+    Task::spawn(run(listener, which, services))
+}
 
 /// Accepts on the listener of number `which` until the node stops, then lets the connections answer what is in flight.
-pub(crate) async fn run(listener: TcpListener, which: usize, services: Arc<Services>) {
+async fn run(listener: TcpListener, which: usize, services: Arc<Services>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
