@@ -5,7 +5,7 @@ On MinIO, with two nodes. Two copiers copy a topic into another one in small tra
 chance; they and the nodes are killed with `kill -9` at seeded random moments and started again. At the end a reader under
 read_committed must find in the output what is in the input, in its order, and the committed offsets at its end. Kafka's own has
 a partition a copier; those on franz-go and confluent-kafka share the partitions as members of a group, and change what they copy.
-STRANDLINE_COPIER_RUNS says how many runs of each; without it Kafka's own is run three times, the others once.
+STRANDLINE_COPIER_RUNS says how many runs of each; without it, one.
 """
 
 import os
@@ -31,7 +31,6 @@ LIVES = 12
 class Copier(bed.Process):
     """One copier and its lives. What a copier makes of a value is `changed`."""
 
-    runs = 1
     records = 1000
     partitions = 2 * COPIERS
     # Seconds between two blows, and for how long there are any.
@@ -90,7 +89,6 @@ class Copier(bed.Process):
 class Java(Copier):
     """Kafka's own, which has a partition of its own and ends when that is copied."""
 
-    runs = 3
     records = 1500
     partitions = COPIERS
     pause = 1.0, 4.0
@@ -158,11 +156,8 @@ class Confluent(Member):
         return [bed.TESTBED / "clients/bin/python", "-B", bed.ROOT / "tests/faults/confluent_copy.py"]
 
 
+RUNS = int(os.environ.get("STRANDLINE_COPIER_RUNS", 1))
 PROGRAMS = {"java": Java, "franz-go": FranzGo, "confluent-kafka": Confluent}
-
-
-def runs(kind):
-    return int(os.environ.get("STRANDLINE_COPIER_RUNS") or kind.runs)
 
 
 class Harm(threading.Thread):
@@ -275,12 +270,12 @@ def copy(kind, run, nodes, folder):
 
 
 @pytest.mark.parametrize("kind", list(PROGRAMS))
-@pytest.mark.timeout(60 + 150 * max(map(runs, PROGRAMS.values())))
+@pytest.mark.timeout(60 + 150 * RUNS)
 def test_copies_under_kills(make_store, start_node, tmp_path, kind):
     print(f"seed {bed.SEED}")
     store = make_store("minio")
     nodes = [start_node(store, node_id) for node_id in (1, 2)]
-    done = [copy(PROGRAMS[kind], run, nodes, tmp_path) for run in range(runs(PROGRAMS[kind]))]
+    done = [copy(PROGRAMS[kind], run, nodes, tmp_path) for run in range(RUNS)]
     killed = sum(getattr(node, "times_killed", 0) for node in nodes)
     print(f"{killed} kills of nodes")
     assert killed and sum(kills for _, kills in done), "nobody was killed"
