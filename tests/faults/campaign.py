@@ -77,11 +77,16 @@ class Cluster:
             total.update(proxy.injected)
         return total
 
-    def assert_fired(self, *kinds):
-        """Each kind, through one of the proxies at least."""
-        injected = self.injected()
-        silent = [kind for kind in kinds if not injected[kind]]
-        assert not silent, f"never injected: {', '.join(silent)}; injected: {dict(injected)}"
+    def await_fired(self, *kinds):
+        """Until each kind has struck through one of the proxies: chance decides when."""
+
+        def silent():
+            return [kind for kind in kinds if not self.injected()[kind]]
+
+        try:
+            bed.wait_until(lambda: not silent(), 60, "all faults to strike", every=0.1)
+        except bed.BedError:
+            raise bed.BedError(f"never injected: {', '.join(silent())}; injected: {dict(self.injected())}") from None
 
     def cold(self):
         """A node that has seen nothing of it, straight on the server."""
