@@ -1,7 +1,8 @@
 //! OffsetFetch: how far groups have read.
 //!
 //! Must not know the group protocols. Invariant: the journal is read to its end first, so that what any node acknowledged
-//! before the request came is in the answer; where that fails, the answer says "try again", never "no offset".
+//! before the request came is in the answer; where that fails, the answer says "try again", never "no offset". So any node
+//! can answer, and does: librdkafka that hears NOT_COORDINATOR here never asks again (its issue 5586).
 
 use std::collections::BTreeSet;
 
@@ -64,9 +65,6 @@ async fn look_up(
     caught_up: &Result<(), Error>,
     left: &mut usize,
 ) -> Result<Vec<TopicResponse>, ErrorCode> {
-    if !session.nodes.coordinates(&asked.group_id).await {
-        return Err(ErrorCode::NotCoordinator);
-    }
     if let Err(error) = caught_up {
         warn!(%error, "committed offsets are asked for and the journal cannot be read");
         // Of the codes that mean "try again", the one that all consumers take for that in this API.
