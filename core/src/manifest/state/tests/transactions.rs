@@ -44,6 +44,12 @@ fn offset_at(step: u64, of: TransactionOf, adds: bool, offset: i64) -> Change {
     Change::TransactionOffsets(TransactionOffsets { of, adds, step, commit: commits(offset) })
 }
 
+fn tick(fold: &mut Fold, timestamp_ms: i64) {
+    fold.counter += 1;
+    let tick = Commit { timestamp_ms, ..commit(1, fold.counter, fold.counter, vec![Change::Tick]) };
+    fold.commit(&tick);
+}
+
 fn commits(offset: i64) -> CommitOffsets {
     let one = OffsetCommit { topic: TOPIC, partition: 1, offset, leader_epoch: -1, metadata: "m".into() };
     CommitOffsets {
@@ -377,11 +383,11 @@ fn a_producer_is_not_forgotten_while_it_has_a_transaction_open() {
     fold.change(Change::FeatureLevel { level: FEATURE_LEVEL });
     assert_eq!(fold.append(&[joins(Joins::Adds, 0, 0, 0), batch(99, 0, 0, 1)]), [Ok(0), Ok(1)]);
     let days_ms = 3 * 24 * HOUR_MS;
-    fold.counter += 1;
-    let later = Commit { timestamp_ms: days_ms, ..commit(1, fold.counter, fold.counter, vec![Change::Tick]) };
-    fold.commit(&later);
+    tick(&mut fold, days_ms);
     let known: Vec<i64> = fold.manifest.partition(&TOPIC, 0).unwrap().producers().map(|one| one.id).collect();
     assert_eq!(known, [0]);
+    let others: Vec<_> = (0..MAX_PRODUCERS_PER_PARTITION as i64).map(|n| batch(100 + n, 0, 0, 1)).collect();
+    assert!(fold.append(&others).iter().all(Result::is_ok));
     assert_eq!(fold.append(&[joins(Joins::Adds, 0, 0, 0)]), [Ok(0)], "the same batch again");
     kept(&fold);
 }
@@ -393,12 +399,11 @@ fn the_longest_silent_names_make_room_for_new_ones() {
         let id = index as i64;
         assert_eq!(fold.change(init_as(&format!("t{index}"), None, 0)), producer(id, 0));
     }
+    tick(&mut fold, HOUR_MS / 2);
     assert_eq!(fold.change(init_as("new", None, 0)), void(Void::LimitReached));
     let of = |index: i64| TransactionOf { transactional_id: format!("t{index}"), ..of(index, 0, 1) };
     fold.change(add(of(0), &[AT], &[]));
-    fold.counter += 1;
-    let hour = Commit { timestamp_ms: HOUR_MS, ..commit(1, fold.counter, fold.counter, vec![Change::Tick]) };
-    fold.commit(&hour);
+    tick(&mut fold, HOUR_MS);
     assert_eq!(fold.change(init_as("new", None, 0)), producer(MAX_TRANSACTIONAL_IDS as i64, 0));
     assert!(fold.manifest.transaction("t0").is_some(), "it has one open");
     assert!(fold.manifest.transaction("t1").is_none());
