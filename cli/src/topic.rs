@@ -122,7 +122,7 @@ fn records(partition: &Partition) -> u64 {
 }
 
 fn bytes(partition: &Partition) -> u64 {
-    partition.extents.iter().map(|extent| u64::from(extent.bytes)).sum()
+    partition.bytes()
 }
 
 async fn describe(url: &str, format: Format, name: &str) -> Result<()> {

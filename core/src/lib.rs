@@ -8,6 +8,8 @@
 //! - [`scrub`]: is everything in the bucket that should be there, and is it whole?
 //! - [`manifest`]: the order of everything: proposing, folding, loading, following
 //! - [`segment`]: one immutable object that holds the batches of many partitions
+//! - [`index`]: the nodes over the chunks of a partition
+//! - [`chunk`]: one long run of one partition, written by the compactor
 //! - [`probe`]: is this store safe to keep a log in?
 //! - [`store`]: the bucket: URL, retries, metering
 //! - [`record`]: a checked view over Kafka's RecordBatch v2
@@ -22,6 +24,8 @@
 pub mod scrub;
 pub mod manifest;
 pub mod segment;
+pub mod index;
+pub mod chunk;
 pub mod probe;
 pub mod store;
 pub mod record;

@@ -10,6 +10,10 @@ pub const MAX_FRAME_BYTES: usize = 100 * MIB;
 pub const MAX_MESSAGE_BYTES_DEFAULT: usize = 1_048_588;
 /// Kafka's default for `message.timestamp.after.max.ms`: how far a record's time may lie ahead of now.
 pub const TIMESTAMP_AFTER_MAX: Duration = Duration::from_secs(3_600);
+/// Kafka's default for `retention.ms`.
+pub const RETENTION: Duration = Duration::from_secs(7 * 86_400);
+/// Kafka's default for `delete.retention.ms`.
+pub const DELETE_RETENTION: Duration = Duration::from_secs(86_400);
 /// Partitions that a topic gets when nobody says how many.
 pub const DEFAULT_PARTITIONS: u32 = 4;
 /// Partitions of one topic.

@@ -16,6 +16,7 @@ pub mod state;
 pub mod commit;
 
 pub use commit::group::{CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup};
+pub use commit::history::{Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
 pub use commit::transaction::{
     AddToTransaction, EndTransaction, InitProducer, Joins, TransactionOf, TransactionOffsets,
 };
@@ -26,5 +27,5 @@ pub use commit::{
 pub use journal::Journal;
 pub use state::{
     Aborted, ActiveProducer, AppendRules, CommittedOffset, Extent, Group, Manifest, Marker, ObjectId,
-    Partition, Phase, Topic, Transaction,
+    Partition, Phase, Retention, Topic, Transaction,
 };

@@ -98,6 +98,14 @@ pub enum Mutation {
     OffsetsNotHeldBack,
     /// Offsets are told although an open transaction may commit others.
     UnstableOffsetsTold,
+    /// Extents are replaced although they are not those that were read.
+    SwapsUnchecked,
+    /// Chunks take in what is not decided.
+    SwapsUndecided,
+    /// An index is replaced although it is not the one that was read.
+    IndexUnchecked,
+    /// Records expire by a retention that their topic does not have any more.
+    RetentionUnchecked,
 }
 
 #[cfg(feature = "simulation")]

@@ -62,7 +62,10 @@ pub(crate) fn void(void: &Void) -> ErrorCode {
         Void::ProducerFenced => ErrorCode::ProducerFenced,
         Void::InvalidTransactionState | Void::NotDue => ErrorCode::InvalidTxnState,
         Void::TransactionOver => ErrorCode::ConcurrentTransactions,
-        Void::Malformed => ErrorCode::InvalidRequest,
+        // Of changes that no client asks for.
+        Void::ExtentsChanged | Void::Undecided | Void::RetentionChanged | Void::Malformed => {
+            ErrorCode::InvalidRequest
+        }
     }
 }
 

@@ -162,6 +162,9 @@ impl From<Void> for AppendError {
             | Void::StaleMemberEpoch
             | Void::ProducerFenced
             | Void::NotDue
+            | Void::ExtentsChanged
+            | Void::Undecided
+            | Void::RetentionChanged
             | Void::Malformed => AppendError::Invalid(void.to_string()),
         }
     }
@@ -326,7 +329,11 @@ pub(crate) fn answer(waiters: Vec<Vec<Waiter>>, decided: Result<Vec<Outcome>, Er
             }
             Some(Outcome::Void(void)) => refuse(waiters.into_iter(), &void.into()),
             Some(
-                Outcome::Applied | Outcome::ProducerIds(_) | Outcome::Producer(_) | Outcome::GroupVersion(_),
+                Outcome::Applied
+                | Outcome::Swapped(_)
+                | Outcome::ProducerIds(_)
+                | Outcome::Producer(_)
+                | Outcome::GroupVersion(_),
             )
             | None => {
                 refuse(

@@ -6,6 +6,7 @@
 
 pub(super) mod wire;
 pub mod transaction;
+pub mod history;
 pub mod group;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::object::{self, Shape};
 use crate::rope::Rope;
+use history::{Expire, IndexChunks, Swap};
 use transaction::Joins;
 
 /// Names one commit for ever: the proposer's incarnation (one per process start) and its count.
@@ -112,6 +114,12 @@ pub enum Change {
     TransactionOffsets(transaction::TransactionOffsets),
     /// A transaction is decided. Level 3.
     EndTransaction(transaction::EndTransaction),
+    /// Extents are replaced. Level 4.
+    Swap(Swap),
+    /// Chunks go into an index. Level 4.
+    IndexChunks(IndexChunks),
+    /// Records are gone by their topic's retention. Level 4.
+    Expire(Expire),
     /// A node takes a block of producer ids. From level 2 on, producers expire.
     AllocateProducerIds {
         /// How many.
@@ -130,6 +138,7 @@ impl Change {
     /// The first feature level whose programs know the change.
     pub fn level(&self) -> u32 {
         match self {
+            Change::Swap(_) | Change::IndexChunks(_) | Change::Expire(_) => 4,
             Change::Append(append) if append.batches.iter().any(|batch| batch.joins != Joins::Nothing) => 3,
             Change::InitProducer(_)
             | Change::AddToTransaction(_)
@@ -288,6 +297,8 @@ pub struct Identity {
 pub enum Outcome {
     /// Of an [`Append`]: one entry for each batch.
     Appended(Vec<Result<Placed, Void>>),
+    /// Of a [`Swap`]: one entry for each run.
+    Swapped(Vec<Result<(), Void>>),
     /// The block of producer ids begins here.
     ProducerIds(i64),
     /// Who the producer is from now on.
@@ -348,8 +359,8 @@ pub enum Void {
     /// Appended before, so long ago that its offset is forgotten.
     #[error("duplicate sequence number")]
     DuplicateSequence,
-    /// The segment is older than orphans may get: it may be deleted at any time.
-    #[error("the segment was written more than a day ago")]
+    /// The object is older than orphans may get: it may be deleted at any time.
+    #[error("the object was written more than a day ago")]
     Stale,
     /// Beyond the high watermark.
     #[error("the offset is out of range")]
@@ -390,6 +401,15 @@ pub enum Void {
     /// The transaction may take longer.
     #[error("the transaction is not due yet")]
     NotDue,
+    /// What was read to write something else is not there any more.
+    #[error("the extents were replaced or deleted in the meantime")]
+    ExtentsChanged,
+    /// It reaches beyond what is decided.
+    #[error("it reaches beyond the last stable offset")]
+    Undecided,
+    /// The topic's retention was altered.
+    #[error("the topic's retention was altered in the meantime")]
+    RetentionChanged,
     /// This commit was folded before.
     #[error("the commit was folded before")]
     SeenBefore,

@@ -7,6 +7,7 @@
 mod topics;
 mod transactions;
 mod groups;
+mod history;
 mod partition;
 mod extents;
 mod producers;
@@ -26,12 +27,12 @@ pub(super) use groups::Groups;
 pub use groups::{CommittedOffset, Group};
 pub use partition::{Aborted, ActiveProducer, Partition};
 pub(super) use producers::{Producers, Remembered, State};
-pub use rules::AppendRules;
+pub use rules::{AppendRules, Retention};
 pub(super) use transactions::Transactions;
 pub use transactions::{Phase, Transaction};
 
 /// The newest feature level that this program knows.
-pub const FEATURE_LEVEL: u32 = 3;
+pub const FEATURE_LEVEL: u32 = 4;
 /// From this level on, silent producers and the offsets of empty groups expire.
 const EXPIRING: u32 = 2;
 
@@ -50,6 +51,7 @@ pub struct Topic {
     /// By number.
     pub partitions: Vec<Partition>,
     rules: AppendRules,
+    retention: Retention,
 }
 
 impl Topic {
@@ -59,8 +61,8 @@ impl Topic {
         configs: BTreeMap<String, String>,
         partitions: Vec<Partition>,
     ) -> Topic {
-        let rules = AppendRules::of(&configs);
-        Topic { id, name, configs, partitions, rules }
+        let (rules, retention) = (AppendRules::of(&configs), Retention::of(&configs));
+        Topic { id, name, configs, partitions, rules, retention }
     }
 
     /// What its configs ask of the batches that join it.
@@ -68,8 +70,13 @@ impl Topic {
         self.rules
     }
 
+    /// What becomes of its old records.
+    pub fn retention(&self) -> Retention {
+        self.retention
+    }
+
     fn configure(&mut self, configs: BTreeMap<String, String>) {
-        self.rules = AppendRules::of(&configs);
+        (self.rules, self.retention) = (AppendRules::of(&configs), Retention::of(&configs));
         self.configs = configs;
     }
 }
@@ -292,6 +299,9 @@ fn apply_change(manifest: &mut Manifest, place: &Place, change: &Change) -> Outc
         Change::DeleteRecords { topic, partition, before } => {
             manifest.delete_records(topic, *partition, *before)
         }
+        Change::Swap(swap) => return Outcome::Swapped(manifest.swap(swap)),
+        Change::IndexChunks(index) => manifest.index_chunks(index),
+        Change::Expire(expire) => manifest.expire_records(expire),
         Change::UpdateGroup(update) => {
             let now_ms = manifest.now_ms;
             return match manifest.groups.update(update, place.slot, now_ms) {
@@ -330,14 +340,19 @@ fn identity(decided: Result<Identity, Void>) -> Outcome {
     decided.map_or_else(Outcome::Void, Outcome::Producer)
 }
 
+/// Whether an object is so old that it may be deleted if nothing refers to it: nothing may begin to.
+fn is_stale(object: Ulid, now_ms: i64) -> bool {
+    let written = i64::try_from(object.timestamp_ms()).unwrap_or(i64::MAX);
+    written.saturating_add(DAY.as_millis() as i64) < now_ms
+}
+
 fn apply_append(manifest: &mut Manifest, place: &Place, append: &Append) -> Outcome {
     let Manifest { topics, transactions, extents, now_ms, .. } = manifest;
     let now_ms = *now_ms;
     let object = match append.segment {
         None => ObjectId::Slot(place.slot),
         Some(segment) => {
-            let written = i64::try_from(segment.timestamp_ms()).unwrap_or(i64::MAX);
-            if written.saturating_add(DAY.as_millis() as i64) < now_ms {
+            if is_stale(segment, now_ms) {
                 return Outcome::Void(Void::Stale);
             }
             ObjectId::Segment(segment)

@@ -79,7 +79,8 @@ struct Object {
 
 fn shard_of(object: ObjectId) -> u8 {
     match object {
-        ObjectId::Segment(id) => id.0 as u8,
+        ObjectId::Segment(id) | ObjectId::Merged(id) => id.0 as u8,
+        ObjectId::Chunk(chunk) => chunk.id.0 as u8,
         ObjectId::Slot(slot) => slot as u8,
         // Never asked: there is nothing to look for.
         ObjectId::Marker(_) => 0,
@@ -141,8 +142,8 @@ impl<'a> Data<'a> {
     fn references(&self) -> impl Iterator<Item = (Reference, u64)> {
         let covered = |object| match object {
             ObjectId::Slot(slot) => self.covered.iter().any(|range| range.contains(&slot)),
-            ObjectId::Segment(_) => false,
-            ObjectId::Marker(_) => true,
+            ObjectId::Segment(_) | ObjectId::Merged(_) => false,
+            ObjectId::Marker(_) | ObjectId::Chunk(_) => true,
         };
         (0..).zip(&self.topics).flat_map(move |(topic, found)| {
             (0..).zip(&found.partitions).flat_map(move |(partition, found)| {
@@ -223,7 +224,8 @@ impl<'a> Data<'a> {
                 note(unknown, found);
                 return ControlFlow::Continue(());
             };
-            match objects.binary_search_by_key(&ObjectId::Segment(id), |object| object.id) {
+            let place = |wanted| objects.binary_search_by_key(&wanted, |object| object.id);
+            match place(ObjectId::Segment(id)).or_else(|_| place(ObjectId::Merged(id))) {
                 Ok(at) => {
                     if let Some(object) = objects.get_mut(at) {
                         object.size = Some(found.size);
@@ -250,7 +252,7 @@ impl<'a> Data<'a> {
 
     fn count(&self, part: &mut DataPart, object: &Object, uses: &[Use<'_>]) {
         match object.id {
-            ObjectId::Segment(_) => part.segments += 1,
+            ObjectId::Segment(_) | ObjectId::Merged(_) | ObjectId::Chunk(_) => part.segments += 1,
             ObjectId::Slot(_) | ObjectId::Marker(_) => part.slots += 1,
         }
         let bytes = uses.iter().map(|one| u64::from(one.extent.bytes)).sum();
@@ -268,7 +270,7 @@ impl<'a> Data<'a> {
             }
             Err(Error::NotFound(_)) => {
                 let kind = match object.id {
-                    ObjectId::Segment(_) => Kind::SegmentMissing,
+                    ObjectId::Segment(_) | ObjectId::Merged(_) | ObjectId::Chunk(_) => Kind::SegmentMissing,
                     ObjectId::Slot(_) | ObjectId::Marker(_) => Kind::SlotMissing,
                 };
                 let what = format!("it is not there, though {} runs of offsets lie in it", uses.len());
@@ -371,7 +373,7 @@ fn objects_of(references: &[Reference], slots: &SlotTable) -> Vec<Object> {
         let id = chunk.first()?.object;
         let size = match id {
             ObjectId::Slot(slot) => slots.size(slot),
-            ObjectId::Segment(_) | ObjectId::Marker(_) => None,
+            ObjectId::Segment(_) | ObjectId::Merged(_) | ObjectId::Chunk(_) | ObjectId::Marker(_) => None,
         };
         let references = at..at + chunk.len();
         at += chunk.len();

@@ -62,7 +62,9 @@ pub(super) async fn check(
     uses: &[Use<'_>],
 ) -> Result<Vec<Finding>> {
     let once = async || match object {
-        ObjectId::Segment(_) => check_segment(ctx, object, size, uses).await,
+        ObjectId::Segment(_) | ObjectId::Merged(_) | ObjectId::Chunk(_) => {
+            check_segment(ctx, object, size, uses).await
+        }
         ObjectId::Slot(_) | ObjectId::Marker(_) => check_slot(ctx, object, size, uses).await,
     };
     let found = once().await?;
@@ -78,7 +80,7 @@ pub(super) fn check_size(object: ObjectId, size: u64, uses: &[Use<'_>]) -> Optio
 
 fn truncated(object: ObjectId, size: u64, end: u64, uses: &[Use<'_>]) -> Finding {
     let kind = match object {
-        ObjectId::Segment(_) => Kind::SegmentTruncated,
+        ObjectId::Segment(_) | ObjectId::Merged(_) | ObjectId::Chunk(_) => Kind::SegmentTruncated,
         ObjectId::Slot(_) | ObjectId::Marker(_) => Kind::SlotDamaged,
     };
     let what = format!("it has {size} bytes, at least {end} were written");
@@ -155,7 +157,7 @@ async fn read_runs(
         None => ctx.read_range(key, 0..end as u64).await?,
     };
     let (id, runs) = segment::read_header(key, &header.to_bytes())?;
-    if ObjectId::Segment(id) != object {
+    if ObjectId::Segment(id) != object && ObjectId::Merged(id) != object {
         return Err(Error::corrupt(key, format!("it is the segment {id}")));
     }
     Ok(runs)

@@ -52,7 +52,7 @@ fn sizes(topic: &manifest::Topic, asked: Option<Vec<i32>>, live: &[Peer], own: i
         let partition = topic.partitions.get(number as usize)?;
         led_by(topic.id, number, live, own).then(|| Partition {
             partition_index: index,
-            partition_size: partition.extents.iter().map(|extent| i64::from(extent.bytes)).sum(),
+            partition_size: i64::try_from(partition.bytes()).unwrap_or(i64::MAX),
             ..Partition::default()
         })
     };

@@ -116,7 +116,7 @@ impl Collector {
             extents(manifest)
                 .filter_map(|object| match object {
                     ObjectId::Slot(slot) => Some(slot),
-                    ObjectId::Segment(_) | ObjectId::Marker(_) => None,
+                    _ => None,
                 })
                 .collect::<BTreeSet<u64>>()
         });

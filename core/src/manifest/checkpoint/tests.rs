@@ -1,10 +1,11 @@
 //! Checkpoints and commits that somebody else wrote: contradictions are refused, and nothing ever panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::partition::ProducerWire;
 use super::*;
 use crate::manifest::commit::transaction::{EndTransaction, InitProducer, Joins, TransactionOf};
 use crate::manifest::commit::{Append, BatchMeta, Change, Commit, CommitId, Producer};
-use crate::manifest::state::{Transaction, apply};
+use crate::manifest::state::{Partition, Transaction, apply};
 use crate::object::PREFIX_BYTES;
 use crate::rope::Rope;
 use crate::testing::{Dice, for_seeds};
@@ -117,7 +118,7 @@ fn contradictions_are_refused() {
         }),
         ("a topic id that is too short", |wire| wire.topics[0].id.truncate(15)),
         ("an incarnation that is too long", |wire| wire.seen[0].incarnation.push(0)),
-        ("half a segment id", |wire| wire.segments.truncate(8)),
+        ("half a segment id", |wire| wire.ids.truncate(8)),
         ("a segment that is not listed", |wire| partition(wire).objects[0] = 8),
         ("columns of different length", |wire| partition(wire).at.clear()),
         ("more offsets than the high watermark", |wire| partition(wire).offsets[0] += 1),

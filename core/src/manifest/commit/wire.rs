@@ -3,6 +3,7 @@
 //! Must not know the fold. Invariant: tags keep their meaning for ever; fields and kinds are only added.
 
 mod transaction;
+pub(in crate::manifest) mod history;
 pub(in crate::manifest) mod group;
 
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ pub(super) struct Commit {
 
 #[derive(Clone, PartialEq, Message)]
 struct Change {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
     kind: Option<Kind>,
 }
 
@@ -72,6 +73,12 @@ enum Kind {
     TransactionOffsets(transaction::OffsetsIn),
     #[prost(message, tag = "17")]
     EndTransaction(transaction::End),
+    #[prost(message, tag = "18")]
+    Swap(history::SwapWire),
+    #[prost(message, tag = "19")]
+    IndexChunks(history::IndexWire),
+    #[prost(message, tag = "20")]
+    Expire(history::ExpireWire),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -247,6 +254,9 @@ impl From<&super::Change> for Kind {
             super::Change::AddToTransaction(add) => Kind::AddToTransaction(add.into()),
             super::Change::TransactionOffsets(offsets) => Kind::TransactionOffsets(offsets.into()),
             super::Change::EndTransaction(end) => Kind::EndTransaction(end.into()),
+            super::Change::Swap(swap) => Kind::Swap(swap.into()),
+            super::Change::IndexChunks(index) => Kind::IndexChunks(index.into()),
+            super::Change::Expire(expire) => Kind::Expire(expire.into()),
             super::Change::DeleteOffsets { group, partitions } => {
                 let partition = |(topic, partition): &(Uuid, u32)| PartitionOf {
                     topic: id(topic),
@@ -335,6 +345,9 @@ impl TryFrom<Change> for super::Change {
             Kind::AddToTransaction(add) => super::Change::AddToTransaction(add.try_into()?),
             Kind::TransactionOffsets(offsets) => super::Change::TransactionOffsets(offsets.try_into()?),
             Kind::EndTransaction(end) => super::Change::EndTransaction(end.try_into()?),
+            Kind::Swap(swap) => super::Change::Swap(swap.try_into()?),
+            Kind::IndexChunks(index) => super::Change::IndexChunks(index.try_into()?),
+            Kind::Expire(expire) => super::Change::Expire(expire.try_into()?),
             Kind::DeleteOffsets(DeletedOffsets { group, partitions }) => {
                 let partition = |of: PartitionOf| Ok((topic(&of.topic)?, of.partition));
                 let partitions =

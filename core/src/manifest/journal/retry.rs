@@ -76,6 +76,7 @@ impl Partial {
                 Outcome::ProducerIds(_)
                 | Outcome::Producer(_)
                 | Outcome::GroupVersion(_)
+                | Outcome::Swapped(_)
                 | Outcome::Applied => Err(Void::Malformed),
             };
         }

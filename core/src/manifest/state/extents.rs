@@ -5,6 +5,9 @@
 
 use ulid::Ulid;
 
+use super::super::commit::history::ObjectName;
+use crate::chunk::ChunkId;
+
 /// Where bytes lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectId {
@@ -14,6 +17,10 @@ pub enum ObjectId {
     Slot(u64),
     /// Nowhere: it is made when it is read.
     Marker(Marker),
+    /// In a segment that the compactor wrote from others.
+    Merged(Ulid),
+    /// In a chunk.
+    Chunk(ChunkId),
 }
 
 /// The end of a transaction in a partition: Kafka's control batch (KIP-98).
@@ -31,9 +38,22 @@ impl ObjectId {
     /// The key of the object; of a marker, what to call it.
     pub fn key(&self) -> String {
         match self {
-            ObjectId::Segment(id) => crate::paths::segment(*id),
+            ObjectId::Segment(id) | ObjectId::Merged(id) => crate::paths::segment(*id),
+            ObjectId::Chunk(id) => id.key(),
             ObjectId::Slot(slot) => crate::paths::slot(*slot),
             ObjectId::Marker(_) => "(the end of a transaction)".to_owned(),
+        }
+    }
+}
+
+impl From<ObjectId> for ObjectName {
+    fn from(object: ObjectId) -> ObjectName {
+        match object {
+            ObjectId::Segment(id) => ObjectName::Segment(id),
+            ObjectId::Slot(slot) => ObjectName::Slot(slot),
+            ObjectId::Marker(_) => ObjectName::Marker,
+            ObjectId::Merged(id) => ObjectName::Merged(id),
+            ObjectId::Chunk(ChunkId { id, format, .. }) => ObjectName::Chunk(id, format),
         }
     }
 }

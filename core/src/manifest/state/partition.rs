@@ -1,12 +1,13 @@
 //! One partition: its offsets, its producers, the transactions that have records in it.
 //!
 //! Must not know which partitions a transaction spans. Invariants: log start <= last stable offset <= high watermark; of an
-//! aborted transaction is known that it was, for as long as the last of its offsets is there.
+//! aborted transaction is known that it was, for as long as the last of its offsets is there and not in the index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::extents::{Extent, Marker, ObjectId, push_extent};
 use super::producers::Producers;
+use crate::index::Branch;
 use crate::mutation::{self, Mutation};
 use crate::record::MARKER_BYTES;
 
@@ -17,6 +18,8 @@ pub struct Partition {
     pub log_start: i64,
     /// The offset that the next record gets.
     pub high_watermark: i64,
+    /// The root over the oldest chunks, whose offsets end where those of the extents begin.
+    pub index: Option<Branch>,
     /// By offset, without gaps from the first extent's base to the high watermark.
     pub extents: Vec<Extent>,
     pub(in crate::manifest) producers: Producers,
@@ -55,6 +58,12 @@ pub struct Aborted {
 }
 
 impl Partition {
+    /// Bytes of the records that are there, roughly: all of an extent or an index of which a part is there.
+    pub fn bytes(&self) -> u64 {
+        let indexed = self.index.map_or(0, |index| index.bytes);
+        self.extents.iter().fold(indexed, |sum, extent| sum.saturating_add(u64::from(extent.bytes)))
+    }
+
     /// The index of the extent that holds `offset`, or of the next one after it.
     pub fn extent_index(&self, offset: i64) -> usize {
         self.extents.partition_point(|extent| extent.end_offset() <= offset)
@@ -126,6 +135,7 @@ impl Partition {
         if !mutation::is(Mutation::LogStartForgotten) {
             self.log_start = self.log_start.max(before);
         }
+        self.index = self.index.filter(|index| index.end_offset > before);
         let gone = self.extent_index(before);
         self.extents.drain(..gone);
         let over = self.aborted.partition_point(|aborted| aborted.last_offset < before);

@@ -31,7 +31,7 @@ fn slot_with_records(world: &World) -> (u64, Extent) {
     let half = manifest.applied / 2;
     let inside = extents(&manifest).find(|(_, _, extent)| match extent.object {
         ObjectId::Slot(slot) => slot > half,
-        ObjectId::Segment(_) | ObjectId::Marker(_) => false,
+        _ => false,
     });
     let extent = *inside.unwrap().2;
     let ObjectId::Slot(slot) = extent.object else { unreachable!() };

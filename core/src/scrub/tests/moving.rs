@@ -110,7 +110,7 @@ fn ranges_add_up() {
         world.flip(&extent.object.key(), extent.at as usize + 80, 3).await;
         let shard = match extent.object {
             ObjectId::Segment(id) => id.0 as u8,
-            ObjectId::Slot(_) | ObjectId::Marker(_) => unreachable!(),
+            _ => unreachable!(),
         };
         let (mut segments, mut hits) = (0, 0);
         for (first, last) in [(0, 0x3f), (0x40, 0x9f), (0xa0, 0xff)] {
