@@ -7,9 +7,9 @@
 //!
 //! - [`scrub`]: is everything in the bucket that should be there, and is it whole?
 //! - [`manifest`]: the order of everything: proposing, folding, loading, following
+//! - [`index`]: the tree over the chunks of a partition
 //! - [`segment`]: one immutable object that holds the batches of many partitions
-//! - [`index`]: the nodes over the chunks of a partition
-//! - [`chunk`]: one long run of one partition, written by the compactor
+//! - [`chunk`]: one immutable object that holds a long run of one partition
 //! - [`probe`]: is this store safe to keep a log in?
 //! - [`store`]: the bucket: URL, retries, metering
 //! - [`record`]: a checked view over Kafka's RecordBatch v2
@@ -23,8 +23,8 @@
 //! - [`limits`]: every bound, in one place
 pub mod scrub;
 pub mod manifest;
-pub mod segment;
 pub mod index;
+pub mod segment;
 pub mod chunk;
 pub mod probe;
 pub mod store;

@@ -114,6 +114,19 @@ pub const CHECKPOINT_EVERY_COMMITS: u64 = 512;
 /// A larger manifest is written less often: one commit more for each so many bytes.
 pub const CHECKPOINT_BYTES_PER_COMMIT: u64 = 16 * KIB as u64;
 
+/// Bytes of a chunk between two positions of its footer, from which a lookup may begin.
+pub const CHUNK_BLOCK_BYTES: u64 = MIB as u64;
+/// Chunks of one leaf of the index.
+pub const INDEX_LEAF_CHUNKS: usize = 128;
+/// Leaves below one inner node of the index.
+pub const INDEX_INNER_BRANCHES: usize = 65_536;
+/// A part of a large object that is written in several requests; S3 takes none below 5 MiB but the last.
+pub const UPLOAD_PART_BYTES: usize = 8 * MIB;
+/// Parts of one object that are under way side by side.
+pub const UPLOAD_PARTS_AT_ONCE: usize = 3;
+/// Parts of one object, as S3 takes them.
+pub const UPLOAD_PARTS_MAX: usize = 10_000;
+
 /// Requests that a scrub makes side by side when nobody says how many.
 pub const SCRUB_REQUESTS: usize = 16;
 /// Bytes of objects that a scrub holds at a time; one object that is larger is held alone.

@@ -25,11 +25,25 @@ pub enum Shape {
     Checkpoint,
     /// A move of the floor.
     Floor,
+    /// A long run of one partition.
+    Chunk,
+    /// The end of a chunk: a frame inside an object, never an object of its own.
+    Footer,
+    /// A node of the index over the chunks of a partition.
+    Index,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Shape; 4] = [Shape::Commit, Shape::Segment, Shape::Checkpoint, Shape::Floor];
+    pub const ALL: [Shape; 7] = [
+        Shape::Commit,
+        Shape::Segment,
+        Shape::Checkpoint,
+        Shape::Floor,
+        Shape::Chunk,
+        Shape::Footer,
+        Shape::Index,
+    ];
 
     /// The first four bytes.
     pub fn magic(self) -> [u8; 4] {
@@ -38,6 +52,9 @@ impl Shape {
             Shape::Segment => *b"SLsg",
             Shape::Checkpoint => *b"SLcp",
             Shape::Floor => *b"SLfl",
+            Shape::Chunk => *b"SLch",
+            Shape::Footer => *b"SLft",
+            Shape::Index => *b"SLix",
         }
     }
 

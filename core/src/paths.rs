@@ -3,6 +3,7 @@
 //! Must not know the store. Keys hold slots, ULIDs and topic ids, never a name that a user chose.
 
 use ulid::Ulid;
+use uuid::Uuid;
 
 /// Format version and cluster id; put-if-absent on first open.
 pub const CLUSTER: &str = "strandline.json";
@@ -67,6 +68,35 @@ pub(crate) fn shard(shard: u8) -> String {
 pub(crate) fn segment_id(key: &str) -> Option<Ulid> {
     let id = Ulid::from_string(key.rsplit('/').next()?).ok()?;
     (segment(id) == key).then_some(id)
+}
+
+/// `chunk/<topic id>/<partition>/<base offset, 20 digits>-<ulid>.<extension>`
+pub fn chunk(topic: Uuid, partition: u32, base_offset: i64, id: Ulid, extension: &str) -> String {
+    format!("chunk/{topic}/{partition}/{base_offset:020}-{id}.{extension}")
+}
+
+/// Topic, partition, base offset, name and extension of a chunk's key; `None` for anything foreign.
+pub fn chunk_parts(key: &str) -> Option<(Uuid, u32, i64, Ulid, &str)> {
+    let mut parts = key.strip_prefix("chunk/")?.splitn(3, '/');
+    let (topic, partition) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let (name, extension) = parts.next()?.split_once('.')?;
+    let (base_offset, id) = name.split_once('-')?;
+    let (base_offset, id) = (base_offset.parse().ok()?, Ulid::from_string(id).ok()?);
+    let ours = base_offset >= 0 && chunk(topic, partition, base_offset, id, extension) == key;
+    ours.then_some((topic, partition, base_offset, id, extension))
+}
+
+/// `index/<topic id>/<partition>/<ulid>`
+pub fn index(topic: Uuid, partition: u32, id: Ulid) -> String {
+    format!("index/{topic}/{partition}/{id}")
+}
+
+/// Topic, partition and name of the key of an index node; `None` for anything foreign.
+pub fn index_parts(key: &str) -> Option<(Uuid, u32, Ulid)> {
+    let mut parts = key.strip_prefix("index/")?.splitn(3, '/');
+    let (topic, partition) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let id = Ulid::from_string(parts.next()?).ok()?;
+    (index(topic, partition, id) == key).then_some((topic, partition, id))
 }
 
 /// A scratch key of the start-up probe.
