@@ -30,7 +30,9 @@ pub(crate) async fn gather(journal: &Journal, pace: &Pace, run: &Run) -> Result<
     let (mut writer, header) = Writer::new(chunk, CHUNK_BLOCK_BYTES);
     let mut upload = journal.store().upload(&chunk.key());
     upload.write(header).await?;
-    if let Err(error) = copy(&mut writer, &mut upload, Input::new(journal, pace, run.extents.clone()), pace).await {
+    if let Err(error) =
+        copy(&mut writer, &mut upload, Input::new(journal, pace, run.extents.clone()), pace).await
+    {
         give_up(upload, &chunk).await;
         return Err(error);
     }
@@ -84,7 +86,13 @@ async fn give_up(upload: Upload, chunk: &ChunkId) {
 }
 
 /// After an unclear answer the object itself tells: under its name there can be no other content.
-async fn finish(journal: &Journal, mut upload: Upload, chunk: &ChunkId, run_bytes: u64, footer: Bytes) -> Result<()> {
+async fn finish(
+    journal: &Journal,
+    mut upload: Upload,
+    chunk: &ChunkId,
+    run_bytes: u64,
+    footer: Bytes,
+) -> Result<()> {
     let footer = Rope::from(footer);
     upload.write(footer.clone()).await?;
     let unclear = match upload.finish().await {

@@ -6,7 +6,29 @@
 //!
 //! Modules stand in the order in which work meets them, and import only modules that stand after them:
 //!
+//! - [`compactor`]: looks at the manifest now and then, and does what is worth it
+//! - [`plan`]: what is worth doing
+//! - `retention`: what is too old or too much
+//! - `merge`: extents of many partitions become one merged segment
+//! - `gather`: extents of one partition become one chunk
+//! - `tree`: chunks join the index of their partition
 //! - [`sweep`]: what nobody needs any more: the floor, slots, checkpoints, orphans
+//! - `input`: the batches of extents, read and checked
+//! - `output`: names of what is written
+//! - `pace`: how fast bytes may be moved
+//! - [`job`]: a piece of work
 //! - `metrics`: the figures of this crate
+pub mod compactor;
+pub mod plan;
+mod retention;
+mod merge;
+mod gather;
+mod tree;
 pub mod sweep;
+mod input;
+mod output;
+mod pace;
+pub mod job;
 mod metrics;
+
+pub use compactor::{Compactor, Config, Done};

@@ -8,9 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use strandline_core::manifest::{
-    Change, Extent, Journal, ObjectId, ObjectName, Swap, SwapOutput, SwapRun,
-};
+use strandline_core::manifest::{Change, Extent, Journal, ObjectId, ObjectName, Swap, SwapOutput, SwapRun};
 use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
 use strandline_core::segment::Segment;

@@ -77,13 +77,15 @@ impl Tree<'_> {
         })
     }
 
-    /// All leaves but the last one, and the chunks of that one.
+    /// The leaves that stay as they are, and the chunks of the last one if there is room in it.
     async fn last_leaf(self, root: &Branch) -> Result<(Vec<Branch>, Vec<Entry>)> {
         let mut branches = match self.get(root).await? {
-            Node::Leaf(entries) => return Ok((Vec::new(), entries)),
+            Node::Leaf(entries) if entries.len() < INDEX_LEAF_CHUNKS => return Ok((Vec::new(), entries)),
+            Node::Leaf(_) => vec![*root],
             Node::Inner(branches) => branches,
         };
-        let Some(last) = branches.pop() else { return Ok((branches, Vec::new())) };
+        let has_room = |leaf: &mut Branch| leaf.chunks < INDEX_LEAF_CHUNKS as u64;
+        let Some(last) = branches.pop_if(has_room) else { return Ok((branches, Vec::new())) };
         match self.get(&last).await? {
             Node::Leaf(entries) => Ok((branches, entries)),
             Node::Inner(_) => Err(Error::corrupt(self.key(last.id), "an index has three levels")),
