@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use strandline_core::limits::MAX_CHANGES_PER_COMMIT;
 use strandline_core::manifest::{Change, Journal, Outcome, Void};
 use strandline_core::{Error, Kind, Result};
 use tokio::time::Instant;
 
 use crate::gather::gather;
-use crate::job::{Job, Run};
+use crate::job::Job;
 use crate::merge::merge;
 use crate::metrics;
 use crate::pace::Pace;
@@ -66,6 +67,26 @@ impl Done {
     }
 }
 
+/// Whose turn it is to compact, as far as a process knows. A hint: two that believe it is theirs are both right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Another process does it.
+    Theirs,
+    /// This one, and nobody is at work on the log: only what this process knows of counts.
+    Quiet,
+    /// This one, and somebody may be at work: the journal is read to its end first.
+    Busy,
+}
+
+/// How far a pass has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Bytes written anew so far.
+    pub bytes: u64,
+    /// Bytes that are planned, these among them.
+    pub planned: u64,
+}
+
 /// A compactor on the journal of this process.
 #[derive(Debug)]
 pub struct Compactor {
@@ -86,18 +107,15 @@ impl Compactor {
         Compactor { journal, config, pace, expiry: Expiry::default(), seen: 0, expired_at: None }
     }
 
-    /// Works until the journal is closed; `is_mine` says at each look whether this process is the one that should.
-    pub async fn run(mut self, is_mine: impl Fn() -> bool) {
+    /// Works until the journal is closed; `turn` is asked at each look.
+    pub async fn run(mut self, turn: impl Fn() -> Turn) {
         loop {
             tokio::select! {
                 biased;
                 () = self.journal.stopped() => return,
                 () = tokio::time::sleep(self.pause()) => {}
             }
-            if !is_mine() {
-                continue;
-            }
-            match self.pass().await {
+            match self.pass(turn(), |_| {}).await {
                 Ok(done) if done.is_nothing() => {}
                 Ok(done) => tracing::debug!(?done, "compacted"),
                 Err(error) if error.kind() == Kind::Closed => return,
@@ -113,22 +131,27 @@ impl Compactor {
     }
 
     /// Does what is worth it now, and again until nothing is. One job that fails does not keep the others.
-    pub async fn pass(&mut self) -> Result<Done> {
+    pub async fn pass(&mut self, turn: Turn, watch: impl Fn(Progress)) -> Result<Done> {
         let mut done = Done::default();
+        match turn {
+            Turn::Theirs => return Ok(done),
+            Turn::Quiet => {}
+            Turn::Busy => drop(self.journal.catch_up().await?),
+        }
         self.expire(&mut done).await?;
-        let applied = self.journal.view(|manifest| manifest.applied);
-        if applied == self.seen {
+        if self.journal.view(|manifest| manifest.applied) == self.seen {
             return Ok(done);
         }
-        self.journal.catch_up().await?;
         loop {
             let jobs = self.journal.view(|manifest| plan(manifest, &self.config.policy));
             if jobs.is_empty() {
                 break;
             }
             let before = done;
+            let planned = done.bytes + jobs.iter().map(Job::bytes).sum::<u64>();
             let mut failed = None;
             for job in &jobs {
+                watch(Progress { bytes: done.bytes, planned });
                 match self.work(job, &mut done).await {
                     Ok(()) => {}
                     Err(error) if error.kind() == Kind::Closed => return Err(error),
@@ -156,10 +179,10 @@ impl Compactor {
         let changes = self.expiry.due(&self.journal).await?;
         self.expired_at = Some(Instant::now());
         let expired = changes.len() as u64;
-        if expired > 0 {
-            propose(&self.journal, changes).await?;
-            done.expired += expired;
+        for changes in changes.chunks(MAX_CHANGES_PER_COMMIT / 2) {
+            propose(&self.journal, changes.to_vec()).await?;
         }
+        done.expired += expired;
         Ok(())
     }
 
@@ -187,7 +210,7 @@ impl Compactor {
         };
         metrics::JOBS.with_label_values(&[kind, result]).inc();
         let held = decided?;
-        let bytes = if held > 0 { bytes(job) } else { 0 };
+        let bytes = if held > 0 { job.bytes() } else { 0 };
         metrics::WRITTEN_BYTES.with_label_values(&[kind]).inc_by(bytes);
         done.bytes += bytes;
         *match (held, job) {
@@ -197,14 +220,6 @@ impl Compactor {
             (_, Job::Merge(_)) => &mut done.merges,
         } += 1;
         Ok(())
-    }
-}
-
-fn bytes(job: &Job) -> u64 {
-    match job {
-        Job::Index(..) => 0,
-        Job::Chunk(run) => run.bytes(),
-        Job::Merge(runs) => runs.iter().map(Run::bytes).sum(),
     }
 }
 

@@ -33,3 +33,14 @@ pub enum Job {
     /// Extents of many partitions become one merged segment.
     Merge(Vec<Run>),
 }
+
+impl Job {
+    /// Record bytes that it writes anew.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Job::Index(..) => 0,
+            Job::Chunk(run) => run.bytes(),
+            Job::Merge(runs) => runs.iter().map(Run::bytes).sum(),
+        }
+    }
+}

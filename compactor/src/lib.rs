@@ -31,4 +31,4 @@ mod pace;
 pub mod job;
 mod metrics;
 
-pub use compactor::{Compactor, Config, Done};
+pub use compactor::{Compactor, Config, Done, Progress, Turn};
