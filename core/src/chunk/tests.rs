@@ -159,15 +159,24 @@ fn damage_is_noticed() {
     }
     let other = ChunkId { base_offset: chunk.base_offset - 1, ..chunk }.key();
     assert!(read_header(&other, &object).is_err() && read_footer(&other, &object[tail_at..]).is_err());
-    assert!(read_footer(&key, &footer.encode(&chunk)).is_ok());
+    let good = footer.encode(&chunk);
+    let (frame, _) = good.split_at(good.len() - TRAILER_BYTES);
+    let longer = (frame.len() as u32 + 1).to_be_bytes();
+    assert!(
+        read_footer(&key, &[frame, b"x", &longer, &TRAILER_MAGIC].concat()).is_err(),
+        "bytes behind the footer"
+    );
+    assert!(read_footer(&key, &good).is_ok());
 }
+
+type Lie = fn(&mut Footer);
 
 /// The frame is whole, and what it says cannot be.
 #[test]
 fn no_footer_that_contradicts_itself_is_taken() {
     let Written { chunk, footer, .. } = written(5);
     assert!(footer.positions.len() > 2);
-    let lies: [(&str, fn(&mut Footer)); 20] = [
+    let lies: [(&str, Lie); 21] = [
         ("ends where it begins", |f| f.end_offset = 0),
         ("ends before its last position", |f| f.end_offset = f.positions.last().unwrap().offset),
         ("more records than offsets", |f| f.records = f.end_offset as u64 + 1),
@@ -175,10 +184,11 @@ fn no_footer_that_contradicts_itself_is_taken() {
         ("a run that ends inside its last block", |f| f.bytes = f.positions.last().unwrap().at),
         ("another largest timestamp", |f| f.max_timestamp += 1),
         ("bytes without a position", |f| f.positions.clear()),
-        ("a first block that is missing", |f| drop(f.positions.remove(0))),
+        ("a first block that is missing", |f| f.positions = f.positions[1..].to_vec()),
         ("a position in the header", |f| f.positions[0].at -= 1),
         ("a position before the base", |f| f.positions[0].offset = 0),
         ("two positions with one offset", |f| f.positions[1].offset = f.positions[0].offset),
+        ("two positions at one place", |f| f.positions[1].at = f.positions[0].at),
         ("positions that go back", |f| f.positions.swap(0, 1)),
         ("a position twice", |f| f.positions[1] = f.positions[2]),
         ("a position behind the run", |f| f.positions.last_mut().unwrap().at += 1 << 40),

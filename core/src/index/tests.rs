@@ -116,6 +116,8 @@ fn lookups_agree_with_a_scan() {
     });
 }
 
+type Lie<T> = fn(&mut T);
+
 /// The frame is whole, and what it says cannot be.
 #[test]
 fn no_node_that_contradicts_itself_is_taken() {
@@ -125,7 +127,7 @@ fn no_node_that_contradicts_itself_is_taken() {
     let dice = &mut Dice::new(3);
     let good = Node::Leaf(vec![entry(&mut Dice::new(3), 0, 3)]);
     assert!(decode(id, &good.encode(TOPIC, PARTITION, id)).is_ok());
-    let lies: [(&str, fn(&mut Entry)); 8] = [
+    let lies: [(&str, Lie<Entry>); 8] = [
         ("no offsets", |e| e.end_offset = e.chunk.base_offset),
         ("offsets that go back", |e| e.end_offset = e.chunk.base_offset - 1),
         ("offsets before all", |e| e.chunk.base_offset = -1),
@@ -140,7 +142,7 @@ fn no_node_that_contradicts_itself_is_taken() {
         lie(&mut entry);
         refused(&Node::Leaf(vec![entry]), what);
     }
-    let lies: [(&str, fn(&mut Branch)); 5] = [
+    let lies: [(&str, Lie<Branch>); 5] = [
         ("no offsets", |b| b.end_offset = b.base_offset),
         ("offsets that go back", |b| b.end_offset = b.base_offset - 1),
         ("no chunks", |b| b.chunks = 0),
