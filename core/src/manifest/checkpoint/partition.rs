@@ -180,12 +180,13 @@ pub(super) fn decode(wire: PartitionWire, of: (Uuid, u32), ids: &[[u8; 16]]) -> 
             let root = Branch::try_from(root).ok()?;
             let fits = root.end_offset == base_offset
                 && root.end_offset > wire.log_start
-                && (0..root.end_offset).contains(&root.base_offset);
+                && (0..=wire.log_start).contains(&root.base_offset)
+                && root.chunks > 0;
             Some(root).filter(|_| fits)?.into()
         }
     };
     let extents = decode_extents(&wire, base_offset, of, ids)?;
-    let aborted = decode_aborted(&wire)?;
+    let aborted = decode_aborted(&wire, index)?;
     let producers = wire.producers.into_iter().map(decode_producer).collect::<Option<_>>()?;
     Some(Partition {
         log_start: wire.log_start,
@@ -244,12 +245,12 @@ fn decode_extents(
         });
         base_offset += i64::from(*offsets);
     }
-    Some(extents)
+    kinds.next().is_none().then_some(extents)
 }
 
-/// In the order in which they ended; the last offset of each is there.
-fn decode_aborted(wire: &PartitionWire) -> Option<Vec<Aborted>> {
-    let mut from = wire.log_start;
+/// In the order in which they ended; the last offset of each is there, and not in the index.
+fn decode_aborted(wire: &PartitionWire, index: Option<Branch>) -> Option<Vec<Aborted>> {
+    let mut from = index.map_or(wire.log_start, |index| index.end_offset);
     let mut decoded = Vec::with_capacity(wire.aborted.len());
     for AbortedWire { producer_id, first_offset, last_offset, last_stable } in wire.aborted.iter().cloned() {
         if !(from..wire.high_watermark).contains(&last_offset) || !(0..last_offset).contains(&first_offset) {
