@@ -187,13 +187,14 @@ impl Compactor {
     }
 
     async fn work(&self, job: &Job, done: &mut Done) -> Result<()> {
-        let Compactor { journal, pace, .. } = self;
+        let Compactor { journal, pace, config: Config { policy, .. }, .. } = self;
         let (kind, change) = match job {
             Job::Index(topic, partition, count) => {
-                let tree = Tree { journal, topic: *topic, partition: *partition };
+                let leaf_chunks = policy.leaf_chunks;
+                let tree = Tree { journal, topic: *topic, partition: *partition, leaf_chunks };
                 ("index", tree.absorb(*count).await)
             }
-            Job::Chunk(run) => ("chunk", gather(journal, pace, run).await.map(Some)),
+            Job::Chunk(run) => ("chunk", gather(journal, pace, policy.block_bytes, run).await.map(Some)),
             Job::Merge(runs) => ("merge", merge(journal, pace, runs).await.map(Some)),
         };
         let decided = match change {

@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use strandline_core::chunk::{AbortedSpan, ChunkId, Format, Writer};
-use strandline_core::limits::CHUNK_BLOCK_BYTES;
 use strandline_core::manifest::{Change, Journal, ObjectName, Swap, SwapOutput, SwapRun};
 use strandline_core::record::BatchHeader;
 use strandline_core::rope::Rope;
@@ -18,7 +17,7 @@ use crate::output;
 use crate::pace::Pace;
 
 /// Writes the chunk, and gives the change that puts it in the place of its inputs.
-pub(crate) async fn gather(journal: &Journal, pace: &Pace, run: &Run) -> Result<Change> {
+pub(crate) async fn gather(journal: &Journal, pace: &Pace, block_bytes: u64, run: &Run) -> Result<Change> {
     let (Some(first), Some(last)) = (run.extents.first(), run.extents.last()) else {
         return Err(Error::Invalid("a chunk of nothing".into()));
     };
@@ -27,7 +26,7 @@ pub(crate) async fn gather(journal: &Journal, pace: &Pace, run: &Run) -> Result<
     let chunk = ChunkId { topic, partition, base_offset, id, format };
     let end_offset = last.end_offset();
     let aborted = aborted_in(journal, &chunk, end_offset);
-    let (mut writer, header) = Writer::new(chunk, CHUNK_BLOCK_BYTES);
+    let (mut writer, header) = Writer::new(chunk, block_bytes);
     let mut upload = journal.store().upload(&chunk.key());
     upload.write(header).await?;
     if let Err(error) =

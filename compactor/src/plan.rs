@@ -4,7 +4,7 @@
 //! and once into a chunk; what is large enough goes into a chunk at once; a job is bounded in bytes and in extents; chunks
 //! take in only what is decided.
 
-use strandline_core::limits::MIB;
+use strandline_core::limits::{CHUNK_BLOCK_BYTES, INDEX_LEAF_CHUNKS, MIB};
 use strandline_core::manifest::{Extent, Manifest, ObjectId, Partition};
 use ulid::Ulid;
 use uuid::Uuid;
@@ -38,6 +38,10 @@ pub struct Policy {
     pub direct_chunks: usize,
     /// Extents that one job takes.
     pub job_extents: usize,
+    /// Bytes between two places of a chunk from which a lookup may begin.
+    pub block_bytes: u64,
+    /// Chunks of one leaf of an index, at most [`INDEX_LEAF_CHUNKS`].
+    pub leaf_chunks: usize,
 }
 
 impl Default for Policy {
@@ -55,6 +59,8 @@ impl Default for Policy {
             index_chunks: 16,
             direct_chunks: 32_768,
             job_extents: 50_000,
+            block_bytes: CHUNK_BLOCK_BYTES,
+            leaf_chunks: INDEX_LEAF_CHUNKS,
         }
     }
 }

@@ -84,7 +84,7 @@ impl Expiry {
                 quiet.insert(root.id, until);
                 return Ok(None);
             }
-            let tree = Tree { journal, topic: of.topic, partition: of.partition };
+            let tree = Tree::of(journal, of.topic, of.partition);
             if let Some(due_ms) = cut.take_index(tree, &root).await? {
                 quiet.insert(root.id, due_ms);
                 return Ok(cut.before());

@@ -24,6 +24,8 @@ pub(crate) struct Tree<'a> {
     pub(crate) journal: &'a Journal,
     pub(crate) topic: Uuid,
     pub(crate) partition: u32,
+    /// Chunks of one leaf.
+    pub(crate) leaf_chunks: usize,
 }
 
 /// What of a partition's history is there.
@@ -33,7 +35,12 @@ struct Found {
     chunks: Vec<Extent>,
 }
 
-impl Tree<'_> {
+impl<'a> Tree<'a> {
+    /// To be read, or to grow as usual.
+    pub(crate) fn of(journal: &'a Journal, topic: Uuid, partition: u32) -> Tree<'a> {
+        Tree { journal, topic, partition, leaf_chunks: INDEX_LEAF_CHUNKS }
+    }
+
     /// Writes the nodes that take in the first `count` extents, and gives the change that names their root; `None`: there are
     /// no such chunks any more.
     pub(crate) async fn absorb(self, count: usize) -> Result<Option<Change>> {
@@ -48,7 +55,7 @@ impl Tree<'_> {
         for chunk in &chunks {
             entries.push(self.entry(chunk).await?);
         }
-        for leaf in entries.chunks(INDEX_LEAF_CHUNKS) {
+        for leaf in entries.chunks(self.leaf_chunks.clamp(1, INDEX_LEAF_CHUNKS)) {
             branches.push(self.put(Node::Leaf(leaf.to_vec()), &chunks).await?);
         }
         let root_now = match branches.as_slice() {
@@ -80,11 +87,11 @@ impl Tree<'_> {
     /// The leaves that stay as they are, and the chunks of the last one if there is room in it.
     async fn last_leaf(self, root: &Branch) -> Result<(Vec<Branch>, Vec<Entry>)> {
         let mut branches = match self.get(root).await? {
-            Node::Leaf(entries) if entries.len() < INDEX_LEAF_CHUNKS => return Ok((Vec::new(), entries)),
+            Node::Leaf(entries) if entries.len() < self.leaf_chunks => return Ok((Vec::new(), entries)),
             Node::Leaf(_) => vec![*root],
             Node::Inner(branches) => branches,
         };
-        let has_room = |leaf: &mut Branch| leaf.chunks < INDEX_LEAF_CHUNKS as u64;
+        let has_room = |leaf: &mut Branch| leaf.chunks < self.leaf_chunks as u64;
         let Some(last) = branches.pop_if(has_room) else { return Ok((branches, Vec::new())) };
         match self.get(&last).await? {
             Node::Leaf(entries) => Ok((branches, entries)),
