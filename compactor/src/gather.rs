@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use strandline_core::chunk::{AbortedSpan, ChunkId, Format, Writer};
 use strandline_core::manifest::{Change, Journal, ObjectName, Swap, SwapOutput, SwapRun};
+use strandline_core::mutation::{self, Mutation};
 use strandline_core::record::BatchHeader;
 use strandline_core::rope::Rope;
 use strandline_core::store::Upload;
@@ -64,7 +65,11 @@ fn aborted_in(journal: &Journal, chunk: &ChunkId, end_offset: i64) -> Vec<Aborte
         first_offset: aborted.first_offset,
         last_offset: aborted.last_offset,
     };
-    let inside = |span: &AbortedSpan| span.first_offset < end_offset && span.last_offset >= chunk.base_offset;
+    let inside = |span: &AbortedSpan| {
+        span.first_offset < end_offset
+            && span.last_offset >= chunk.base_offset
+            && !mutation::is(Mutation::AbortedNotIndexed)
+    };
     found.unwrap_or_default().into_iter().map(span).filter(inside).collect()
 }
 

@@ -3,6 +3,7 @@
 //! Must not know what the objects mean. A request that has left the node goes its way whatever becomes of the node: it
 //! is executed by a task of the bucket's, not of the caller's.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    UploadPart,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -36,6 +38,8 @@ pub(crate) enum Outage {
     /// One folder fails.
     Segments,
     Journal,
+    Chunks,
+    Index,
 }
 
 impl Outage {
@@ -46,6 +50,8 @@ impl Outage {
             Outage::Writes => write,
             Outage::Segments => key.starts_with("segment/"),
             Outage::Journal => key.starts_with("journal/"),
+            Outage::Chunks => key.starts_with("chunk/"),
+            Outage::Index => key.starts_with("index/"),
         }
     }
 }
@@ -99,6 +105,7 @@ struct Fate<F> {
     fault: F,
 }
 
+#[derive(Clone)]
 pub(crate) struct Link {
     bucket: Bucket,
     weather: Arc<Mutex<Weather>>,
@@ -349,8 +356,20 @@ impl ObjectStore for Link {
         self.bucket.objects().delete_stream(keys)
     }
 
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        Err(Error::NotImplemented { operation: "multipart".into(), implementer: "Link".into() })
+    async fn put_multipart_opts(
+        &self,
+        key: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let fate = self.fate(key, true, draw_put, PutFault::Refused);
+        self.note(format_args!("begin {key} {:?}", fate.fault));
+        sleep(fate.there + fate.back).await;
+        match fate.fault {
+            PutFault::None => {
+                Ok(Box::new(Parts { link: self.clone(), key: key.clone(), begun: 0, there: Arc::default() }))
+            }
+            _ => Err(failed("503 for an upload in parts")),
+        }
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
@@ -359,6 +378,52 @@ impl ObjectStore for Link {
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         self.bucket.objects().rename_opts(from, to, options).await
+    }
+}
+
+/// An object that comes in parts. They lie at the bucket's side until all of them are there.
+#[derive(Debug)]
+struct Parts {
+    link: Link,
+    key: Path,
+    begun: usize,
+    there: Arc<Mutex<BTreeMap<usize, PutPayload>>>,
+}
+
+#[async_trait]
+impl MultipartUpload for Parts {
+    fn put_part(&mut self, part: PutPayload) -> UploadPart {
+        let (link, key, number) = (self.link.clone(), self.key.clone(), self.begun);
+        let there = Arc::clone(&self.there);
+        self.begun += 1;
+        Box::pin(async move {
+            let fate = link.fate(&key, true, draw_put, PutFault::Refused);
+            link.note(format_args!("part {number} of {key} {:?}", fate.fault));
+            sleep(fate.there).await;
+            match fate.fault {
+                PutFault::Lost | PutFault::AnswerLost => std::future::pending().await,
+                PutFault::None => drop(there.lock().unwrap().insert(number, part)),
+                _ => return Err(failed("503 for a part")),
+            }
+            sleep(fate.back).await;
+            Ok(())
+        })
+    }
+
+    /// One write over whatever is there, which may come to anything.
+    async fn complete(&mut self) -> Result<PutResult> {
+        let parts = std::mem::take(&mut *self.there.lock().unwrap());
+        let all = parts.len() == self.begun;
+        let body: PutPayload = parts.into_values().flatten().collect();
+        match all {
+            true => self.link.put_opts(&self.key, body, PutMode::Overwrite.into()).await,
+            false => Err(failed("400 InvalidPart")),
+        }
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.there.lock().unwrap().clear();
+        Ok(())
     }
 }
 

@@ -8,9 +8,12 @@ mod logs;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
-use strandline_core::manifest::{Append, Change, Commit, Joins, Manifest, Outcome, Void};
+use strandline_core::manifest::{
+    Append, Change, Commit, Expire, IndexChunks, Joins, Manifest, ObjectName, Outcome, SwapRun, Void,
+};
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -36,6 +39,19 @@ pub(super) struct Oracle {
     folded: BTreeMap<Ulid, (BTreeSet<u64>, i64)>,
     /// Of these, those that were refused in part because they were overtaken.
     unsettled: BTreeSet<(Ulid, u64)>,
+    /// What has expired since somebody asked.
+    expired: Vec<Expired>,
+}
+
+/// Records that are gone for their age or their number.
+#[derive(Debug, Clone)]
+pub(super) struct Expired {
+    pub(super) topic: Uuid,
+    pub(super) partition: u32,
+    pub(super) offsets: Range<i64>,
+    /// What the topic kept then; negative: no bound.
+    pub(super) retention_ms: i64,
+    pub(super) retention_bytes: i64,
 }
 
 #[derive(Debug, Default)]
@@ -83,8 +99,18 @@ impl Oracle {
         outcomes
     }
 
+    /// What has expired since the last question.
+    pub(super) fn take_expired(&mut self) -> Vec<Expired> {
+        std::mem::take(&mut self.expired)
+    }
+
     fn change(&mut self, change: &Change, overtaken: bool) -> Outcome {
         match change {
+            Change::Swap(swap) => Outcome::Swapped(swap.runs.iter().map(|run| self.swap(run)).collect()),
+            Change::IndexChunks(index) => self.index(index).map_or_else(Outcome::Void, |()| Outcome::Applied),
+            Change::Expire(expire) => {
+                self.expire_records(expire).map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
             Change::CreateTopic { id, name, partitions, configs } => {
                 if self.topics.contains_key(id) {
                     return Outcome::Void(Void::Malformed);
@@ -164,6 +190,8 @@ impl Oracle {
             return Outcome::Void(Void::UnknownPartition);
         };
         let at = (append.topic, append.partition);
+        let object = append.segment.map_or(ObjectName::Slot(self.slot), ObjectName::Segment);
+        let mut joins = false;
         let mut outcomes = Vec::new();
         for batch in &append.batches {
             let end = partition.end;
@@ -175,9 +203,52 @@ impl Oracle {
             {
                 self.transactions.written(producer.id, at, end, self.now_ms);
             }
+            let fresh = placed.is_ok_and(|placed| placed.base_offset == end);
+            if fresh {
+                partition.written(object, end, joins);
+            }
+            joins = fresh;
             outcomes.push(placed);
         }
         Outcome::Appended(outcomes)
+    }
+
+    fn partition(&mut self, topic: Uuid, number: u32) -> Result<&mut Partition, Void> {
+        let topic = self.topics.get_mut(&topic).ok_or(Void::UnknownTopic)?;
+        topic.partitions.get_mut(number as usize).ok_or(Void::UnknownPartition)
+    }
+
+    fn swap(&mut self, run: &SwapRun) -> Result<(), Void> {
+        let (open, now_ms) = (self.transactions.open_at((run.topic, run.partition)), self.now_ms);
+        let partition = self.partition(run.topic, run.partition)?;
+        partition.swap(run, partition.stable(&open), now_ms)
+    }
+
+    fn index(&mut self, change: &IndexChunks) -> Result<(), Void> {
+        let now_ms = self.now_ms;
+        self.partition(change.topic, change.partition)?.index(change, now_ms)
+    }
+
+    fn expire_records(&mut self, expire: &Expire) -> Result<(), Void> {
+        let Expire { topic, partition: number, before, .. } = *expire;
+        let configs = &self.topics.get(&topic).ok_or(Void::UnknownTopic)?.configs;
+        let number_of = |name: &str, usual: i64| configs.get(name).map_or(usual, |n| n.parse().unwrap());
+        let (ms, bytes) = (number_of("retention.ms", 7 * DAY_MS), number_of("retention.bytes", -1));
+        let deletes = configs.get("cleanup.policy").is_none_or(|policy| policy.contains("delete"));
+        let bounded = ms >= 0 || bytes >= 0;
+        if !deletes || !bounded || (expire.retention_ms, expire.retention_bytes) != (ms, bytes) {
+            return Err(Void::RetentionChanged);
+        }
+        let open = self.transactions.open_at((topic, number));
+        let partition = self.partition(topic, number)?;
+        if before < 0 || before > partition.stable(&open) {
+            return Err(Void::Undecided);
+        }
+        let offsets = partition.start..before;
+        partition.delete_before(before);
+        let (partition, retention_ms, retention_bytes) = (number, ms, bytes);
+        self.expired.push(Expired { topic, partition, offsets, retention_ms, retention_bytes });
+        Ok(())
     }
 
     fn of_transaction(&mut self, change: &Change) -> Outcome {
@@ -219,7 +290,9 @@ impl Oracle {
                 if !decided.commit {
                     partition.aborted.push((decided.producer, first, partition.end));
                 }
+                let marker_at = partition.end;
                 partition.end += 1;
+                partition.written(ObjectName::Marker, marker_at, false);
             }
             let topics = &self.topics;
             let there = |topic, partition| {
@@ -254,7 +327,7 @@ impl Oracle {
                 if before < 0 || before > partition.end {
                     return Err(Void::OffsetOutOfRange);
                 }
-                partition.start = partition.start.max(before);
+                partition.delete_before(before);
             }
             _ => {}
         }

@@ -1,10 +1,14 @@
-//! The logs, folded a second time: offsets, who wrote lately, what is open or was aborted.
+//! The logs, folded a second time: offsets, who wrote lately, what is open or was aborted; and in [`history`] where it lies.
 //!
 //! Shares nothing with the production fold but the form of changes.
 
+mod history;
+
 use std::collections::BTreeMap;
 
-use strandline_core::manifest::{self, BatchMeta, Placed, Void};
+use strandline_core::manifest::{self, BatchMeta, ObjectName, Placed, Void};
+
+use history::Places;
 
 /// Batches of a producer that are remembered (Kafka's `NUM_BATCHES_TO_RETAIN`).
 const WINDOW: usize = 5;
@@ -16,6 +20,7 @@ pub(super) struct Partition {
     pub(super) producers: BTreeMap<i64, Producer>,
     /// Producer, first and last offset of what was aborted, in the order of the ends.
     pub(super) aborted: Vec<(i64, i64, i64)>,
+    places: Places,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +39,7 @@ impl Partition {
         theirs: &manifest::Partition,
         open: &BTreeMap<i64, i64>,
     ) -> Option<String> {
-        let stable = open.values().min().map_or(self.end, |first| self.start.max(*first));
+        let stable = self.stable(open);
         if theirs.last_stable_offset() != stable {
             return Some(format!("the last stable offset is {}, not {stable}", theirs.last_stable_offset()));
         }
@@ -43,6 +48,9 @@ impl Partition {
         // Whoever has been silent for a day is no longer named as a writer.
         if !open.iter().filter(|(id, _)| self.producers.contains_key(id)).eq(&since) {
             return Some(format!("{since:?} are open, not {open:?}"));
+        }
+        if let Some(difference) = self.places.difference(theirs) {
+            return Some(difference);
         }
         let middle = self.start.midpoint(self.end);
         [(self.start, self.end), (self.start, middle), (middle, self.end), (middle, middle + 1)]
@@ -56,6 +64,22 @@ impl Partition {
                     found.iter().map(|one| (one.producer_id, one.first_offset, one.last_offset)).collect();
                 (found != known).then(|| format!("{found:?} are aborted in {from}..{upto}, not {known:?}"))
             })
+    }
+
+    /// The first offset of what is not decided.
+    pub(super) fn stable(&self, open: &BTreeMap<i64, i64>) -> i64 {
+        open.values().min().map_or(self.end, |first| self.start.max(*first))
+    }
+
+    /// What lies before is gone.
+    pub(super) fn delete_before(&mut self, before: i64) {
+        self.start = self.start.max(before);
+        self.places.delete_before(before);
+    }
+
+    /// From `from` to the end it was written to this object just now.
+    pub(super) fn written(&mut self, object: ObjectName, from: i64, joins: bool) {
+        self.places.push(object, from..self.end, joins);
     }
 
     pub(super) fn append(&mut self, batch: &BatchMeta, overtaken: bool, now_ms: i64) -> Result<Placed, Void> {
