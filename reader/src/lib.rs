@@ -6,21 +6,27 @@
 //! Modules stand in the order in which a pull meets them, and import only modules that stand after them:
 //!
 //! - [`reader`]: the handle: fetch, offsets
-//! - `locate`: from an offset or a timestamp to bytes
+//! - `times`: from a timestamp to an offset
+//! - `locate`: from an offset to bytes
 //! - `plan`: which partitions are read how far, and whether there is enough yet
-//! - `resume`: where in an extent the next pull goes on
+//! - `walk`: batch after batch through a run
+//! - `history`: which runs hold the offsets: index and extents
+//! - `resume`: where in a run the next pull goes on
 //! - `cache`: blocks of objects, read once
 //! - `error`: why something cannot be read
 //! - `metrics`: the figures of this crate
 pub mod reader;
+mod times;
 mod locate;
 mod plan;
+mod walk;
+mod history;
 mod resume;
 mod cache;
 mod error;
 mod metrics;
 
 pub use error::ReadError;
-pub use locate::{OffsetFound, OffsetSpec};
 pub use plan::{FetchLimits, FetchPartition, Fetched, Isolation};
 pub use reader::{Config, Reader};
+pub use times::{OffsetFound, OffsetSpec};

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use strandline_core::index::Branch;
 use strandline_core::limits::DAMAGED_ATTEMPTS;
 use strandline_core::manifest::{Extent, Journal};
 use strandline_core::mutation::{self, Mutation};
@@ -15,18 +16,22 @@ use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::error::ReadError;
-use crate::locate::{Locate, OffsetFound, OffsetSpec};
+use crate::history::{History, Span};
+use crate::locate::Locate;
 use crate::metrics;
 use crate::plan::{FetchLimits, FetchPartition, Fetched, Isolation, Plan, Share};
 use crate::resume::Resume;
+use crate::times::{OffsetFound, OffsetSpec};
 
 /// How often a read is planned anew when objects are replaced under it.
 const PLANS: u32 = 4;
+/// One part in so many of the cache is for decoded index nodes, the rest for blocks.
+const INDEX_PART: usize = 8;
 
 /// The settings of the reader.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Bytes of historic blocks kept in memory; the tail has its own.
+    /// Bytes of historic blocks and of what finds them kept in memory; the tail has its own.
     pub cache_bytes: usize,
 }
 
@@ -56,8 +61,10 @@ impl Reader {
     /// A reader with an empty cache.
     pub fn start(journal: Journal, config: Config) -> Reader {
         metrics::appear();
-        let cache = Cache::new(journal.clone(), config.cache_bytes);
-        let locate = Locate { journal, cache, resume: Resume::new() };
+        let index_bytes = config.cache_bytes / INDEX_PART;
+        let cache = Cache::new(journal.clone(), config.cache_bytes - index_bytes);
+        let history = History::new(journal.store().clone(), index_bytes);
+        let locate = Locate { journal, cache, history, resume: Resume::new() };
         Reader(Arc::new(Shared { locate }))
     }
 
@@ -76,9 +83,12 @@ impl Reader {
         let mut changes = self.journal().subscribe();
         let mut following = None;
         let mut caught_up = false;
+        let resume = &self.0.locate.resume;
+        let begins = |at: &FetchPartition| resume.behind_gap(at.topic, at.partition, at.offset);
+        let mut from: Vec<i64> = partitions.iter().map(begins).collect();
         loop {
             changes.mark_unchanged();
-            let plan = self.plan(partitions, &limits);
+            let plan = self.plan(partitions, &from, &limits);
             if plan.refused && !caught_up && !mutation::is(Mutation::OutOfRangeFromStale) {
                 caught_up = true;
                 if let Err(error) = self.journal().catch_up().await {
@@ -94,7 +104,11 @@ impl Reader {
                 continue;
             }
             if plan.refused || plan.bytes >= limits.min_bytes || Instant::now() >= until {
-                return self.read(partitions, plan).await;
+                let fetched = self.read(partitions, plan).await;
+                if only_gaps(&fetched, &mut from) {
+                    continue;
+                }
+                return fetched;
             }
             let _waiting = Waiting::begin();
             following.get_or_insert_with(|| self.journal().follow());
@@ -112,67 +126,54 @@ impl Reader {
     fn arrives(&self, partitions: &[FetchPartition], plan: &Plan) -> bool {
         let resume = &self.0.locate.resume;
         let at_end = partitions.iter().zip(&plan.shares).filter_map(|(wanted, share)| {
-            share.as_ref().is_ok_and(|share| share.upto <= wanted.offset).then_some(wanted)
+            share.as_ref().is_ok_and(|share| share.upto <= share.from).then_some(wanted)
         });
         at_end.filter(|at| resume.arrives(at.topic, at.partition, at.offset)).count() > 0
     }
 
-    fn plan(&self, partitions: &[FetchPartition], limits: &FetchLimits) -> Plan {
+    fn plan(&self, partitions: &[FetchPartition], from: &[i64], limits: &FetchLimits) -> Plan {
         let ahead_bytes = self.0.locate.cache.ahead_bytes(partitions.len());
-        self.journal().view(|manifest| Plan::new(manifest, partitions, limits, ahead_bytes))
+        self.journal().view(|manifest| Plan::new(manifest, partitions, from, limits, ahead_bytes))
     }
 
     async fn read(&self, partitions: &[FetchPartition], plan: Plan) -> Vec<Result<Fetched, ReadError>> {
         let shares = partitions.iter().zip(plan.shares);
-        let isolation = plan.isolation;
-        join_all(
-            shares.map(|(wanted, share)| async move { self.read_share(wanted, share?, isolation).await }),
-        )
-        .await
+        join_all(shares.map(|(wanted, share)| async move { self.read_share(wanted, share?).await })).await
     }
 
-    async fn read_share(
-        &self,
-        wanted: &FetchPartition,
-        mut share: Share,
-        isolation: Isolation,
-    ) -> Result<Fetched, ReadError> {
+    async fn read_share(&self, wanted: &FetchPartition, mut share: Share) -> Result<Fetched, ReadError> {
         let mut tries = Tries::default();
         loop {
             match self.0.locate.batches(wanted, &share).await {
                 Ok(stamped) => {
                     metrics::BYTES.inc_by(stamped.bytes as u64);
-                    let Share { high_watermark, last_stable, log_start, aborted, .. } = share;
+                    let Share { high_watermark, last_stable, log_start, .. } = share;
                     return Ok(Fetched {
                         high_watermark,
                         last_stable,
                         log_start,
-                        aborted,
+                        aborted: stamped.aborted,
                         batches: stamped.pieces,
                         bytes: stamped.bytes,
+                        next_offset: stamped.next_offset,
                     });
                 }
                 Err(error) => {
                     tries.spend(&error)?;
-                    match &error {
-                        Error::Corrupt { key, .. } => self.0.locate.forget(&share.extents, key).await,
-                        _ => share = self.plan_again(wanted, share.most_bytes, isolation).await?,
+                    if error.kind() == Kind::NotFound {
+                        share = self.plan_again(wanted, &share).await?;
                     }
                 }
             }
         }
     }
 
-    async fn plan_again(
-        &self,
-        wanted: &FetchPartition,
-        most_bytes: usize,
-        isolation: Isolation,
-    ) -> Result<Share, ReadError> {
+    async fn plan_again(&self, wanted: &FetchPartition, share: &Share) -> Result<Share, ReadError> {
         self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?;
+        let Share { most_bytes, isolation, .. } = *share;
         let max_wait = std::time::Duration::ZERO;
         let limits = FetchLimits { min_bytes: 0, max_bytes: most_bytes, max_wait, isolation };
-        let mut plan = self.plan(std::slice::from_ref(wanted), &limits);
+        let mut plan = self.plan(std::slice::from_ref(wanted), &[share.from], &limits);
         plan.shares.pop().unwrap_or(Err(ReadError::UnknownPartition))
     }
 
@@ -190,48 +191,72 @@ impl Reader {
         }
         let mut tries = Tries::default();
         loop {
-            let look = |extents: bool| {
-                self.journal().view(|manifest| {
-                    let topic = manifest.topic(&topic).ok_or(ReadError::UnknownTopic)?;
-                    let partition =
-                        topic.partitions.get(partition as usize).ok_or(ReadError::UnknownPartition)?;
-                    let end = match isolation {
-                        Isolation::ReadUncommitted => partition.high_watermark,
-                        Isolation::ReadCommitted => partition.last_stable_offset(),
-                    };
-                    let wanted =
-                        |extent: &&Extent| extents && !extent.is_marker() && extent.base_offset < end;
-                    let extents: Vec<Extent> = partition.extents.iter().filter(wanted).copied().collect();
-                    Ok((partition.log_start, end, extents))
-                })
-            };
+            let Look { log_start: from, end, index, extents } = self.look(
+                topic,
+                partition,
+                isolation,
+                matches!(at, OffsetSpec::MaxTimestamp | OffsetSpec::Timestamp(_)),
+            )?;
+            let span = Span { topic, partition, from, index, extents: &extents };
             let found = match at {
-                OffsetSpec::Earliest => {
-                    return look(false).map(|(offset, ..)| OffsetFound { offset, timestamp: -1 });
-                }
-                OffsetSpec::Latest => {
-                    return look(false).map(|(_, offset, _)| OffsetFound { offset, timestamp: -1 });
-                }
-                OffsetSpec::MaxTimestamp => {
-                    let (from, end, extents) = look(true)?;
-                    self.0.locate.max_timestamp(&extents, from).await.map(|found| found.below(end))
-                }
-                OffsetSpec::Timestamp(timestamp) => {
-                    let (from, end, extents) = look(true)?;
-                    self.0.locate.first_at(&extents, from, timestamp).await.map(|found| found.below(end))
-                }
+                OffsetSpec::Earliest => return Ok(OffsetFound { offset: from, timestamp: -1 }),
+                OffsetSpec::Latest => return Ok(OffsetFound { offset: end, timestamp: -1 }),
+                OffsetSpec::MaxTimestamp => self.0.locate.max_timestamp(span, end).await,
+                OffsetSpec::Timestamp(timestamp) => self.0.locate.first_at(span, end, timestamp).await,
             };
             let error = match found {
                 Ok(found) => return Ok(found),
                 Err(error) => error,
             };
             tries.spend(&error)?;
-            match &error {
-                Error::Corrupt { key, .. } => self.0.locate.forget(&look(true)?.2, key).await,
-                _ => self.journal().catch_up().await.map_err(|error| ReadError::from(&error)).map(drop)?,
+            if error.kind() == Kind::NotFound {
+                self.journal().catch_up().await.map_err(|error| ReadError::from(&error))?;
             }
         }
     }
+
+    fn look(
+        &self,
+        topic: Uuid,
+        partition: u32,
+        isolation: Isolation,
+        at_records: bool,
+    ) -> Result<Look, ReadError> {
+        self.journal().view(|manifest| {
+            let topic = manifest.topic(&topic).ok_or(ReadError::UnknownTopic)?;
+            let partition = topic.partitions.get(partition as usize).ok_or(ReadError::UnknownPartition)?;
+            let end = match isolation {
+                Isolation::ReadUncommitted => partition.high_watermark,
+                Isolation::ReadCommitted => partition.last_stable_offset(),
+            };
+            let wanted = |extent: &&Extent| at_records && !extent.is_marker() && extent.base_offset < end;
+            let extents = partition.extents.iter().filter(wanted).copied().collect();
+            Ok(Look { log_start: partition.log_start, end, index: partition.index, extents })
+        })
+    }
+}
+
+/// What the manifest says of the records of a partition.
+struct Look {
+    log_start: i64,
+    end: i64,
+    index: Option<Branch>,
+    extents: Vec<Extent>,
+}
+
+/// Whether there was nothing to be read but what compaction left empty; if so, moves `from` behind it.
+fn only_gaps(fetched: &[Result<Fetched, ReadError>], from: &mut [i64]) -> bool {
+    let mut moved = false;
+    for (fetched, from) in fetched.iter().zip(from) {
+        match fetched {
+            Ok(fetched) if fetched.bytes == 0 => {
+                moved |= fetched.next_offset > *from;
+                *from = fetched.next_offset.max(*from);
+            }
+            _ => return false,
+        }
+    }
+    moved
 }
 
 /// How often a read may still begin anew, by the reason.

@@ -1,8 +1,11 @@
-//! What is remembered of pulls: where in an extent the next one goes on, so that a long extent is not walked from its
-//! beginning again and again; and who waits at which end, so that only newcomers make the journal be read.
+//! What is remembered of pulls: where in a run the next one goes on, so that a long run is not walked from its beginning
+//! again and again; where compaction left no batches; and who waits at which end, so that only newcomers make the journal be
+//! read.
 //!
-//! Must not know the store. Hints only: without them, or when they are wrong, a pull starts at the beginning of an extent,
-//! or the journal is read once more.
+//! Must not know the store. Hints only: without them a pull starts at the beginning of a run or of a gap, or the journal is
+//! read once more. What once was a gap stays one: compaction takes away, and never brings.
+
+use std::ops::Range;
 
 use moka::sync::Cache;
 use strandline_core::limits::FOLLOW_POLL;
@@ -13,7 +16,7 @@ use uuid::Uuid;
 /// Places remembered.
 const MAX_PLACES: u64 = 65_536;
 
-/// A batch border inside an extent.
+/// A batch border inside a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) object: ObjectId,
@@ -26,13 +29,15 @@ pub(crate) struct Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Resume {
     places: Cache<(Uuid, u32, i64), Place>,
+    /// One past the last offset of the gap that begins there.
+    gaps: Cache<(Uuid, u32, i64), i64>,
     /// Since when; forgotten as fast as a follower looks at the slowest.
     ends: Cache<(Uuid, u32, i64), Instant>,
 }
 
 impl Resume {
     pub(crate) fn new() -> Resume {
-        Resume { places: Cache::new(MAX_PLACES), ends: Cache::new(MAX_PLACES) }
+        Resume { places: Cache::new(MAX_PLACES), gaps: Cache::new(MAX_PLACES), ends: Cache::new(MAX_PLACES) }
     }
 
     /// Whether nobody waited at this end of a partition lately; from now on somebody does.
@@ -52,5 +57,17 @@ impl Resume {
 
     pub(crate) fn put(&self, topic: Uuid, partition: u32, place: Place) {
         self.places.insert((topic, partition, place.offset), place);
+    }
+
+    /// The first offset from `offset` on that a batch may have.
+    pub(crate) fn behind_gap(&self, topic: Uuid, partition: u32, offset: i64) -> i64 {
+        self.gaps.get(&(topic, partition, offset)).unwrap_or(offset)
+    }
+
+    /// No batch has any of these offsets.
+    pub(crate) fn put_gap(&self, topic: Uuid, partition: u32, gap: Range<i64>) {
+        if !gap.is_empty() {
+            self.gaps.insert((topic, partition, gap.start), gap.end);
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::extents::{Extent, Marker, ObjectId, push_extent};
 use super::producers::Producers;
+use crate::chunk::AbortedSpan;
 use crate::index::Branch;
 use crate::mutation::{self, Mutation};
 use crate::record::MARKER_BYTES;
@@ -55,6 +56,15 @@ pub struct Aborted {
     pub last_offset: i64,
     /// No transaction that ended later begins below.
     pub(in crate::manifest) last_stable: i64,
+}
+
+/// As a chunk tells of it.
+impl From<AbortedSpan> for Aborted {
+    fn from(span: AbortedSpan) -> Aborted {
+        let AbortedSpan { producer_id, first_offset, last_offset } = span;
+        // What ended later, a chunk does not know.
+        Aborted { producer_id, first_offset, last_offset, last_stable: 0 }
+    }
 }
 
 impl Partition {
