@@ -48,6 +48,11 @@ pub(super) struct PartitionWire {
     pub(super) kinds: Vec<u32>,
     #[prost(message, optional, tag = "13")]
     pub(super) index: Option<BranchWire>,
+    #[prost(int64, tag = "14")]
+    pub(super) compacted: i64,
+    /// Subtracted from the largest number, so that nothing is written where there is none.
+    #[prost(int64, tag = "15")]
+    pub(super) tombstones_before_ever_ms: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -122,6 +127,8 @@ pub(super) fn encode(partition: &Partition, ids: &mut Ids) -> PartitionWire {
     let mut wire = PartitionWire {
         log_start: partition.log_start,
         high_watermark: partition.high_watermark,
+        compacted: partition.compacted,
+        tombstones_before_ever_ms: i64::MAX.wrapping_sub(partition.tombstones_ms),
         ..Default::default()
     };
     let mut before = 0;
@@ -170,7 +177,8 @@ pub(super) fn encode(partition: &Partition, ids: &mut Ids) -> PartitionWire {
 pub(super) fn decode(wire: PartitionWire, of: (Uuid, u32), ids: &[[u8; 16]]) -> Option<Partition> {
     let taken = wire.offsets.iter().map(|offsets| i64::from(*offsets)).sum::<i64>();
     let base_offset = wire.high_watermark.checked_sub(taken).filter(|base| *base >= 0)?;
-    let in_order = (0..=wire.high_watermark).contains(&wire.log_start);
+    let inside = |offset| (0..=wire.high_watermark).contains(&offset);
+    let in_order = inside(wire.log_start) && inside(wire.compacted);
     if !in_order || wire.offsets.contains(&0) || wire.bytes.contains(&0) {
         return None;
     }
@@ -193,6 +201,8 @@ pub(super) fn decode(wire: PartitionWire, of: (Uuid, u32), ids: &[[u8; 16]]) -> 
         high_watermark: wire.high_watermark,
         index,
         extents,
+        compacted: wire.compacted,
+        tombstones_ms: i64::MAX.wrapping_sub(wire.tombstones_before_ever_ms),
         producers: Producers(producers),
         aborted,
         ..Partition::default()

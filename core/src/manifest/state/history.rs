@@ -6,7 +6,7 @@
 //! age or number but by the retention that its topic has now.
 
 use super::super::commit::Void;
-use super::super::commit::history::{Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
+use super::super::commit::history::{Compacted, Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
 use super::extents::{Extent, ObjectId};
 use super::partition::Partition;
 use super::{Manifest, is_stale};
@@ -88,6 +88,23 @@ impl Manifest {
             return Err(Void::Undecided);
         }
         self.extents -= partition.delete_before(expire.before);
+        Ok(())
+    }
+}
+
+impl Manifest {
+    pub(super) fn note_compacted(&mut self, compacted: &Compacted) -> Result<(), Void> {
+        let partition =
+            self.partition_mut(&compacted.topic, compacted.partition).ok_or(Void::UnknownPartition)?;
+        if !(0..=partition.last_stable_offset()).contains(&compacted.upto) {
+            return Err(Void::Undecided);
+        }
+        // One that was slower than another takes nothing back.
+        if compacted.upto >= partition.compacted {
+            (partition.compacted, partition.tombstones_ms) = (compacted.upto, compacted.tombstones_ms);
+        }
+        let over = partition.aborted.partition_point(|aborted| aborted.last_offset < compacted.upto);
+        partition.aborted.drain(..over);
         Ok(())
     }
 }
