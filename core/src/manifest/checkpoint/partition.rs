@@ -179,8 +179,8 @@ pub(super) fn decode(wire: PartitionWire, of: (Uuid, u32), ids: &[[u8; 16]]) -> 
         Some(root) => {
             let root = Branch::try_from(root).ok()?;
             let fits = root.end_offset == base_offset
-                && root.end_offset > wire.log_start
-                && (0..=wire.log_start).contains(&root.base_offset)
+                && root.base_offset >= 0
+                && (root.base_offset..root.end_offset).contains(&wire.log_start)
                 && root.chunks > 0;
             Some(root).filter(|_| fits)?.into()
         }
