@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Crates, and which of ours each may use: `cli -> gateway -> {kafka, ingest, reader} -> core`.
-const CRATES: [(&str, &[&str]); 9] = [
+/// Crates, and which of ours each may use: `cli -> gateway -> {kafka, ingest, reader} -> core`, `cli -> compactor -> core`.
+const CRATES: [(&str, &[&str]); 10] = [
     ("core", &[]),
     ("kafka", &[]),
     ("ingest", &["core"]),
     ("reader", &["core"]),
+    ("compactor", &["core"]),
     ("gateway", &["kafka", "ingest", "reader", "core"]),
-    ("cli", &["gateway", "ingest", "reader", "core"]),
-    ("tests/sim", &["gateway", "kafka", "ingest", "reader", "core"]),
+    ("cli", &["gateway", "compactor", "ingest", "reader", "core"]),
+    ("tests/sim", &["gateway", "kafka", "ingest", "reader", "compactor", "core"]),
     ("tests/model", &[]),
     ("tests/fuzz", &["kafka", "reader", "core"]),
 ];

@@ -3,6 +3,7 @@
 //! Must not know what commands do. Every setting has one name: `--flush-interval` is `STRANDLINE_FLUSH_INTERVAL`, and
 //! the flag wins. What cannot work is refused here, before anything is opened.
 
+mod compact;
 mod group;
 mod txn;
 mod addresses;
@@ -21,6 +22,7 @@ use crate::units;
 use addresses::{HttpAddress, Listener, socket};
 
 pub(crate) use addresses::HostPort;
+pub(crate) use compact::{CompactArgs, Rate};
 pub(crate) use group::{GroupArgs, GroupCommand, ResetArgs, Target, TopicPartitions};
 pub(crate) use txn::{TxnArgs, TxnCommand, TxnState};
 
@@ -67,7 +69,7 @@ pub(crate) struct LogArgs {
     )]
     pub(crate) log_format: Format,
     /// What is logged: off, error, warn, info, debug, or a filter such as info,strandline_core=debug
-    /// [default: info for serve, else off]
+    /// [default: info for serve and compact, else off]
     #[arg(
         long,
         global = true,
@@ -102,6 +104,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Check that everything in a bucket is there and whole, without writing to it
     Scrub(ScrubArgs),
+    /// Merge what was written, delete what is too old; nodes do that by themselves
+    Compact(CompactArgs),
 }
 
 /// Which store.
@@ -206,6 +210,9 @@ pub(crate) struct ServeArgs {
         value_parser = segment_bytes,
     )]
     pub(crate) segment_bytes: usize,
+    /// Bytes a second that this node may read and write to merge and to expire what was written; `off`: it does neither
+    #[arg(long, env = "STRANDLINE_COMPACT", value_name = "RATE", default_value = "unlimited")]
+    pub(crate) compact: Rate,
 }
 
 const TOPIC_EXAMPLES: &str = "\

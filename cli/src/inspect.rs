@@ -107,7 +107,7 @@ async fn object(store: &Store, key: &str) -> Result<Value> {
         return foreign(store, key).await;
     };
     let body = match shape {
-        Shape::Segment => header_of(store, key, head).await?,
+        Shape::Segment | Shape::Chunk => header_of(store, key, head).await?,
         _ => store.get(key).await?,
     };
     let shown = match shape {
@@ -115,6 +115,9 @@ async fn object(store: &Store, key: &str) -> Result<Value> {
         Shape::Segment => shapes::segment(key, &body),
         Shape::Checkpoint => shapes::checkpoint(key, &body),
         Shape::Floor => shapes::floor(key, &body),
+        Shape::Chunk => shapes::chunk(key, &body),
+        Shape::Index => shapes::index(key, &body),
+        Shape::Footer => Err(Error::corrupt(key, "it is the footer of a chunk, without the chunk")),
     };
     let mut whole = json!({ "key": key, "kind": shapes::name(shape), "format_version": version(&body) });
     match shown {
@@ -130,7 +133,7 @@ async fn object(store: &Store, key: &str) -> Result<Value> {
     Ok(whole)
 }
 
-/// All of a segment's header, and not its records.
+/// All of the header of a segment or chunk, and not its records.
 async fn header_of(store: &Store, key: &str, head: Rope) -> Result<Rope> {
     let length = head.array::<4>(8).map_or(0, u32::from_be_bytes);
     let end = PREFIX_BYTES as u64 + u64::from(length);

@@ -17,6 +17,7 @@ mod bench;
 mod doctor;
 mod inspect;
 mod scrub;
+mod compact;
 mod logs;
 mod args;
 mod connect;
@@ -38,7 +39,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logs::start(&cli.logs, matches!(cli.command, Command::Serve(_)));
+    logs::start(&cli.logs, matches!(cli.command, Command::Serve(_) | Command::Compact(_)));
     output::finish(with_runtime(cli))
 }
 
@@ -70,5 +71,6 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Doctor(args) => doctor::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Scrub(args) => scrub::run(args).await,
+        Command::Compact(args) => compact::run(args).await,
     }
 }

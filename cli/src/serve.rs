@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use strandline_core::manifest::journal;
+use strandline_compactor::{self as compactor, Compactor, Turn};
+use strandline_core::manifest::journal::{self, Journal};
 use strandline_gateway as gateway;
 use strandline_ingest as ingest;
 use strandline_reader as reader;
@@ -14,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use crate::args::{HostPort, LogArgs, ServeArgs};
+use crate::args::{HostPort, LogArgs, Rate, ServeArgs};
 use crate::connect;
 use crate::output::{self, Format};
 
@@ -42,6 +43,7 @@ pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
     let reader = reader::Reader::start(journal.clone(), reader::Config::of_cache(args.cache_bytes));
     let bound = gateway::Gateway::bind(gateway_config, journal.clone(), ingest.clone(), reader).await?;
     announce(&bound, &journal, logs);
+    compact(args.compact, &journal, &bound);
 
     let (begun, begins) = oneshot::channel();
     let health = journal.clone();
@@ -92,6 +94,23 @@ fn gateway_config(args: &ServeArgs) -> gateway::Config {
         rack: args.rack.clone(),
         heartbeats: !args.alone,
     }
+}
+
+/// Merges and expires in the background, until the journal is closed; one node does it for all.
+fn compact(rate: Rate, journal: &Journal, gateway: &gateway::Gateway) {
+    if rate == Rate::Off {
+        return;
+    }
+    let config =
+        compactor::Config { bytes_per_second: rate.bytes_per_second(), ..compactor::Config::default() };
+    let compactor = Compactor::new(journal.clone(), config);
+    let duty = gateway.duty("compactor");
+    let turn = move || match duty() {
+        None => Turn::Theirs,
+        Some(false) => Turn::Quiet,
+        Some(true) => Turn::Busy,
+    };
+    tokio::spawn(compactor.run(turn));
 }
 
 /// One friendly line: the node serves from here on.

@@ -99,8 +99,8 @@ pub const MAX_BATCHES_PER_COMMIT: usize = 2_000_000;
 /// The header of any object: commit, segment or checkpoint.
 pub const MAX_HEADER_BYTES: usize = 1_024 * MIB;
 /// The highest slot that a checkpoint may stand for: a journal never gets there, and the slots after it must still fit the
-/// 63 bits that an extent has for its own.
-pub const MAX_SLOT: u64 = 1 << 62;
+/// 61 bits that a swap has for one.
+pub const MAX_SLOT: u64 = 1 << 60;
 /// Slots that a proposer may have in flight.
 pub const PIPELINE_SLOTS: usize = 16;
 /// Proposals that may wait for a slot before the proposer's callers wait too.

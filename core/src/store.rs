@@ -5,6 +5,9 @@
 
 mod list;
 mod open;
+mod upload;
+
+pub use upload::Upload;
 
 use std::fmt;
 use std::ops::Range;

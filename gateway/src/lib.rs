@@ -232,6 +232,13 @@ impl Gateway {
         self.connections.services.node.id
     }
 
+    /// Whether work that one node does for all is this one's, asked anew at each call: `None` if it is another's, else
+    /// whether clients are at work anywhere. A hint, like all that nodes know of each other.
+    pub fn duty(&self, work: &'static str) -> impl Fn() -> Option<bool> + Send + Sync + 'static + use<> {
+        let nodes = Arc::downgrade(&self.connections.services.nodes);
+        move || nodes.upgrade().filter(|nodes| nodes.is_coordinator(work)).map(|nodes| nodes.anybody_busy())
+    }
+
     /// The address of health and metrics.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(|(_, address)| *address)

@@ -20,7 +20,10 @@ use strandline_core::store::Store;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::limits::{NODE_BEAT, NODE_DIAL_EVERY, NODE_LEAVE, NODE_LINGER, NODE_REFRESH, NODES_DIALLED};
+use crate::limits::{
+    NODE_BEAT, NODE_BUSY_ALONE, NODE_DEAD, NODE_DIAL_EVERY, NODE_LEAVE, NODE_LINGER, NODE_REFRESH,
+    NODES_DIALLED,
+};
 use crate::metrics;
 use crate::node::Peer;
 use crate::task::Task;
@@ -169,6 +172,12 @@ impl Nodes {
         }
         self.refresh().await;
         self.is_coordinator(key)
+    }
+
+    /// Whether clients are at work anywhere, as far as this node has heard.
+    pub(crate) fn anybody_busy(&self) -> bool {
+        let heard = self.view.borrow().looked.is_some_and(|at| at.elapsed() < NODE_DEAD);
+        heard || self.shared.busy(NODE_BUSY_ALONE)
     }
 
     /// A client came: the node is busy until it leaves, and wakes if it slept.

@@ -11,7 +11,7 @@ use strandline_core::manifest::{
 use strandline_core::object::{self, Shape};
 use strandline_core::record::{BatchHeader, crc_holds};
 use strandline_core::rope::Rope;
-use strandline_core::{Error, segment};
+use strandline_core::{Error, chunk, index, paths, segment};
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -28,6 +28,9 @@ pub(super) fn name(shape: Shape) -> &'static str {
         Shape::Segment => "segment",
         Shape::Checkpoint => "checkpoint",
         Shape::Floor => "floor",
+        Shape::Chunk => "chunk",
+        Shape::Footer => "footer",
+        Shape::Index => "index",
     }
 }
 
@@ -236,6 +239,54 @@ pub(super) fn segment(key: &str, body: &Rope) -> Shown {
         })
         .collect();
     Ok(json!({ "id": id.to_string(), "time": show_moment(written_ms(id)), "runs": runs }))
+}
+
+pub(super) fn chunk(key: &str, body: &Rope) -> Shown {
+    let (chunk, run_at) = chunk::read_header(key, &body.to_bytes())?;
+    Ok(json!({
+        "topic": chunk.topic.to_string(),
+        "partition": chunk.partition,
+        "base_offset": chunk.base_offset,
+        "id": chunk.id.to_string(),
+        "format": chunk.format.extension(),
+        "at": run_at,
+    }))
+}
+
+pub(super) fn index(key: &str, body: &Rope) -> Shown {
+    let (topic, partition, id, node) = index::Node::decode(key, &body.to_bytes())?;
+    let children: Vec<_> = match &node {
+        index::Node::Leaf(entries) => entries
+            .iter()
+            .map(|entry| {
+                json!({
+                    "chunk": entry.chunk.key(),
+                    "end_offset": entry.end_offset,
+                    "at": entry.at,
+                    "bytes": entry.bytes,
+                    "max_timestamp": entry.max_timestamp,
+                    "positions": entry.positions.len(),
+                    "aborted": entry.aborted.len(),
+                })
+            })
+            .collect(),
+        index::Node::Inner(branches) => branches
+            .iter()
+            .map(|branch| {
+                json!({
+                    "index": paths::index(topic, partition, branch.id),
+                    "base_offset": branch.base_offset,
+                    "end_offset": branch.end_offset,
+                    "chunks": branch.chunks,
+                    "bytes": branch.bytes,
+                    "max_timestamp": branch.max_timestamp,
+                })
+            })
+            .collect(),
+    };
+    Ok(
+        json!({ "topic": topic.to_string(), "partition": partition, "id": id.to_string(), "children": children }),
+    )
 }
 
 fn written_ms(id: Ulid) -> i64 {

@@ -42,7 +42,7 @@ impl Extent {
         let largest = positions.iter().map(|position| position.max_timestamp).max();
         let complete = match (self.format, positions.first(), positions.last()) {
             (Format::Batches, Some(first), Some(last)) => {
-                first.at == self.at && end - last.at >= BATCH_HEADER_BYTES as u64
+                first.at == self.at && end.saturating_sub(last.at) >= BATCH_HEADER_BYTES as u64
             }
             (Format::Batches, ..) => self.bytes == 0 && self.max_timestamp == NO_TIMESTAMP,
             (Format::Parquet, ..) => true,

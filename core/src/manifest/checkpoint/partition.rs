@@ -48,6 +48,11 @@ pub(super) struct PartitionWire {
     pub(super) kinds: Vec<u32>,
     #[prost(message, optional, tag = "13")]
     pub(super) index: Option<BranchWire>,
+    #[prost(int64, tag = "14")]
+    pub(super) compacted: i64,
+    /// Subtracted from the largest number, so that nothing is written where there is none.
+    #[prost(int64, tag = "15")]
+    pub(super) tombstones_before_ever_ms: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -122,6 +127,8 @@ pub(super) fn encode(partition: &Partition, ids: &mut Ids) -> PartitionWire {
     let mut wire = PartitionWire {
         log_start: partition.log_start,
         high_watermark: partition.high_watermark,
+        compacted: partition.compacted,
+        tombstones_before_ever_ms: i64::MAX.wrapping_sub(partition.tombstones_ms),
         ..Default::default()
     };
     let mut before = 0;
@@ -170,7 +177,8 @@ pub(super) fn encode(partition: &Partition, ids: &mut Ids) -> PartitionWire {
 pub(super) fn decode(wire: PartitionWire, of: (Uuid, u32), ids: &[[u8; 16]]) -> Option<Partition> {
     let taken = wire.offsets.iter().map(|offsets| i64::from(*offsets)).sum::<i64>();
     let base_offset = wire.high_watermark.checked_sub(taken).filter(|base| *base >= 0)?;
-    let in_order = (0..=wire.high_watermark).contains(&wire.log_start);
+    let inside = |offset| (0..=wire.high_watermark).contains(&offset);
+    let in_order = inside(wire.log_start) && inside(wire.compacted);
     if !in_order || wire.offsets.contains(&0) || wire.bytes.contains(&0) {
         return None;
     }
@@ -180,18 +188,21 @@ pub(super) fn decode(wire: PartitionWire, of: (Uuid, u32), ids: &[[u8; 16]]) -> 
             let root = Branch::try_from(root).ok()?;
             let fits = root.end_offset == base_offset
                 && root.end_offset > wire.log_start
-                && (0..root.end_offset).contains(&root.base_offset);
+                && (0..=wire.log_start).contains(&root.base_offset)
+                && root.chunks > 0;
             Some(root).filter(|_| fits)?.into()
         }
     };
     let extents = decode_extents(&wire, base_offset, of, ids)?;
-    let aborted = decode_aborted(&wire)?;
+    let aborted = decode_aborted(&wire, index)?;
     let producers = wire.producers.into_iter().map(decode_producer).collect::<Option<_>>()?;
     Some(Partition {
         log_start: wire.log_start,
         high_watermark: wire.high_watermark,
         index,
         extents,
+        compacted: wire.compacted,
+        tombstones_ms: i64::MAX.wrapping_sub(wire.tombstones_before_ever_ms),
         producers: Producers(producers),
         aborted,
         ..Partition::default()
@@ -244,12 +255,12 @@ fn decode_extents(
         });
         base_offset += i64::from(*offsets);
     }
-    Some(extents)
+    kinds.next().is_none().then_some(extents)
 }
 
-/// In the order in which they ended; the last offset of each is there.
-fn decode_aborted(wire: &PartitionWire) -> Option<Vec<Aborted>> {
-    let mut from = wire.log_start;
+/// In the order in which they ended; the last offset of each is there, and not in the index.
+fn decode_aborted(wire: &PartitionWire, index: Option<Branch>) -> Option<Vec<Aborted>> {
+    let mut from = index.map_or(wire.log_start, |index| index.end_offset);
     let mut decoded = Vec::with_capacity(wire.aborted.len());
     for AbortedWire { producer_id, first_offset, last_offset, last_stable } in wire.aborted.iter().cloned() {
         if !(from..wire.high_watermark).contains(&last_offset) || !(0..last_offset).contains(&first_offset) {

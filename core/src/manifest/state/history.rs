@@ -6,7 +6,7 @@
 //! age or number but by the retention that its topic has now.
 
 use super::super::commit::Void;
-use super::super::commit::history::{Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
+use super::super::commit::history::{Compacted, Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
 use super::extents::{Extent, ObjectId};
 use super::partition::Partition;
 use super::{Manifest, is_stale};
@@ -40,6 +40,8 @@ impl Manifest {
         }
         self.extents = self.extents + outputs.len() - replaced.len();
         partition.extents.splice(from..upto, outputs);
+        // Of an extent of which a part is there, some of what takes its place may be gone.
+        self.extents -= partition.delete_before(partition.log_start);
         Ok(())
     }
 
@@ -60,7 +62,9 @@ impl Manifest {
             Some(last) => last.end_offset(),
             None => partition.index.ok_or(Void::Malformed)?.end_offset,
         };
-        if root.end_offset != end_offset || !(0..end_offset).contains(&root.base_offset) || root.chunks == 0 {
+        // What is there is found: what lies before the log start alone may be left out.
+        let begins = (0..=partition.log_start).contains(&root.base_offset);
+        if root.end_offset != end_offset || !begins || root.chunks == 0 {
             return Err(Void::Malformed);
         }
         if is_stale(root.id, now_ms) {
@@ -75,7 +79,8 @@ impl Manifest {
         let topic = self.topics.get_mut(&expire.topic).ok_or(Void::UnknownTopic)?;
         let retention = topic.retention;
         let same = (expire.retention_ms, expire.retention_bytes) == (retention.ms, retention.bytes);
-        if !(retention.deletes && same) && !mutation::is(Mutation::RetentionUnchecked) {
+        let bounded = retention.ms >= 0 || retention.bytes >= 0;
+        if !(retention.deletes && bounded && same) && !mutation::is(Mutation::RetentionUnchecked) {
             return Err(Void::RetentionChanged);
         }
         let partition = topic.partitions.get_mut(expire.partition as usize).ok_or(Void::UnknownPartition)?;
@@ -83,6 +88,23 @@ impl Manifest {
             return Err(Void::Undecided);
         }
         self.extents -= partition.delete_before(expire.before);
+        Ok(())
+    }
+}
+
+impl Manifest {
+    pub(super) fn note_compacted(&mut self, compacted: &Compacted) -> Result<(), Void> {
+        let partition =
+            self.partition_mut(&compacted.topic, compacted.partition).ok_or(Void::UnknownPartition)?;
+        if !(0..=partition.last_stable_offset()).contains(&compacted.upto) {
+            return Err(Void::Undecided);
+        }
+        // One that was slower than another takes nothing back.
+        if compacted.upto >= partition.compacted {
+            (partition.compacted, partition.tombstones_ms) = (compacted.upto, compacted.tombstones_ms);
+        }
+        let over = partition.aborted.partition_point(|aborted| aborted.last_offset < compacted.upto);
+        partition.aborted.drain(..over);
         Ok(())
     }
 }

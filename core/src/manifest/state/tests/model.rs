@@ -2,6 +2,8 @@
 
 mod author;
 mod groups;
+mod history;
+mod history_author;
 mod transactions;
 mod transactions_author;
 
@@ -10,8 +12,10 @@ use std::collections::BTreeSet;
 
 use self::author::Author;
 use self::groups::Groups;
+use self::history::Written;
 use self::transactions::{Decision, Transactions};
 use super::*;
+use crate::index::Branch;
 use crate::manifest::commit::{ConfigChange, ConfigOp};
 use crate::record::MARKER_BYTES;
 use crate::rope::Rope;
@@ -28,6 +32,10 @@ struct Model {
     configs: BTreeMap<Uuid, BTreeMap<String, String>>,
     groups: Groups,
     transactions: Transactions,
+    /// What swaps bring.
+    written: Written,
+    /// How many there ever were.
+    runs: usize,
     ids: i64,
     folded: BTreeSet<CommitId>,
     /// Folded, and refused in part because something was still to come.
@@ -42,6 +50,9 @@ struct Log {
     end: i64,
     /// All that were ever appended, and the ends of transactions.
     batches: Vec<Batch>,
+    index: Option<Branch>,
+    /// Up to here everything is in the index, or was.
+    indexed: i64,
     producers: BTreeMap<i64, (i16, History)>,
     /// Journal time of each producer's last batch.
     heard_ms: BTreeMap<i64, i64>,
@@ -53,6 +64,10 @@ struct Batch {
     object: ObjectId,
     at: u64,
     bytes: u32,
+    /// Those of one run follow each other there.
+    run: usize,
+    /// It is the end of a transaction.
+    marker: Option<Marker>,
     /// The producer.
     by: Option<i64>,
     /// The transaction.
@@ -147,8 +162,9 @@ impl Model {
                 }
             },
             Change::DeleteRecords { topic, partition, before } => {
-                self.delete_records(topic, *partition, *before)
+                applied(self.delete_records(topic, *partition, *before))
             }
+            Change::Swap(_) | Change::IndexChunks(_) | Change::Expire(_) => self.history_change(change),
             Change::AllocateProducerIds { count } => {
                 self.ids += i64::from(*count);
                 Outcome::ProducerIds(self.ids - i64::from(*count))
@@ -248,8 +264,17 @@ impl Model {
             let Some((_, logs)) = self.topics.get_mut(&topic) else { continue };
             let log = &mut logs[partition as usize];
             if log.batches.iter().any(|batch| batch.of == Some(transaction)) {
-                let (base, object, of) = (log.end, ObjectId::Marker(marker), Some(transaction));
-                log.batches.push(Batch { base, object, at: 0, bytes: MARKER_BYTES, by: None, of });
+                self.runs += 1;
+                log.batches.push(Batch {
+                    base: log.end,
+                    object: ObjectId::Marker(marker),
+                    at: 0,
+                    bytes: MARKER_BYTES,
+                    run: self.runs,
+                    marker: Some(marker),
+                    by: None,
+                    of: Some(transaction),
+                });
                 log.end += 1;
             }
         }
@@ -260,21 +285,6 @@ impl Model {
             }
         }
         Outcome::Producer(producer)
-    }
-
-    fn delete_records(&mut self, topic: &Uuid, partition: u32, before: i64) -> Outcome {
-        let Some((_, logs)) = self.topics.get_mut(topic) else {
-            return Outcome::Void(Void::UnknownTopic);
-        };
-        let Some(log) = logs.get_mut(partition as usize) else {
-            return Outcome::Void(Void::UnknownPartition);
-        };
-        let before = if before == -1 { log.end } else { before };
-        if before < 0 || before > log.end {
-            return Outcome::Void(Void::OffsetOutOfRange);
-        }
-        log.start = log.start.max(before);
-        Outcome::Applied
     }
 
     fn append(&mut self, slot: u64, overtaken: bool, append: &Append) -> Outcome {
@@ -292,6 +302,8 @@ impl Model {
             return Outcome::Void(Void::UnknownPartition);
         };
         let (transactions, of) = (&mut self.transactions, (append.topic, append.partition));
+        let runs = &mut self.runs;
+        *runs += 1;
         let placed = append.batches.iter().map(|batch| {
             let verdict = transactions.takes(batch, of).and_then(|()| match batch.producer {
                 None if overtaken => Err(Void::OutOfOrderSequence),
@@ -302,8 +314,11 @@ impl Model {
             if verdict == Ok(None) {
                 log.heard_ms.extend(batch.producer.map(|producer| (producer.id, self.now_ms)));
                 let (by, of) = (batch.producer.map(|of| of.id), transactions.written(batch, of, self.now_ms));
-                log.batches.push(Batch { base: log.end, object, at, bytes: batch.bytes, by, of });
+                let (base, bytes, run, marker) = (log.end, batch.bytes, *runs, None);
+                log.batches.push(Batch { base, object, at, bytes, run, marker, by, of });
                 log.end += i64::from(batch.offsets);
+            } else {
+                *runs += 1;
             }
             at += u64::from(batch.bytes);
             base_offset.map(|base_offset| Placed { base_offset, log_start: log.start })
@@ -387,25 +402,7 @@ fn check_extents(manifest: &Manifest, model: &Model) {
         assert_eq!((topic.id, topic.partitions.len()), (*id, logs.len()));
         assert_eq!(topic.configs, model.configs[id]);
         for (partition, log) in topic.partitions.iter().zip(logs) {
-            assert_eq!((partition.log_start, partition.high_watermark), (log.start, log.end));
-            // An extent goes when all of it is deleted, and not before.
-            let mut next = partition.extents.first().map_or(log.end, |first| first.base_offset);
-            assert!(next <= log.start || partition.extents.is_empty(), "{next} {log:?}");
-            assert!(partition.extents.first().is_none_or(|first| first.end_offset() > log.start));
-            let first = next;
-            let mut batches = log.batches.iter().skip_while(|batch| batch.base < first).peekable();
-            for extent in &partition.extents {
-                assert_eq!(extent.base_offset, next);
-                next = extent.end_offset();
-                let mut at = extent.at;
-                while let Some(batch) = batches.next_if(|batch| batch.base < next) {
-                    assert_eq!((extent.object, at), (batch.object, batch.at), "batch {}", batch.base);
-                    at += u64::from(batch.bytes);
-                }
-                assert_eq!(at, extent.at + u64::from(extent.bytes));
-                assert_eq!(partition.extent_index(extent.base_offset), partition.extent_index(next - 1));
-            }
-            assert_eq!((next, batches.next().map(|batch| batch.base)), (log.end, None));
+            log.check(partition);
             model.transactions.check_partition(partition, log);
             count += partition.extents.len();
         }
@@ -428,12 +425,13 @@ fn compare(author: &mut Author, slots: u64, aged_at: Option<u64>) {
             }
         }
         let commit = author.next_commit();
+        model.written.extend(author.take_written());
         let expected = model.fold(slot, &commit);
         assert_eq!(apply(&mut live, slot, &commit, 100), expected, "slot {slot}: {commit:?}");
         check_extents(&live, &model);
         model.groups.check(&live);
         model.transactions.check(&live);
-        author.look(&live);
+        author.look(&live, &model);
         let object = commit.encode([bytes::Bytes::from(vec![0; 4_000])]);
         let (decoded, _) = Commit::decode("journal/x", &Rope::new(object.pieces().to_vec())).unwrap();
         assert_eq!(decoded, commit);
@@ -454,7 +452,7 @@ fn random_histories_fold_as_the_model_says() {
     for_seeds(400, |seed| {
         let mut dice = Dice::new(seed);
         let leaps = dice.per_mille(300);
-        compare(&mut Author::new(dice, leaps, 100), 60, None);
+        compare(&mut Author::new(dice, leaps, 100, 60), 60, None);
     });
 }
 
@@ -466,6 +464,16 @@ fn random_transactions_fold_as_the_model_says() {
         let mut dice = Dice::new(!seed);
         let leaps = dice.per_mille(200);
         let aged_at = dice.per_mille(250).then(|| dice.between(5, 40));
-        compare(&mut Author::new(dice, leaps, 750), 100, aged_at);
+        compare(&mut Author::new(dice, leaps, 750, 30), 100, aged_at);
+    });
+}
+
+/// And where most of what happens befalls records that are there already.
+#[test]
+fn random_rewrites_fold_as_the_model_says() {
+    for_seeds(250, |seed| {
+        let mut dice = Dice::new(seed ^ 0x5a5a);
+        let leaps = dice.per_mille(200);
+        compare(&mut Author::new(dice, leaps, 300, 500), 100, None);
     });
 }

@@ -10,16 +10,16 @@ use crate::manifest::commit::transaction::{
 const TIMEOUT_MS: i32 = 60_000;
 const AT: (Uuid, u32) = (TOPIC, 0);
 
-fn init(known: Option<(i64, i16)>) -> Change {
+pub(super) fn init(known: Option<(i64, i16)>) -> Change {
     init_as("t", known, 0)
 }
 
-fn init_as(id: &str, known: Option<(i64, i16)>, begun: u64) -> Change {
+pub(super) fn init_as(id: &str, known: Option<(i64, i16)>, begun: u64) -> Change {
     let (transactional_id, timeout_ms) = (id.to_owned(), TIMEOUT_MS);
     Change::InitProducer(InitProducer { transactional_id, timeout_ms, known, begun })
 }
 
-fn of(id: i64, epoch: i16, number: u64) -> TransactionOf {
+pub(super) fn of(id: i64, epoch: i16, number: u64) -> TransactionOf {
     TransactionOf { transactional_id: "t".into(), producer_id: id, epoch, number }
 }
 
@@ -28,7 +28,7 @@ fn add(of: TransactionOf, partitions: &[(Uuid, u32)], groups: &[&str]) -> Change
     Change::AddToTransaction(AddToTransaction { of, partitions: partitions.to_vec(), groups })
 }
 
-fn end(of: TransactionOf, commit: bool, bump: bool) -> Change {
+pub(super) fn end(of: TransactionOf, commit: bool, bump: bool) -> Change {
     Change::EndTransaction(EndTransaction { of, commit, bump, if_due: false })
 }
 
@@ -44,7 +44,7 @@ fn offset_at(step: u64, of: TransactionOf, adds: bool, offset: i64) -> Change {
     Change::TransactionOffsets(TransactionOffsets { of, adds, step, commit: commits(offset) })
 }
 
-fn tick(fold: &mut Fold, timestamp_ms: i64) {
+pub(super) fn tick(fold: &mut Fold, timestamp_ms: i64) {
     fold.counter += 1;
     let tick = Commit { timestamp_ms, ..commit(1, fold.counter, fold.counter, vec![Change::Tick]) };
     fold.commit(&tick);
@@ -61,7 +61,7 @@ fn commits(offset: i64) -> CommitOffsets {
     }
 }
 
-fn joins(joins: Joins, id: i64, epoch: i16, sequence: i32) -> BatchMeta {
+pub(super) fn joins(joins: Joins, id: i64, epoch: i16, sequence: i32) -> BatchMeta {
     BatchMeta { joins, ..batch(id, epoch, sequence, 1) }
 }
 
@@ -75,7 +75,7 @@ fn ends(fold: &Fold) -> (i64, i64, i64) {
     (partition.log_start, partition.last_stable_offset(), partition.high_watermark)
 }
 
-fn aborted(fold: &Fold, from: i64, upto: i64) -> Vec<(i64, i64, i64)> {
+pub(super) fn aborted(fold: &Fold, from: i64, upto: i64) -> Vec<(i64, i64, i64)> {
     let found = fold.manifest.partition(&TOPIC, 0).unwrap().aborted_in(from, upto);
     found.iter().map(|one| (one.producer_id, one.first_offset, one.last_offset)).collect()
 }
@@ -84,12 +84,12 @@ fn committed(fold: &Fold) -> Option<i64> {
     Some(fold.manifest.group("g")?.offsets.get(&(TOPIC, 1))?.offset)
 }
 
-fn void(void: Void) -> Outcome {
+pub(super) fn void(void: Void) -> Outcome {
     Outcome::Void(void)
 }
 
 /// Whatever happened, a checkpoint holds it.
-fn kept(fold: &Fold) {
+pub(super) fn kept(fold: &Fold) {
     let bytes = checkpoint::encode(&fold.manifest);
     let read = checkpoint::decode("checkpoint", &bytes).unwrap();
     assert!(read == fold.manifest, "{read:?}\n{:?}", fold.manifest);

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use ulid::Ulid;
 use uuid::Uuid;
 
-use super::DAY_MS;
 use super::groups::{GroupsAuthor, NAMES};
+use super::history::Written;
+use super::history_author::HistoryAuthor;
 use super::transactions_author::TransactionsAuthor;
+use super::{DAY_MS, Model};
 use crate::manifest::commit::{ConfigChange, ConfigOp, Producer};
 use crate::manifest::{Append, BatchMeta, Change, Commit, CommitId, Manifest};
 use crate::testing::{Dice, EPOCH_MS};
@@ -24,8 +26,11 @@ pub(super) struct Author {
     leaps: bool,
     /// Per mille of changes and of batches that belong to transactions.
     transactional: u64,
+    /// Per mille of changes that befall what was written before.
+    rewriting: u64,
     groups: GroupsAuthor,
     transactions: TransactionsAuthor,
+    history: HistoryAuthor,
     now_ms: i64,
     counters: [u64; 3],
     /// Made, but not folded yet.
@@ -39,13 +44,15 @@ pub(super) struct Author {
 }
 
 impl Author {
-    pub(super) fn new(dice: Dice, leaps: bool, transactional: u64) -> Author {
+    pub(super) fn new(dice: Dice, leaps: bool, transactional: u64, rewriting: u64) -> Author {
         Author {
             dice,
             leaps,
             transactional,
+            rewriting,
             groups: GroupsAuthor::default(),
             transactions: TransactionsAuthor::default(),
+            history: HistoryAuthor::default(),
             now_ms: EPOCH_MS,
             counters: [0; 3],
             held: Vec::new(),
@@ -60,8 +67,14 @@ impl Author {
         &mut self.dice
     }
 
+    /// What compactors have written.
+    pub(super) fn take_written(&mut self) -> Written {
+        self.history.take_written()
+    }
+
     /// What became of what was sent.
-    pub(super) fn look(&mut self, manifest: &Manifest) {
+    pub(super) fn look(&mut self, manifest: &Manifest, model: &Model) {
+        self.history.look(manifest, model);
         self.groups.look(manifest);
         self.transactions.look(manifest);
         let places = manifest.topics().flat_map(|topic| {
@@ -106,6 +119,10 @@ impl Author {
     }
 
     fn change(&mut self) -> Change {
+        if self.dice.per_mille(self.rewriting) && !self.places.is_empty() {
+            let place = self.place();
+            return self.history.change(&mut self.dice, self.now_ms, place);
+        }
         if self.dice.per_mille(self.transactional) && !self.places.is_empty() {
             if self.dice.per_mille(350) {
                 return Change::Append(self.append());
@@ -127,7 +144,7 @@ impl Author {
             2 => Change::DeleteTopic { id: *self.dice.pick(&self.topics) },
             3 => Change::AllocateProducerIds { count: self.dice.below(2_000) as u32 },
             4 => Change::Tick,
-            5 => Change::FeatureLevel { level: self.dice.below(3) as u32 },
+            5 => Change::FeatureLevel { level: self.dice.below(5) as u32 },
             6..9 => self.administration(),
             9..20 => self.groups.change(&mut self.dice, &self.topics),
             _ => Change::Append(self.append()),
@@ -139,7 +156,8 @@ impl Author {
         match self.dice.below(4) {
             0 => Change::CreatePartitions { topic, count: self.dice.below(6) as u32 },
             1 => {
-                let (a, b) = (*self.dice.pick(&["x", "x,y", "z"]), *self.dice.pick(&["", "x", "y,z"]));
+                let lists = ["x", "x,y", "z", "compact", "delete", "delete,compact", "-1", "1000"];
+                let (a, b) = (*self.dice.pick(&lists), *self.dice.pick(&["", "x", "y,z", "delete"]));
                 let (elements, default) = (a.to_owned(), b.to_owned());
                 let op = match self.dice.below(4) {
                     0 => ConfigOp::Set(elements),
@@ -147,7 +165,8 @@ impl Author {
                     2 => ConfigOp::Append { elements, default },
                     _ => ConfigOp::Subtract { elements, default },
                 };
-                let name = (*self.dice.pick(&["cleanup.policy", "retention.ms"])).to_owned();
+                let name =
+                    (*self.dice.pick(&["cleanup.policy", "retention.ms", "retention.bytes"])).to_owned();
                 let replace = self.dice.per_mille(200);
                 Change::AlterConfigs { topic, replace, changes: vec![ConfigChange { name, op }] }
             }

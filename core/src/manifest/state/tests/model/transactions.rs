@@ -12,7 +12,7 @@ use crate::manifest::commit::group::OffsetCommit;
 use crate::manifest::commit::transaction::{
     AddToTransaction, EndTransaction, InitProducer, Joins, TransactionOf, TransactionOffsets,
 };
-use crate::manifest::state::{Marker, ObjectId, Partition, Phase};
+use crate::manifest::state::{Marker, Partition, Phase};
 use crate::manifest::{BatchMeta, Manifest, Void};
 
 const WEEK_MS: i64 = 7 * super::DAY_MS;
@@ -355,13 +355,20 @@ impl Transactions {
         }
     }
 
+    /// The first offset that is not decided.
+    pub(super) fn stable(&self, log: &Log) -> i64 {
+        let open = |index: &usize| self.ever[*index].committed.is_none();
+        let undecided = log.batches.iter().find(|batch| batch.of.as_ref().is_some_and(open));
+        undecided.map_or(log.end, |batch| batch.base.max(log.start))
+    }
+
     /// What a partition says of them, and what a reader makes of that who sees only what is committed.
     pub(super) fn check_partition(&self, partition: &Partition, log: &Log) {
         let open = |index: &usize| self.ever[*index].committed.is_none();
-        let undecided = log.batches.iter().find(|batch| batch.of.as_ref().is_some_and(open));
-        let stable = undecided.map_or(log.end, |batch| batch.base.max(log.start));
+        let stable = self.stable(log);
         assert_eq!(partition.last_stable_offset(), stable);
-        let aborted = self.aborted(log);
+        let (told, aborted): (Vec<_>, Vec<_>) =
+            self.aborted(log).into_iter().partition(|(_, _, last)| *last < log.indexed);
         let kept: Vec<_> = partition.aborted.iter().map(|one| one.last_offset).collect();
         assert_eq!(
             kept,
@@ -380,12 +387,13 @@ impl Transactions {
             }
             let decided = |batch: &&super::Batch| batch.base >= from && batch.base < stable;
             let counts = |index: usize| self.ever[index].committed == Some(true);
-            let visible =
-                log.batches.iter().filter(decided).filter(|batch| {
-                    !matches!(batch.object, ObjectId::Marker(_)) && batch.of.is_none_or(counts)
-                });
+            let visible = log
+                .batches
+                .iter()
+                .filter(decided)
+                .filter(|batch| batch.marker.is_none() && batch.of.is_none_or(counts));
             let visible: Vec<i64> = visible.map(|batch| batch.base).collect();
-            assert_eq!(read_committed(partition, log, from), visible, "from {from}");
+            assert_eq!(read_committed(partition, log, from, &told), visible, "from {from}");
         }
         for active in partition.producers() {
             let of = |index: &usize| open(index) && self.ever[*index].producer.id == active.id;
@@ -396,10 +404,10 @@ impl Transactions {
 
     /// Producer, first offset and marker of those that were aborted, by their markers, while the marker is there.
     fn aborted(&self, log: &Log) -> Vec<(i64, i64, i64)> {
-        let markers = log.batches.iter().filter(|batch| {
-            let aborts = matches!(batch.object, ObjectId::Marker(Marker { commit: false, .. }));
-            aborts && batch.base >= log.start
-        });
+        let markers = log
+            .batches
+            .iter()
+            .filter(|batch| batch.marker.is_some_and(|marker| !marker.commit) && batch.base >= log.start);
         let told = markers.map(|marker| {
             let first = log.batches.iter().find(|batch| batch.of == marker.of).unwrap();
             (self.ever[marker.of.unwrap()].producer.id, first.base, marker.base)
@@ -418,17 +426,22 @@ fn steps(first: i64, last: i64) -> impl Iterator<Item = i64> {
     (first..=last).step_by(((last - first) / 3).max(1) as usize)
 }
 
-/// As Kafka's consumer reads with `read_committed`: base offsets of the batches from `from` on.
-fn read_committed(partition: &Partition, log: &Log, from: i64) -> Vec<i64> {
+/// As Kafka's consumer reads with `read_committed`: base offsets of the batches from `from` on. `told`: what the nodes of
+/// the index tell of aborted transactions.
+fn read_committed(partition: &Partition, log: &Log, from: i64, told: &[(i64, i64, i64)]) -> Vec<i64> {
     let upto = partition.last_stable_offset();
-    let mut aborted = partition.aborted_in(from, upto).into_iter().peekable();
+    let found = partition.aborted_in(from, upto).into_iter().map(|one| (one.first_offset, one.producer_id));
+    let told = told.iter().filter(|(_, _, last)| *last >= from).map(|(id, first, _)| (*first, *id));
+    let mut aborted: Vec<_> = found.chain(told).collect();
+    aborted.sort_unstable();
+    let mut aborted = aborted.into_iter().peekable();
     let (mut skipped, mut seen) = (BTreeSet::new(), Vec::new());
     for batch in log.batches.iter().filter(|batch| batch.base >= from && batch.base < upto) {
-        while let Some(begins) = aborted.next_if(|one| one.first_offset <= batch.base) {
-            skipped.insert(begins.producer_id);
+        while let Some((_, producer)) = aborted.next_if(|(first, _)| *first <= batch.base) {
+            skipped.insert(producer);
         }
-        match batch.object {
-            ObjectId::Marker(marker) => {
+        match batch.marker {
+            Some(marker) => {
                 skipped.remove(&marker.producer_id);
             }
             _ if batch.of.is_some() && batch.by.is_some_and(|by| skipped.contains(&by)) => {}

@@ -1,0 +1,244 @@
+//! The compactor at work: looks at the manifest now and then, does what is worth it, job by job.
+//!
+//! Must not know how a job is done. Invariants: nothing depends on who does a job or how often: a change that no longer holds
+//! is void, and what was written for it is garbage; while nothing happens to the log, no request is made, but for what is due.
+
+use std::time::Duration;
+
+use strandline_core::limits::MAX_CHANGES_PER_COMMIT;
+use strandline_core::manifest::{Change, Journal, Outcome, Void};
+use strandline_core::{Error, Kind, Result};
+use tokio::time::Instant;
+
+use crate::gather::gather;
+use crate::job::Job;
+use crate::merge::merge;
+use crate::metrics;
+use crate::pace::Pace;
+use crate::plan::{Policy, plan};
+use crate::retention::Expiry;
+use crate::tree::Tree;
+
+/// What a process decides about its compactor.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// When something is worth doing.
+    pub policy: Policy,
+    /// Bytes a second that are read and written, at most; none: as fast as it goes.
+    pub bytes_per_second: Option<u64>,
+    /// How often the manifest is looked at.
+    pub look_every: Duration,
+    /// How often the age and the bytes of partitions are looked at.
+    pub expire_every: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            policy: Policy::default(),
+            bytes_per_second: None,
+            look_every: Duration::from_secs(10),
+            expire_every: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What was done in one pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Done {
+    /// Merged segments.
+    pub merges: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Changes of indexes.
+    pub indexes: u64,
+    /// Partitions of which something expired.
+    pub expired: u64,
+    /// Record bytes written anew.
+    pub bytes: u64,
+    /// Jobs that came to nothing because somebody else was first.
+    pub void: u64,
+}
+
+impl Done {
+    /// Whether anything came of the pass.
+    pub fn is_nothing(&self) -> bool {
+        self.merges + self.chunks + self.indexes + self.expired == 0
+    }
+}
+
+/// Whose turn it is to compact, as far as a process knows. A hint: two that believe it is theirs are both right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Another process does it.
+    Theirs,
+    /// This one, and nobody is at work on the log: only what this process knows of counts.
+    Quiet,
+    /// This one, and somebody may be at work: the journal is read to its end first.
+    Busy,
+}
+
+/// How far a pass has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Bytes written anew so far.
+    pub bytes: u64,
+    /// Bytes that are planned, these among them.
+    pub planned: u64,
+}
+
+/// A compactor on the journal of this process.
+#[derive(Debug)]
+pub struct Compactor {
+    journal: Journal,
+    config: Config,
+    pace: Pace,
+    expiry: Expiry,
+    /// The last slot that was looked at.
+    seen: u64,
+    expired_at: Option<Instant>,
+}
+
+impl Compactor {
+    /// Does nothing yet.
+    pub fn new(journal: Journal, config: Config) -> Compactor {
+        metrics::appear();
+        let pace = Pace::new(config.bytes_per_second);
+        Compactor { journal, config, pace, expiry: Expiry::default(), seen: 0, expired_at: None }
+    }
+
+    /// Works until the journal is closed; `turn` is asked at each look.
+    pub async fn run(mut self, turn: impl Fn() -> Turn) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.journal.stopped() => return,
+                () = tokio::time::sleep(self.pause()) => {}
+            }
+            match self.pass(turn(), |_| {}).await {
+                Ok(done) if done.is_nothing() => {}
+                Ok(done) => tracing::debug!(?done, "compacted"),
+                Err(error) if error.kind() == Kind::Closed => return,
+                Err(error) => tracing::warn!(%error, "compaction failed, it is tried again"),
+            }
+        }
+    }
+
+    /// Several nodes that began together do not look at the same moment.
+    fn pause(&self) -> Duration {
+        let every = self.config.look_every;
+        every / 2 + self.journal.env().jitter(every)
+    }
+
+    /// Does what is worth it now, and again until nothing is. One job that fails does not keep the others.
+    pub async fn pass(&mut self, turn: Turn, watch: impl Fn(Progress)) -> Result<Done> {
+        let mut done = Done::default();
+        match turn {
+            Turn::Theirs => return Ok(done),
+            Turn::Quiet => {}
+            Turn::Busy => drop(self.journal.catch_up().await?),
+        }
+        self.expire(&mut done).await?;
+        if self.journal.view(|manifest| manifest.applied) == self.seen {
+            return Ok(done);
+        }
+        loop {
+            let jobs = self.journal.view(|manifest| plan(manifest, &self.config.policy));
+            if jobs.is_empty() {
+                break;
+            }
+            let before = done;
+            let planned = done.bytes + jobs.iter().map(Job::bytes).sum::<u64>();
+            let mut failed = None;
+            for job in &jobs {
+                watch(Progress { bytes: done.bytes, planned });
+                match self.work(job, &mut done).await {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == Kind::Closed => return Err(error),
+                    Err(error) => {
+                        tracing::warn!(%error, "a job of the compactor failed");
+                        failed = Some(error);
+                    }
+                }
+            }
+            match failed {
+                Some(error) => return Err(error),
+                // Somebody else does the same: leave it to them for now.
+                None if done == before || done.void > before.void => break,
+                None => {}
+            }
+        }
+        self.seen = self.journal.view(|manifest| manifest.applied);
+        Ok(done)
+    }
+
+    async fn expire(&mut self, done: &mut Done) -> Result<()> {
+        if self.expired_at.is_some_and(|at| at.elapsed() < self.config.expire_every) {
+            return Ok(());
+        }
+        let changes = self.expiry.due(&self.journal).await?;
+        self.expired_at = Some(Instant::now());
+        let expired = changes.len() as u64;
+        for changes in changes.chunks(MAX_CHANGES_PER_COMMIT / 2) {
+            propose(&self.journal, changes.to_vec()).await?;
+        }
+        done.expired += expired;
+        Ok(())
+    }
+
+    async fn work(&self, job: &Job, done: &mut Done) -> Result<()> {
+        let Compactor { journal, pace, config: Config { policy, .. }, .. } = self;
+        let (kind, change) = match job {
+            Job::Index(topic, partition, count) => {
+                let leaf_chunks = policy.leaf_chunks;
+                let tree = Tree { journal, topic: *topic, partition: *partition, leaf_chunks };
+                ("index", tree.absorb(*count).await)
+            }
+            Job::Chunk(run) => ("chunk", gather(journal, pace, policy.block_bytes, run).await.map(Some)),
+            Job::Merge(runs) => ("merge", merge(journal, pace, runs).await.map(Some)),
+        };
+        let decided = match change {
+            Ok(Some(change)) => propose(journal, vec![change]).await,
+            Ok(None) => Ok(0),
+            // What was to be read is gone: a newer manifest says where it is.
+            Err(Error::NotFound(_)) => Ok(0),
+            Err(error) => Err(error),
+        };
+        let result = match &decided {
+            Ok(0) => "void",
+            Ok(_) => "done",
+            Err(_) => "failed",
+        };
+        metrics::JOBS.with_label_values(&[kind, result]).inc();
+        let held = decided?;
+        let bytes = if held > 0 { job.bytes() } else { 0 };
+        metrics::WRITTEN_BYTES.with_label_values(&[kind]).inc_by(bytes);
+        done.bytes += bytes;
+        *match (held, job) {
+            (0, _) => &mut done.void,
+            (_, Job::Index(..)) => &mut done.indexes,
+            (_, Job::Chunk(_)) => &mut done.chunks,
+            (_, Job::Merge(_)) => &mut done.merges,
+        } += 1;
+        Ok(())
+    }
+}
+
+/// Proposes changes; how many of them, or of their runs, hold. Nothing is cleaned up here, whatever the answer: what is not
+/// referred to is garbage by its age.
+async fn propose(journal: &Journal, changes: Vec<Change>) -> Result<usize> {
+    let outcomes = journal.propose(changes).await?;
+    let void = |void: &Void| tracing::debug!(%void, "a change of the compactor no longer holds");
+    let held = outcomes.iter().map(|outcome| match outcome {
+        Outcome::Swapped(runs) => {
+            runs.iter().filter_map(|run| run.as_ref().err()).for_each(void);
+            runs.iter().filter(|run| run.is_ok()).count()
+        }
+        Outcome::Void(reason) => {
+            void(reason);
+            0
+        }
+        _ => 1,
+    });
+    Ok(held.sum())
+}

@@ -1,0 +1,34 @@
+//! Years of history: what was written stays cheap to keep and to find.
+//!
+//! Owns merging, the index over chunks, retention and garbage. Must not know how records come in or go out: it meets ingest
+//! and reader in the bucket, at [`strandline_core::manifest`]. Any number of compactors may be at work: what one of them has
+//! done in the meantime makes the change of the other void, never wrong.
+//!
+//! Modules stand in the order in which work meets them, and import only modules that stand after them:
+//!
+//! - [`compactor`]: looks at the manifest now and then, and does what is worth it
+//! - [`plan`]: what is worth doing
+//! - `retention`: what is too old or too much
+//! - `merge`: extents of many partitions become one merged segment
+//! - `gather`: extents of one partition become one chunk
+//! - `tree`: chunks join the index of their partition
+//! - [`sweep`]: what nobody needs any more: the floor, slots, checkpoints, orphans
+//! - `input`: the batches of extents, read and checked
+//! - `output`: names of what is written
+//! - `pace`: how fast bytes may be moved
+//! - [`job`]: a piece of work
+//! - `metrics`: the figures of this crate
+pub mod compactor;
+pub mod plan;
+mod retention;
+mod merge;
+mod gather;
+mod tree;
+pub mod sweep;
+mod input;
+mod output;
+mod pace;
+pub mod job;
+mod metrics;
+
+pub use compactor::{Compactor, Config, Done, Progress, Turn};

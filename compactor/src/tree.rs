@@ -1,0 +1,135 @@
+//! The index of a partition: chunks join it at its end.
+//!
+//! Must not know when they should. Invariants: nodes are written before the root that leads to them is named; nodes that stay
+//! as they are keep their names; what lies below the partition's first offset is left out.
+
+use bytes::Bytes;
+use strandline_core::chunk;
+use strandline_core::index::{Branch, Entry, Node};
+use strandline_core::limits::{INDEX_INNER_BRANCHES, INDEX_LEAF_CHUNKS, MIB};
+use strandline_core::manifest::{Change, Extent, IndexChunks, Journal, ObjectId};
+use strandline_core::{Error, Result, paths};
+use ulid::Ulid;
+use uuid::Uuid;
+
+use crate::input::damaged;
+use crate::output;
+
+/// More than a footer ever has.
+const FOOTER_BYTES: u64 = 64 * MIB as u64;
+
+/// A partition whose index is at work here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tree<'a> {
+    pub(crate) journal: &'a Journal,
+    pub(crate) topic: Uuid,
+    pub(crate) partition: u32,
+    /// Chunks of one leaf.
+    pub(crate) leaf_chunks: usize,
+}
+
+/// What of a partition's history is there.
+struct Found {
+    log_start: i64,
+    root: Option<Branch>,
+    chunks: Vec<Extent>,
+}
+
+impl<'a> Tree<'a> {
+    /// To be read, or to grow as usual.
+    pub(crate) fn of(journal: &'a Journal, topic: Uuid, partition: u32) -> Tree<'a> {
+        Tree { journal, topic, partition, leaf_chunks: INDEX_LEAF_CHUNKS }
+    }
+
+    /// Writes the nodes that take in the first `count` extents, and gives the change that names their root; `None`: there are
+    /// no such chunks any more.
+    pub(crate) async fn absorb(self, count: usize) -> Result<Option<Change>> {
+        let Some(Found { log_start, root, chunks }) = self.look(count) else { return Ok(None) };
+        let alive = |end_offset: i64| end_offset > log_start;
+        let (mut branches, mut entries) = match &root {
+            None => (Vec::new(), Vec::new()),
+            Some(root) => self.last_leaf(root).await?,
+        };
+        branches.retain(|branch| alive(branch.end_offset));
+        entries.retain(|entry| alive(entry.end_offset));
+        for chunk in &chunks {
+            entries.push(self.entry(chunk).await?);
+        }
+        for leaf in entries.chunks(self.leaf_chunks.clamp(1, INDEX_LEAF_CHUNKS)) {
+            branches.push(self.put(Node::Leaf(leaf.to_vec()), &chunks).await?);
+        }
+        let root_now = match branches.as_slice() {
+            [only] => *only,
+            _ if branches.len() > INDEX_INNER_BRANCHES => {
+                return Err(Error::Invalid("the index of a partition has as many chunks as it may".into()));
+            }
+            _ => self.put(Node::Inner(branches), &chunks).await?,
+        };
+        Ok(Some(Change::IndexChunks(IndexChunks {
+            topic: self.topic,
+            partition: self.partition,
+            replaces: root.map(|root| root.id),
+            absorbs: chunks.iter().map(|extent| extent.object.into()).collect(),
+            root: root_now,
+        })))
+    }
+
+    fn look(self, count: usize) -> Option<Found> {
+        self.journal.view(|manifest| {
+            let partition = manifest.partition(&self.topic, self.partition)?;
+            let is_chunk = |extent: &&Extent| matches!(extent.object, ObjectId::Chunk(_));
+            let chunks: Vec<_> = partition.extents.iter().take(count).take_while(is_chunk).copied().collect();
+            let (log_start, root) = (partition.log_start, partition.index);
+            (!chunks.is_empty()).then_some(Found { log_start, root, chunks })
+        })
+    }
+
+    /// The leaves that stay as they are, and the chunks of the last one if there is room in it.
+    async fn last_leaf(self, root: &Branch) -> Result<(Vec<Branch>, Vec<Entry>)> {
+        let mut branches = match self.get(root).await? {
+            Node::Leaf(entries) if entries.len() < self.leaf_chunks => return Ok((Vec::new(), entries)),
+            Node::Leaf(_) => vec![*root],
+            Node::Inner(branches) => branches,
+        };
+        let has_room = |leaf: &mut Branch| leaf.chunks < self.leaf_chunks as u64;
+        let Some(last) = branches.pop_if(has_room) else { return Ok((branches, Vec::new())) };
+        match self.get(&last).await? {
+            Node::Leaf(entries) => Ok((branches, entries)),
+            Node::Inner(_) => Err(Error::corrupt(self.key(last.id), "an index has three levels")),
+        }
+    }
+
+    /// A node of the index.
+    pub(crate) async fn get(self, branch: &Branch) -> Result<Node> {
+        let key = self.key(branch.id);
+        let decode = |body: &strandline_core::rope::Rope| {
+            let (topic, partition, id, node) = Node::decode(&key, &body.to_bytes())?;
+            let same = (topic, partition, id) == (self.topic, self.partition, branch.id);
+            match same && node.branch(id) == Some(*branch) {
+                true => Ok(node),
+                false => Err(Error::corrupt(&key, "it is not what the node above it says")),
+            }
+        };
+        self.journal.store().get_as(&key, decode).await
+    }
+
+    async fn put(self, node: Node, made_of: &[Extent]) -> Result<Branch> {
+        let id = output::name(self.journal, made_of);
+        let body: Bytes = node.encode(self.topic, self.partition, id);
+        output::put(self.journal, &self.key(id), body).await?;
+        node.branch(id).ok_or_else(|| Error::Invalid("a node of an index without children".into()))
+    }
+
+    async fn entry(self, extent: &Extent) -> Result<Entry> {
+        let ObjectId::Chunk(id) = extent.object else { return Err(damaged(extent, "it is no chunk")) };
+        let (key, end) = (id.key(), extent.at + u64::from(extent.bytes));
+        let tail = self.journal.store().get_range(&key, end..end + FOOTER_BYTES).await?;
+        let entry = Entry::new(id, &chunk::read_footer(&key, &tail.to_bytes())?);
+        let same = entry.end_offset == extent.end_offset() && entry.bytes == u64::from(extent.bytes);
+        if same { Ok(entry) } else { Err(damaged(extent, "its footer tells of another run")) }
+    }
+
+    fn key(self, id: Ulid) -> String {
+        paths::index(self.topic, self.partition, id)
+    }
+}
