@@ -45,7 +45,9 @@ struct Scope {
     compacted: i64,
     tombstones_ms: i64,
     retention: Retention,
+    /// The earlier and the later of journal time and this node's clock: what is due is due by both.
     now_ms: i64,
+    latest_ms: i64,
 }
 
 /// Which records stay.
@@ -126,6 +128,7 @@ impl Clean<'_> {
                 tombstones_ms: partition.tombstones_ms,
                 retention,
                 now_ms,
+                latest_ms: manifest.now_ms.max(wall_ms),
             };
             Some((scope, partition.index))
         });
@@ -152,7 +155,7 @@ impl Clean<'_> {
             compacted: scope.compacted,
             upto: scope.compacted.max(scope.log_start),
             now_ms: scope.now_ms,
-            horizon_ms: scope.now_ms.saturating_add(scope.retention.tombstones_ms),
+            horizon_ms: scope.latest_ms.saturating_add(scope.retention.tombstones_ms),
         };
         let from = rules.upto;
         let dirty = scope.extents()?.into_iter().map(|(_, extent)| extent);
@@ -218,6 +221,8 @@ impl Clean<'_> {
     async fn rewrite(self, part: &Part, rules: &Rules) -> Result<Option<u64>> {
         let run = Run { topic: self.topic, partition: self.partition, extents: part.extents.clone() };
         let filter = |batch: &Batch| match rules.keep(batch)? {
+            // Stood at the end of what was compacted before.
+            Kept::Whole if batch.header.records == 0 => Ok(None),
             Kept::Whole => lay(batch).map(Some),
             Kept::Nothing => Ok(None),
             Kept::Part(records, horizon_ms) => {

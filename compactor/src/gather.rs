@@ -38,8 +38,8 @@ pub(crate) fn lay(batch: &Batch) -> Result<Laid> {
     Ok((BatchHeader { base_offset: batch.base_offset, ..batch.header }, batch.stamped()?))
 }
 
-/// Writes a chunk of what `filter` leaves of the batches. One that would hold nothing gets a batch without records: an extent
-/// has bytes.
+/// Writes a chunk of what `filter` leaves of the batches. If nothing is left at its end, a batch without records stands there:
+/// consumers go on behind the last batch that they get, and would wait before the end for ever.
 pub(crate) async fn write(
     journal: &Journal,
     pace: &Pace,
@@ -59,8 +59,8 @@ pub(crate) async fn write(
     upload.write(header).await?;
     let input = Input::new(journal, pace, run.extents.clone());
     let copied = async {
-        copy(&mut writer, &mut upload, input, pace, filter).await?;
-        if writer.bytes() == 0 {
+        let reached = copy(&mut writer, &mut upload, input, pace, filter).await?;
+        if reached < last.end_offset() {
             let (header, bytes) = record::empty(last.end_offset() - 1, last.max_timestamp);
             writer.push(&header, std::slice::from_ref(&bytes))?;
             upload.write(bytes).await?;
@@ -114,20 +114,23 @@ fn aborted_in(journal: &Journal, run: &Run) -> Vec<AbortedSpan> {
     found.iter().flatten().map(span).filter(|span| overlaps(span, from, upto)).collect()
 }
 
+/// Gives the offset behind the last batch.
 async fn copy(
     writer: &mut Writer,
     upload: &mut Upload,
     mut input: Input,
     pace: &Pace,
     filter: impl Fn(&Batch) -> Result<Option<Laid>>,
-) -> Result<()> {
+) -> Result<i64> {
+    let mut reached = 0;
     while let Some(batch) = input.next().await? {
         let Some((header, pieces)) = filter(&batch)? else { continue };
         writer.push(&header, &pieces)?;
         pace.spend(header.bytes as u64).await;
         upload.write(Rope::new(pieces)).await?;
+        reached = header.base_offset + i64::from(header.offsets);
     }
-    Ok(())
+    Ok(reached)
 }
 
 async fn give_up(upload: Upload, chunk: &ChunkId) {

@@ -5,7 +5,7 @@
 //! take in only what is decided.
 
 use strandline_core::limits::{CHUNK_BLOCK_BYTES, INDEX_LEAF_CHUNKS, MIB};
-use strandline_core::manifest::{Extent, Manifest, ObjectId, Partition, Retention};
+use strandline_core::manifest::{Extent, Manifest, ObjectId, Partition, Retention, Topic};
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -76,8 +76,13 @@ impl Default for Policy {
 pub fn plan(manifest: &Manifest, policy: &Policy, now_ms: i64) -> Vec<Job> {
     let mut jobs = index_jobs(manifest, policy);
     let mut small = Vec::new();
-    jobs.extend(clean_jobs(manifest, policy, now_ms));
     for (topic, number, partition) in partitions(manifest) {
+        let retention = manifest.topic(&topic).map(Topic::retention).filter(|retention| retention.compacts);
+        if retention.is_some_and(|retention| is_worth_cleaning(policy, retention, partition, now_ms)) {
+            // That writes chunks as well: two jobs for one extent would come to nothing.
+            jobs.push(Job::Clean(topic, number));
+            continue;
+        }
         let rest = chunk_jobs(manifest, policy, (topic, number, partition), &mut jobs);
         small.extend(unmerged(manifest, policy, (topic, number), rest));
     }
@@ -115,21 +120,6 @@ fn index_jobs(manifest: &Manifest, policy: &Policy) -> Vec<Job> {
         (chunks >= worth.max(1)).then_some(Job::Index(topic, number, chunks))
     };
     partitions(manifest).filter_map(job).collect()
-}
-
-fn clean_jobs<'a>(
-    manifest: &'a Manifest,
-    policy: &'a Policy,
-    now_ms: i64,
-) -> impl Iterator<Item = Job> + use<'a> {
-    let compacted = manifest.topics().filter(|topic| topic.retention().compacts);
-    compacted.flat_map(move |topic| {
-        let worth = move |(number, partition): (u32, &Partition)| {
-            let worth = is_worth_cleaning(policy, topic.retention(), partition, now_ms);
-            worth.then_some(Job::Clean(topic.id, number))
-        };
-        (0..).zip(&topic.partitions).filter_map(worth)
-    })
 }
 
 /// Kafka's rule, where `segment.ms` stands for a segment that is closed: enough that was never compacted, or too old.

@@ -94,8 +94,9 @@ impl Manifest {
 
 impl Manifest {
     pub(super) fn note_compacted(&mut self, compacted: &Compacted) -> Result<(), Void> {
+        let topic = self.topics.get_mut(&compacted.topic).ok_or(Void::UnknownTopic)?;
         let partition =
-            self.partition_mut(&compacted.topic, compacted.partition).ok_or(Void::UnknownPartition)?;
+            topic.partitions.get_mut(compacted.partition as usize).ok_or(Void::UnknownPartition)?;
         if !(0..=partition.last_stable_offset()).contains(&compacted.upto) {
             return Err(Void::Undecided);
         }

@@ -122,6 +122,11 @@ impl Oracle {
             Change::Expire(expire) => {
                 self.expire_records(expire).map_or_else(Outcome::Void, |()| Outcome::Applied)
             }
+            Change::Compacted(compacted) => {
+                let held = self.undecided(&compacted.topic, compacted.partition);
+                let held = held.and_then(|(partition, stable)| partition.compact(compacted, stable));
+                held.map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
             Change::UpdateGroup(update) => self.groups.update(update, self.slot, self.now_ms),
             Change::CommitOffsets(commit) => {
                 let topics = &self.topics;

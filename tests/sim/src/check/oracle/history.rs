@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use strandline_core::manifest::{self, Expire, IndexChunks, ObjectName, SwapRun, Void};
+use strandline_core::manifest::{self, Compacted, Expire, IndexChunks, ObjectName, SwapRun, Void};
 use ulid::Ulid;
 
 use super::DAY_MS;
@@ -101,10 +101,24 @@ impl Partition {
         Ok(())
     }
 
+    pub(super) fn compact(&mut self, compacted: &Compacted, stable: i64) -> Result<(), Void> {
+        if compacted.upto < 0 || compacted.upto > stable {
+            return Err(Void::Undecided);
+        }
+        self.compacted = self.compacted.filter(|(upto, _)| *upto > compacted.upto);
+        self.compacted.get_or_insert((compacted.upto, compacted.tombstones_ms));
+        Ok(())
+    }
+
     /// How the manifest's partition differs in where its records lie.
     pub(super) fn misplaced(&self, theirs: &manifest::Partition) -> Option<String> {
         let extents = theirs.extents.iter();
         let extents = extents.map(|one| (one.base_offset, (one.end_offset(), ObjectName::from(one.object))));
+        let compacted = self.compacted.unwrap_or((0, i64::MAX));
+        if (theirs.compacted, theirs.tombstones_ms) != compacted {
+            let theirs = (theirs.compacted, theirs.tombstones_ms);
+            return Some(format!("it is compacted up to {theirs:?}, not {compacted:?}"));
+        }
         if theirs.index == self.index && extents.eq(self.places.iter().map(|(base, to)| (*base, *to))) {
             return None;
         }

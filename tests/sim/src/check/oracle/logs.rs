@@ -18,6 +18,8 @@ pub(super) struct Partition {
     /// Producer, first and last offset of what was aborted, in the order of the ends.
     pub(super) aborted: Vec<(i64, i64, i64)>,
     pub(super) index: Option<Branch>,
+    /// Up to where it is compacted by key, and when the first tombstone may go.
+    pub(super) compacted: Option<(i64, i64)>,
     /// First offset of what is not in the index, the offset after the last, and where that lies.
     pub(super) places: BTreeMap<i64, (i64, ObjectName)>,
 }
@@ -54,8 +56,9 @@ impl Partition {
             return Some(format!("{since:?} are open, not {open:?}"));
         }
         let middle = self.start.midpoint(self.end);
-        // The index tells of those that ended in it.
-        let told = self.index.map_or(0, |index| index.end_offset);
+        // The index tells of those that ended in it; of the records of others nothing is left.
+        let told =
+            self.index.map_or(0, |index| index.end_offset).max(self.compacted.map_or(0, |(upto, _)| upto));
         [(self.start, self.end), (self.start, middle), (middle, self.end), (middle, middle + 1)]
             .into_iter()
             .find_map(|(from, upto)| {
