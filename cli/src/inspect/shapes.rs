@@ -16,7 +16,7 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use super::json::join;
-use super::{transactions, wire};
+use super::{history, transactions, wire};
 use crate::units::show_moment;
 
 type Shown = Result<Value, Error>;
@@ -79,6 +79,9 @@ fn change(change: &Change, body: &Rope, payload_at: u64) -> Value {
             json!({ "transaction_offsets": shown })
         }
         Change::EndTransaction(end) => json!({ "end_transaction": transactions::end(end) }),
+        Change::Swap(swap) => json!({ "swap": history::swap(swap) }),
+        Change::IndexChunks(index) => json!({ "index_chunks": history::index(index) }),
+        Change::Expire(expire) => json!({ "expire": history::expire(expire) }),
         Change::DeleteGroup { group } => json!({ "delete_group": { "group": group } }),
         Change::DeleteOffsets { group, partitions } => {
             let partition = |(topic, partition): &(Uuid, u32)| json!({ "topic": topic.to_string(), "partition": partition });
@@ -326,6 +329,7 @@ fn topic(topic: &Topic, known: Option<&wire::Topic>) -> Value {
             "partition": number,
             "log_start": partition.log_start,
             "high_watermark": partition.high_watermark,
+            "index": partition.index.as_ref().map(history::branch),
             "extents": partition.extents.iter().map(extent).collect::<Vec<_>>(),
             "producers": producers.into_iter().flatten().map(producer).collect::<Vec<_>>(),
         })

@@ -384,3 +384,6 @@ fn alter(configs: &mut BTreeMap<String, String>, ConfigChange { name, op }: &Con
     };
     configs.insert(name.clone(), value);
 }
+
+#[cfg(test)]
+mod tests;
