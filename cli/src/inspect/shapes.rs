@@ -270,23 +270,24 @@ pub(super) fn index(key: &str, body: &Rope) -> Shown {
                 })
             })
             .collect(),
-        index::Node::Inner(branches) => branches
-            .iter()
-            .map(|branch| {
-                json!({
-                    "index": paths::index(topic, partition, branch.id),
-                    "base_offset": branch.base_offset,
-                    "end_offset": branch.end_offset,
-                    "chunks": branch.chunks,
-                    "bytes": branch.bytes,
-                    "max_timestamp": branch.max_timestamp,
-                })
-            })
-            .collect(),
+        index::Node::Inner(branches) => {
+            branches.iter().map(|below| branch(topic, partition, below)).collect()
+        }
     };
     Ok(
         json!({ "topic": topic.to_string(), "partition": partition, "id": id.to_string(), "children": children }),
     )
+}
+
+fn branch(topic: Uuid, partition: u32, branch: &index::Branch) -> Value {
+    json!({
+        "index": paths::index(topic, partition, branch.id),
+        "base_offset": branch.base_offset,
+        "end_offset": branch.end_offset,
+        "chunks": branch.chunks,
+        "bytes": branch.bytes,
+        "max_timestamp": branch.max_timestamp,
+    })
 }
 
 fn written_ms(id: Ulid) -> i64 {
@@ -326,6 +327,7 @@ fn topic(topic: &Topic, known: Option<&wire::Topic>) -> Value {
             "partition": number,
             "log_start": partition.log_start,
             "high_watermark": partition.high_watermark,
+            "index": partition.index.map(|root| branch(topic.id, number as u32, &root)),
             "extents": partition.extents.iter().map(extent).collect::<Vec<_>>(),
             "producers": producers.into_iter().flatten().map(producer).collect::<Vec<_>>(),
         })
