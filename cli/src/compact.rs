@@ -50,12 +50,13 @@ fn summary(done: &Done) -> String {
     if done.is_nothing() {
         return "nothing is due".to_owned();
     }
-    let Done { merges, chunks, indexes, expired, bytes, .. } = *done;
+    let Done { merges, chunks, indexes, cleaned, expired, bytes, .. } = *done;
     let mut said = vec![format!("{} written anew", show_bytes(bytes))];
     let parts = [
         (merges, "merged segment"),
         (chunks, "chunk"),
         (indexes, "index change"),
+        (cleaned, "partition compacted by key"),
         (expired, "partition with expired record"),
     ];
     said.extend(parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| show_counted(*count, what)));

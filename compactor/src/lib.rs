@@ -9,10 +9,12 @@
 //! - [`compactor`]: looks at the manifest now and then, and does what is worth it
 //! - [`plan`]: what is worth doing
 //! - `retention`: what is too old or too much
+//! - `clean`: of each key the last record stays
 //! - `merge`: extents of many partitions become one merged segment
 //! - `gather`: extents of one partition become one chunk
 //! - `tree`: chunks join the index of their partition
 //! - [`sweep`]: what nobody needs any more: the floor, slots, checkpoints, orphans
+//! - `keys`: the last offset of each key
 //! - `input`: the batches of extents, read and checked
 //! - `output`: names of what is written
 //! - `pace`: how fast bytes may be moved
@@ -21,10 +23,12 @@
 pub mod compactor;
 pub mod plan;
 mod retention;
+mod clean;
 mod merge;
 mod gather;
 mod tree;
 pub mod sweep;
+mod keys;
 mod input;
 mod output;
 mod pace;

@@ -63,8 +63,8 @@ impl Manifest {
             None => partition.index.ok_or(Void::Malformed)?.end_offset,
         };
         // What is there is found: what lies before the log start alone may be left out.
-        let begins = (0..=partition.log_start).contains(&root.base_offset);
-        if root.end_offset != end_offset || !begins || root.chunks == 0 {
+        let covers = (root.base_offset..end_offset).contains(&partition.log_start) && root.base_offset >= 0;
+        if root.end_offset != end_offset || !covers || root.chunks == 0 {
             return Err(Void::Malformed);
         }
         if is_stale(root.id, now_ms) {
