@@ -5,7 +5,9 @@
 use serde_json::{Value, json};
 use strandline_core::chunk::Format;
 use strandline_core::index::Branch;
-use strandline_core::manifest::{Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
+use strandline_core::manifest::{Compacted, Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
+use strandline_core::paths;
+use uuid::Uuid;
 
 use super::json::join;
 
@@ -52,18 +54,28 @@ pub(super) fn index(change: &IndexChunks) -> Value {
         "partition": change.partition,
         "replaces": change.replaces.map(|id| id.to_string()),
         "absorbs": change.absorbs.iter().map(object).collect::<Vec<_>>(),
-        "root": branch(&change.root),
+        "root": branch(change.topic, change.partition, &change.root),
     })
 }
 
-pub(super) fn branch(branch: &Branch) -> Value {
+/// A node of an index, as the one above it knows it.
+pub(super) fn branch(topic: Uuid, partition: u32, branch: &Branch) -> Value {
     json!({
-        "id": branch.id.to_string(),
+        "index": paths::index(topic, partition, branch.id),
         "base_offset": branch.base_offset,
         "end_offset": branch.end_offset,
         "chunks": branch.chunks,
         "bytes": branch.bytes,
         "max_timestamp": branch.max_timestamp,
+    })
+}
+
+pub(super) fn compacted(compacted: &Compacted) -> Value {
+    json!({
+        "topic": compacted.topic.to_string(),
+        "partition": compacted.partition,
+        "upto": compacted.upto,
+        "tombstones_ms": compacted.tombstones_ms,
     })
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use fastrand::Rng;
 use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
@@ -25,7 +25,7 @@ use strandline_core::manifest::{
     ObjectName, Outcome, Partition, Producer, Swap, SwapOutput, SwapRun, TransactionOf,
 };
 use strandline_core::paths;
-use strandline_core::record::{self, BATCH_HEADER_BYTES, BatchHeader, RecordBuilder};
+use strandline_core::record::{self, BatchHeader, RecordBuilder};
 use strandline_core::rope::Rope;
 use strandline_core::segment::Segment;
 use strandline_core::store::{Provider, Store};
@@ -310,10 +310,10 @@ impl World {
         assert_eq!(swapped, Outcome::Swapped(vec![Ok(())]));
     }
 
-    /// Some extents of records become one of a merged segment.
+    /// Some extents, ends of transactions included, become one of a merged segment.
     pub(super) async fn merge(&mut self) {
         let partition = self.partition();
-        let fits = |extent: &Extent| !matches!(extent.object, ObjectId::Marker(_) | ObjectId::Chunk(_));
+        let fits = |extent: &Extent| !matches!(extent.object, ObjectId::Chunk(_));
         let Some(extents) = some_of(&mut self.dice, &partition.extents, fits) else { return };
         // As they lie in segments: what their headers say of offsets is not believed.
         let batches: Vec<Bytes> = self.held(extents).iter().map(|batch| unstamped(&batch.bytes)).collect();
@@ -367,7 +367,7 @@ impl World {
         for batch in &held {
             match if thin { self.dice.u8(..4) } else { 0 } {
                 1 => {}
-                2 if !batch.control => kept.push(thinned(batch, &mut self.dice)),
+                2 if !batch.control => kept.extend(thinned(batch, &mut self.dice)),
                 _ => kept.push(batch.clone()),
             }
         }
@@ -491,33 +491,12 @@ fn unstamped(batch: &Bytes) -> Bytes {
     bytes.freeze()
 }
 
-/// The batch without some of its records, as Kafka's cleaner leaves it: offsets, times and sequence numbers stay.
-fn thinned(batch: &Batch, dice: &mut Rng) -> Batch {
-    let mut body = BytesMut::new();
-    let (mut rest, mut kept, mut max_timestamp) = (&batch.bytes[BATCH_HEADER_BYTES..], 0, -1);
-    for (_, timestamp) in &batch.records {
-        // Records of the tests are shorter than 64 bytes or two bytes tell how long they are.
-        let (length, prefix) = match rest[0] {
-            short if short < 0x80 => (usize::from(short) >> 1, 1),
-            low => ((usize::from(low & 0x7f) | usize::from(rest[1]) << 7) >> 1, 2),
-        };
-        let (record, others) = rest.split_at(prefix + length);
-        rest = others;
-        if dice.bool() {
-            body.put_slice(record);
-            (kept, max_timestamp) = (kept + 1, max_timestamp.max(*timestamp));
-        }
-    }
-    let mut bytes = BytesMut::from(&batch.bytes[..BATCH_HEADER_BYTES]);
-    bytes[8..12].copy_from_slice(&((BATCH_HEADER_BYTES - 12 + body.len()) as u32).to_be_bytes());
-    let append_time = bytes[22] & 0x08 != 0;
-    // What a header says may also be more than any record has.
-    if !append_time && dice.bool() {
-        bytes[35..43].copy_from_slice(&i64::to_be_bytes(max_timestamp));
-    }
-    bytes[57..61].copy_from_slice(&i32::to_be_bytes(kept));
-    bytes.put_slice(&body);
-    let crc = crc32c::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    Batch::new(batch.base_offset, &bytes.freeze())
+/// The batch without some of its records.
+fn thinned(batch: &Batch, dice: &mut Rng) -> Option<Batch> {
+    let header = BatchHeader::at(&Rope::from(batch.bytes.clone()), 0).unwrap();
+    let mut kept = record::records(&batch.bytes).unwrap();
+    kept.retain(|_| dice.bool());
+    let horizon_ms = Some(dice.i64(0..5_000)).filter(|_| dice.bool());
+    let bytes = (!kept.is_empty()).then(|| record::rebuild(&header, &kept, horizon_ms).unwrap())?;
+    Some(Batch::new(batch.base_offset, &bytes))
 }
