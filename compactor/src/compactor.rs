@@ -112,6 +112,8 @@ impl Compactor {
 
     /// Works until the journal is closed; `turn` is asked at each look.
     pub async fn run(mut self, turn: impl Fn() -> Turn) {
+        // As in Kafka, nobody loses records in the moment in which a process starts: there is time to set another retention.
+        self.expired_at = Some(Instant::now());
         loop {
             tokio::select! {
                 biased;

@@ -71,6 +71,19 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// Everything goes into chunks and the index at once, however little it is.
+    pub fn everything() -> Policy {
+        Policy {
+            large_bytes: 0,
+            chunk_least_bytes: 0,
+            index_chunks: 1,
+            clean_least_bytes: 0,
+            ..Policy::default()
+        }
+    }
+}
+
 /// What to do now, the cheapest first. Empty: nothing is worth it. `now_ms`: the earlier of journal time and the clock of whoever
 /// asks.
 pub fn plan(manifest: &Manifest, policy: &Policy, now_ms: i64) -> Vec<Job> {
