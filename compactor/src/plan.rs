@@ -278,3 +278,6 @@ fn merge_jobs(policy: &Policy, runs: Vec<Run>, jobs: &mut Vec<Job>) {
         jobs.push(Job::Merge(merge));
     }
 }
+
+#[cfg(test)]
+mod tests;
