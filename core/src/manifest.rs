@@ -16,7 +16,7 @@ pub mod state;
 pub mod commit;
 
 pub use commit::group::{CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup};
-pub use commit::history::{Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
+pub use commit::history::{Compacted, Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
 pub use commit::transaction::{
     AddToTransaction, EndTransaction, InitProducer, Joins, TransactionOf, TransactionOffsets,
 };

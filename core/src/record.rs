@@ -3,11 +3,13 @@
 //! Must not know partitions or requests. A [`BatchHeader`] exists only for bytes whose length, magic and counts hold;
 //! batches are never re-encoded, records are read only where somebody asks for a single one.
 
+mod rebuild;
 mod codec;
 mod read;
 
 pub use codec::Codec;
 pub use read::{Header, Outline, Record, RecordBuilder, outlines, records, timestamps};
+pub use rebuild::{empty, rebuild};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -30,6 +32,8 @@ const MAX_TIMESTAMP_AT: usize = 35;
 const CONTROL: i16 = 0x20;
 const TRANSACTIONAL: i16 = 0x10;
 const APPEND_TIME: i16 = 0x08;
+/// Its base timestamp is the time at which its tombstones may go (KIP-534).
+const DELETE_HORIZON: i16 = 0x40;
 
 /// The fixed fields of one record batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +46,7 @@ pub struct BatchHeader {
     pub attributes: i16,
     /// Offsets that the batch takes.
     pub offsets: u32,
-    /// Timestamp of the first record, milliseconds.
+    /// Timestamp of the first record, milliseconds, unless the batch was compacted.
     pub base_timestamp: i64,
     /// Largest timestamp, milliseconds.
     pub max_timestamp: i64,
@@ -199,9 +203,15 @@ impl BatchHeader {
         self.attributes & APPEND_TIME != 0
     }
 
-    /// The timestamp of the first record.
-    pub fn first_timestamp(&self) -> i64 {
-        if self.append_time() { self.max_timestamp } else { self.base_timestamp }
+    /// The timestamp of the record at the base offset. `None`: only the records tell, or whether there is one.
+    pub fn first_timestamp(&self) -> Option<i64> {
+        let whole = self.records == self.offsets && self.delete_horizon_ms().is_none();
+        whole.then_some(if self.append_time() { self.max_timestamp } else { self.base_timestamp })
+    }
+
+    /// When the tombstones in it may go, milliseconds, if that was decided (KIP-534).
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 
     /// Written by a coordinator, not by a producer.

@@ -97,11 +97,12 @@ impl Found<'_> {
         if self.header.max_timestamp < timestamp {
             return None;
         }
-        let first = Timed { offset: self.base_offset, timestamp: self.header.first_timestamp() };
         // That of the first record is in the header, unless that record is gone: nothing to decompress.
-        let here = self.header.records == self.header.offsets && !self.header.control();
-        if here && (from..end).contains(&first.offset) && first.timestamp >= timestamp {
-            return Some(first);
+        if let Some(first) = self.header.first_timestamp().filter(|first| *first >= timestamp)
+            && !self.header.control()
+            && (from..end).contains(&self.base_offset)
+        {
+            return Some(Timed { offset: self.base_offset, timestamp: first });
         }
         self.record(from, end, |mut all| Iterator::find(&mut all, |record| record.timestamp >= timestamp))
     }

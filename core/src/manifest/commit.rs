@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::object::{self, Shape};
 use crate::rope::Rope;
-use history::{Expire, IndexChunks, Swap};
+use history::{Compacted, Expire, IndexChunks, Swap};
 use transaction::Joins;
 
 /// Names one commit for ever: the proposer's incarnation (one per process start) and its count.
@@ -120,6 +120,8 @@ pub enum Change {
     IndexChunks(IndexChunks),
     /// Records are gone by their topic's retention. Level 4.
     Expire(Expire),
+    /// Of each key, earlier records are gone. Level 4.
+    Compacted(Compacted),
     /// A node takes a block of producer ids. From level 2 on, producers expire.
     AllocateProducerIds {
         /// How many.
@@ -138,7 +140,7 @@ impl Change {
     /// The first feature level whose programs know the change.
     pub fn level(&self) -> u32 {
         match self {
-            Change::Swap(_) | Change::IndexChunks(_) | Change::Expire(_) => 4,
+            Change::Swap(_) | Change::IndexChunks(_) | Change::Expire(_) | Change::Compacted(_) => 4,
             Change::Append(append) if append.batches.iter().any(|batch| batch.joins != Joins::Nothing) => 3,
             Change::InitProducer(_)
             | Change::AddToTransaction(_)

@@ -302,6 +302,7 @@ fn apply_change(manifest: &mut Manifest, place: &Place, change: &Change) -> Outc
         Change::Swap(swap) => return Outcome::Swapped(manifest.swap(swap)),
         Change::IndexChunks(index) => manifest.index_chunks(index),
         Change::Expire(expire) => manifest.expire_records(expire),
+        Change::Compacted(compacted) => manifest.note_compacted(compacted),
         Change::UpdateGroup(update) => {
             let now_ms = manifest.now_ms;
             return match manifest.groups.update(update, place.slot, now_ms) {

@@ -1,8 +1,8 @@
-//! Compression codecs of Kafka, for reading: bounded, so that a small batch cannot become a large allocation.
+//! Compression codecs of Kafka. Reading is bounded, so that a small batch cannot become a large allocation.
 //!
 //! Must not know records. Producers' bytes are never decompressed on the way in.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Write};
 
 use super::BadBatch;
 
@@ -26,6 +26,8 @@ const MAX_UNFOLDED_BYTES: usize = 256 * 1024 * 1024;
 /// snappy-java's stream header: magic, version, compatible version.
 const XERIAL: &[u8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER_BYTES: usize = 16;
+/// What snappy-java folds at once.
+const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 
 impl Codec {
     /// The codec in the attributes of a batch.
@@ -37,6 +39,38 @@ impl Codec {
             3 => Ok(Codec::Lz4),
             4 => Ok(Codec::Zstd),
             other => Err(BadBatch::Codec(other as u8)),
+        }
+    }
+
+    /// Its bits in the attributes of a batch.
+    pub(super) fn bits(self) -> i16 {
+        match self {
+            Codec::None => 0,
+            Codec::Gzip => 1,
+            Codec::Snappy => 2,
+            Codec::Lz4 => 3,
+            Codec::Zstd => 4,
+        }
+    }
+
+    /// Folds `bytes`, as Kafka's clients read them.
+    pub(super) fn fold(self, bytes: &[u8]) -> Result<Vec<u8>, BadBatch> {
+        match self {
+            Codec::None => Ok(bytes.to_vec()),
+            Codec::Gzip => {
+                let mut folding = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                folding.write_all(bytes).and_then(|()| folding.finish()).map_err(|e| bad(&e))
+            }
+            Codec::Snappy => fold_snappy(bytes),
+            Codec::Lz4 => {
+                let mut folding = lz4_flex::frame::FrameEncoder::new(Vec::new());
+                folding.write_all(bytes).map_err(|e| bad(&e))?;
+                folding.finish().map_err(|e| bad(&e))
+            }
+            Codec::Zstd => {
+                let level = ruzstd::encoding::CompressionLevel::Fastest;
+                Ok(ruzstd::encoding::compress_to_vec(bytes, level))
+            }
         }
     }
 
@@ -93,6 +127,20 @@ fn unfold_snappy(bytes: &[u8], most: usize) -> Result<Vec<u8>, BadBatch> {
     Ok(out)
 }
 
+/// Framed as snappy-java does, which all clients read.
+fn fold_snappy(bytes: &[u8]) -> Result<Vec<u8>, BadBatch> {
+    let mut out = XERIAL.to_vec();
+    for version in [1_u32, 1] {
+        out.extend(version.to_be_bytes());
+    }
+    for block in bytes.chunks(XERIAL_BLOCK_BYTES) {
+        let folded = snap::raw::Encoder::new().compress_vec(block).map_err(|e| bad(&e))?;
+        out.extend((folded.len() as u32).to_be_bytes());
+        out.extend(folded);
+    }
+    Ok(out)
+}
+
 fn unfold_raw_snappy(bytes: &[u8], most: usize) -> Result<Vec<u8>, BadBatch> {
     let length = snap::raw::decompress_len(bytes).map_err(|e| bad(&e))?;
     // Snappy cannot shrink by more than about 1:64; a larger claim is a lie, and would be allocated at once.
@@ -103,7 +151,7 @@ fn unfold_raw_snappy(bytes: &[u8], most: usize) -> Result<Vec<u8>, BadBatch> {
 }
 
 fn bad(error: &dyn std::fmt::Display) -> BadBatch {
-    BadBatch::Records(format!("the records do not decompress: {error}"))
+    BadBatch::Records(format!("the records cannot be unfolded or folded: {error}"))
 }
 
 fn too_large() -> BadBatch {

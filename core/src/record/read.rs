@@ -247,7 +247,7 @@ impl RecordBuilder {
     }
 }
 
-fn put_varint(into: &mut BytesMut, value: i64) {
+pub(super) fn put_varint(into: &mut BytesMut, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         into.put_u8(rest as u8 | 0x80);

@@ -83,8 +83,11 @@ fn the_append_time_is_stamped_over_what_records_say() {
     let bytes = batch(&[("a", "one"), ("b", "two")]);
     let stamped = stamp_append_time(&bytes, 7_000).unwrap();
     let (before, header) = (BatchHeader::check(&bytes).unwrap(), BatchHeader::check(&stamped).unwrap());
-    assert_eq!((header.append_time(), header.first_timestamp(), header.max_timestamp), (true, 7_000, 7_000));
-    assert_eq!((before.append_time(), before.first_timestamp()), (false, 1_000));
+    assert_eq!(
+        (header.append_time(), header.first_timestamp(), header.max_timestamp),
+        (true, Some(7_000), 7_000)
+    );
+    assert_eq!((before.append_time(), before.first_timestamp()), (false, Some(1_000)));
     let expected = BatchHeader { attributes: 8, max_timestamp: 7_000, crc: header.crc, ..before };
     assert_eq!(header, expected);
     assert_eq!(stamped[BATCH_HEADER_BYTES..], bytes[BATCH_HEADER_BYTES..]);

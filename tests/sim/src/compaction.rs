@@ -19,6 +19,9 @@ use crate::world::World;
 /// How long compaction may go on when nothing else happens.
 const PATIENCE: Duration = Duration::from_secs(1_200);
 
+/// Passes of one compactor after which nothing may be left.
+const PASSES: u32 = 20;
+
 /// The settings of a node's compactor.
 pub(crate) fn config(plan: &Compacting) -> Config {
     Config {
@@ -106,10 +109,19 @@ pub(crate) async fn comes_to_rest(world: &World) {
     for machine in &world.machines {
         let Some(journal) = machine.journal() else { continue };
         let mut compactor = Compactor::new(journal, config(plan));
-        let pass = timeout(Duration::from_secs(60), compactor.pass(Turn::Busy, |_| {})).await;
-        if !matches!(pass, Ok(Ok(done)) if done == Done::default()) {
-            let what = format!("{} finds something to compact where it was done: {pass:?}", machine.name);
-            world.violated("J10", what);
+        let mut passes = 0;
+        loop {
+            let pass = timeout(Duration::from_secs(60), compactor.pass(Turn::Busy, |_| {})).await;
+            // A clock that is behind comes to the time at which something expires.
+            match pass {
+                Ok(Ok(done)) if done == Done::default() => break,
+                Ok(Ok(done)) if done.expired > 0 && passes < PASSES => passes += 1,
+                _ => {
+                    let what = format!("{} goes on where everything was done: {pass:?}", machine.name);
+                    world.violated("J10", what);
+                    break;
+                }
+            }
         }
     }
 }

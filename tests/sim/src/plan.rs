@@ -81,6 +81,7 @@ fn policy(dice: &mut Rng) -> Policy {
         job_extents: pick(dice, &[2, 10, 1_000]),
         block_bytes: pick(dice, &[1, 300, 1_000]),
         leaf_chunks: dice.usize(2..=4),
+        ..Policy::default()
     }
 }
 

@@ -79,6 +79,21 @@ pub struct IndexChunks {
     pub root: Branch,
 }
 
+/// Of each key, earlier records are gone up to an offset. Level 4.
+///
+/// Says nothing of where records lie: that is for swaps and indexes. It tells others what is left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compacted {
+    /// The topic.
+    pub topic: Uuid,
+    /// The partition.
+    pub partition: u32,
+    /// The first offset that was not looked at. No record of an aborted transaction is left below it.
+    pub upto: i64,
+    /// Journal time at which the first tombstone below it may go; the largest number: there is none.
+    pub tombstones_ms: i64,
+}
+
 /// Records are gone because they are old, or too many. Level 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expire {

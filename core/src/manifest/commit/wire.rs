@@ -33,7 +33,10 @@ pub(super) struct Commit {
 
 #[derive(Clone, PartialEq, Message)]
 struct Change {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
+    #[prost(
+        oneof = "Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21"
+    )]
     kind: Option<Kind>,
 }
 
@@ -79,6 +82,8 @@ enum Kind {
     IndexChunks(history::IndexWire),
     #[prost(message, tag = "20")]
     Expire(history::ExpireWire),
+    #[prost(message, tag = "21")]
+    Compacted(history::CompactedWire),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -257,6 +262,7 @@ impl From<&super::Change> for Kind {
             super::Change::Swap(swap) => Kind::Swap(swap.into()),
             super::Change::IndexChunks(index) => Kind::IndexChunks(index.into()),
             super::Change::Expire(expire) => Kind::Expire(expire.into()),
+            super::Change::Compacted(compacted) => Kind::Compacted(compacted.into()),
             super::Change::DeleteOffsets { group, partitions } => {
                 let partition = |(topic, partition): &(Uuid, u32)| PartitionOf {
                     topic: id(topic),
@@ -348,6 +354,7 @@ impl TryFrom<Change> for super::Change {
             Kind::Swap(swap) => super::Change::Swap(swap.try_into()?),
             Kind::IndexChunks(index) => super::Change::IndexChunks(index.try_into()?),
             Kind::Expire(expire) => super::Change::Expire(expire.try_into()?),
+            Kind::Compacted(compacted) => super::Change::Compacted(compacted.try_into()?),
             Kind::DeleteOffsets(DeletedOffsets { group, partitions }) => {
                 let partition = |of: PartitionOf| Ok((topic(&of.topic)?, of.partition));
                 let partitions =

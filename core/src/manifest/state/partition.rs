@@ -13,7 +13,7 @@ use crate::mutation::{self, Mutation};
 use crate::record::MARKER_BYTES;
 
 /// One partition.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Partition {
     /// First offset.
     pub log_start: i64,
@@ -23,11 +23,31 @@ pub struct Partition {
     pub index: Option<Branch>,
     /// By offset, without gaps from the first extent's base to the high watermark.
     pub extents: Vec<Extent>,
+    /// Of each key, earlier records below this offset are gone.
+    pub compacted: i64,
+    /// Journal time at which the first tombstone below it may go; the largest number: there is none.
+    pub tombstones_ms: i64,
     pub(in crate::manifest) producers: Producers,
     /// First offset and producer of the transactions that are not decided.
     pub(in crate::manifest) open: BTreeSet<(i64, i64)>,
     /// In the order in which they ended.
     pub(in crate::manifest) aborted: Vec<Aborted>,
+}
+
+impl Default for Partition {
+    fn default() -> Partition {
+        Partition {
+            log_start: 0,
+            high_watermark: 0,
+            index: None,
+            extents: Vec::new(),
+            compacted: 0,
+            tombstones_ms: i64::MAX,
+            producers: Producers::default(),
+            open: BTreeSet::new(),
+            aborted: Vec::new(),
+        }
+    }
 }
 
 /// A producer that wrote to a partition lately.

@@ -62,6 +62,10 @@ pub struct Retention {
     pub bytes: i64,
     /// How long a tombstone can be read, at least, milliseconds (`delete.retention.ms`).
     pub tombstones_ms: i64,
+    /// Share of uncompacted bytes from which on it is compacted, in thousandths (`min.cleanable.dirty.ratio`).
+    pub dirty_per_mille: u32,
+    /// Age of records from which on they are compacted, however few they are, milliseconds (`segment.ms`).
+    pub segment_ms: i64,
     /// How long a record stays uncompacted, at least, milliseconds (`min.compaction.lag.ms`).
     pub min_lag_ms: i64,
     /// And at most (`max.compaction.lag.ms`).
@@ -77,6 +81,9 @@ impl Retention {
             bytes: number(configs, "retention.bytes").unwrap_or(-1),
             tombstones_ms: number(configs, "delete.retention.ms")
                 .unwrap_or(DELETE_RETENTION.as_millis() as i64),
+            dirty_per_mille: number::<f64>(configs, "min.cleanable.dirty.ratio")
+                .map_or(500, |ratio| (ratio.clamp(0.0, 1.0) * 1_000.0) as u32),
+            segment_ms: number(configs, "segment.ms").unwrap_or(RETENTION.as_millis() as i64),
             min_lag_ms: number(configs, "min.compaction.lag.ms").unwrap_or(0),
             max_lag_ms: number(configs, "max.compaction.lag.ms").unwrap_or(i64::MAX),
         }

@@ -4,6 +4,7 @@
 //! compares.
 
 mod groups;
+mod history;
 mod logs;
 mod transactions;
 
@@ -106,11 +107,6 @@ impl Oracle {
 
     fn change(&mut self, change: &Change, overtaken: bool) -> Outcome {
         match change {
-            Change::Swap(swap) => Outcome::Swapped(swap.runs.iter().map(|run| self.swap(run)).collect()),
-            Change::IndexChunks(index) => self.index(index).map_or_else(Outcome::Void, |()| Outcome::Applied),
-            Change::Expire(expire) => {
-                self.expire_records(expire).map_or_else(Outcome::Void, |()| Outcome::Applied)
-            }
             Change::CreateTopic { id, name, partitions, configs } => {
                 if self.topics.contains_key(id) {
                     return Outcome::Void(Void::Malformed);
@@ -137,6 +133,18 @@ impl Oracle {
             Change::Append(append) => self.append(append, overtaken),
             Change::CreatePartitions { .. } | Change::AlterConfigs { .. } | Change::DeleteRecords { .. } => {
                 self.of_topic(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
+            Change::Swap(swap) => Outcome::Swapped(swap.runs.iter().map(|run| self.swap(run)).collect()),
+            Change::IndexChunks(change) => {
+                self.take_in(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
+            Change::Expire(expire) => {
+                self.expire_records(expire).map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
+            Change::Compacted(compacted) => {
+                let held = self.undecided(&compacted.topic, compacted.partition);
+                let held = held.and_then(|(partition, stable)| partition.compact(compacted, stable));
+                held.map_or_else(Outcome::Void, |()| Outcome::Applied)
             }
             Change::UpdateGroup(update) => self.groups.update(update, self.slot, self.now_ms),
             Change::CommitOffsets(commit) => {
@@ -203,50 +211,46 @@ impl Oracle {
             {
                 self.transactions.written(producer.id, at, end, self.now_ms);
             }
-            let fresh = placed.is_ok_and(|placed| placed.base_offset == end);
-            if fresh {
-                partition.written(object, end, joins);
+            let is_new = partition.end > end;
+            if is_new {
+                partition.lay(end, partition.end, object, joins);
             }
-            joins = fresh;
+            joins = is_new;
             outcomes.push(placed);
         }
         Outcome::Appended(outcomes)
     }
 
-    fn partition(&mut self, topic: Uuid, number: u32) -> Result<&mut Partition, Void> {
-        let topic = self.topics.get_mut(&topic).ok_or(Void::UnknownTopic)?;
-        topic.partitions.get_mut(number as usize).ok_or(Void::UnknownPartition)
+    /// A partition, and the first offset in it that is not decided.
+    fn undecided(&mut self, topic: &Uuid, number: u32) -> Result<(&mut Partition, i64), Void> {
+        let open = self.transactions.open_at((*topic, number));
+        let partitions = &mut self.topics.get_mut(topic).ok_or(Void::UnknownTopic)?.partitions;
+        let partition = partitions.get_mut(number as usize).ok_or(Void::UnknownPartition)?;
+        let stable = partition.stable(&open);
+        Ok((partition, stable))
     }
 
     fn swap(&mut self, run: &SwapRun) -> Result<(), Void> {
-        let (open, now_ms) = (self.transactions.open_at((run.topic, run.partition)), self.now_ms);
-        let partition = self.partition(run.topic, run.partition)?;
-        partition.swap(run, partition.stable(&open), now_ms)
+        let now_ms = self.now_ms;
+        let (partition, stable) = self.undecided(&run.topic, run.partition)?;
+        partition.swap(run, stable, now_ms)
     }
 
-    fn index(&mut self, change: &IndexChunks) -> Result<(), Void> {
+    fn take_in(&mut self, change: &IndexChunks) -> Result<(), Void> {
         let now_ms = self.now_ms;
-        self.partition(change.topic, change.partition)?.index(change, now_ms)
+        let (partition, _) = self.undecided(&change.topic, change.partition)?;
+        partition.take_in(change, now_ms)
     }
 
     fn expire_records(&mut self, expire: &Expire) -> Result<(), Void> {
-        let Expire { topic, partition: number, before, .. } = *expire;
-        let configs = &self.topics.get(&topic).ok_or(Void::UnknownTopic)?.configs;
-        let number_of = |name: &str, usual: i64| configs.get(name).map_or(usual, |n| n.parse().unwrap());
-        let (ms, bytes) = (number_of("retention.ms", 7 * DAY_MS), number_of("retention.bytes", -1));
-        let deletes = configs.get("cleanup.policy").is_none_or(|policy| policy.contains("delete"));
-        let bounded = ms >= 0 || bytes >= 0;
-        if !deletes || !bounded || (expire.retention_ms, expire.retention_bytes) != (ms, bytes) {
+        let topic = self.topics.get(&expire.topic).ok_or(Void::UnknownTopic)?;
+        if !history::lets_go(&topic.configs, expire) {
             return Err(Void::RetentionChanged);
         }
-        let open = self.transactions.open_at((topic, number));
-        let partition = self.partition(topic, number)?;
-        if before < 0 || before > partition.stable(&open) {
-            return Err(Void::Undecided);
-        }
-        let offsets = partition.start..before;
-        partition.delete_before(before);
-        let (partition, retention_ms, retention_bytes) = (number, ms, bytes);
+        let (partition, stable) = self.undecided(&expire.topic, expire.partition)?;
+        let offsets = partition.start..expire.before;
+        partition.expire(expire, stable)?;
+        let Expire { topic, partition, retention_ms, retention_bytes, .. } = *expire;
         self.expired.push(Expired { topic, partition, offsets, retention_ms, retention_bytes });
         Ok(())
     }
@@ -290,9 +294,8 @@ impl Oracle {
                 if !decided.commit {
                     partition.aborted.push((decided.producer, first, partition.end));
                 }
-                let marker_at = partition.end;
                 partition.end += 1;
-                partition.written(ObjectName::Marker, marker_at, false);
+                partition.lay(partition.end - 1, partition.end, ObjectName::Marker, false);
             }
             let topics = &self.topics;
             let there = |topic, partition| {
@@ -327,7 +330,7 @@ impl Oracle {
                 if before < 0 || before > partition.end {
                     return Err(Void::OffsetOutOfRange);
                 }
-                partition.delete_before(before);
+                partition.cut(before);
             }
             _ => {}
         }
@@ -365,7 +368,7 @@ impl Oracle {
             });
             for (number, (one, known)) in topic.partitions.iter().zip(&known.partitions).enumerate() {
                 let open = self.transactions.open_at((topic.id, number as u32));
-                if let Some(what) = known.undecided(one, &open) {
+                if let Some(what) = known.undecided(one, &open).or_else(|| known.misplaced(one)) {
                     return Some(format!("in {}/{number} {what}", topic.name));
                 }
             }
@@ -404,3 +407,6 @@ fn alter(configs: &mut BTreeMap<String, String>, ConfigChange { name, op }: &Con
     };
     configs.insert(name.clone(), value);
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use prost::Message;
 use ulid::Ulid;
 use uuid::Uuid;
 
-use super::super::history::{Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
+use super::super::history::{Compacted, Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
 use super::array;
 use crate::chunk::Format;
 use crate::index::Branch;
@@ -72,13 +72,13 @@ pub(super) struct IndexWire {
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::manifest) struct BranchWire {
     #[prost(bytes = "bytes", tag = "1")]
-    id: Bytes,
+    pub(in crate::manifest) id: Bytes,
     #[prost(int64, tag = "2")]
-    base_offset: i64,
+    pub(in crate::manifest) base_offset: i64,
     #[prost(int64, tag = "3")]
-    end_offset: i64,
+    pub(in crate::manifest) end_offset: i64,
     #[prost(uint64, tag = "4")]
-    chunks: u64,
+    pub(in crate::manifest) chunks: u64,
     #[prost(uint64, tag = "5")]
     bytes: u64,
     #[prost(sint64, tag = "6")]
@@ -97,6 +97,18 @@ pub(super) struct ExpireWire {
     retention_ms: i64,
     #[prost(sint64, tag = "5")]
     retention_bytes: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct CompactedWire {
+    #[prost(bytes = "bytes", tag = "1")]
+    topic: Bytes,
+    #[prost(uint32, tag = "2")]
+    partition: u32,
+    #[prost(int64, tag = "3")]
+    upto: i64,
+    #[prost(sint64, tag = "4")]
+    tombstones_ms: i64,
 }
 
 /// Kinds of objects, in the three lowest bits of a reference.
@@ -272,3 +284,23 @@ impl TryFrom<ExpireWire> for Expire {
         Ok(Expire { topic: topic(&id)?, partition, before, retention_ms, retention_bytes })
     }
 }
+
+impl From<&Compacted> for CompactedWire {
+    fn from(compacted: &Compacted) -> CompactedWire {
+        let Compacted { topic, partition, upto, tombstones_ms } = *compacted;
+        let topic = Bytes::copy_from_slice(topic.as_bytes());
+        CompactedWire { topic, partition, upto, tombstones_ms }
+    }
+}
+
+impl TryFrom<CompactedWire> for Compacted {
+    type Error = &'static str;
+
+    fn try_from(wire: CompactedWire) -> Result<Compacted, &'static str> {
+        let CompactedWire { topic: id, partition, upto, tombstones_ms } = wire;
+        Ok(Compacted { topic: topic(&id)?, partition, upto, tombstones_ms })
+    }
+}
+
+#[cfg(test)]
+mod tests;

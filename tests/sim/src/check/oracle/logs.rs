@@ -1,14 +1,11 @@
-//! The logs, folded a second time: offsets, who wrote lately, what is open or was aborted; and in [`history`] where it lies.
+//! The logs, folded a second time: offsets, who wrote lately, what is open or was aborted.
 //!
 //! Shares nothing with the production fold but the form of changes.
 
-mod history;
-
 use std::collections::BTreeMap;
 
+use strandline_core::index::Branch;
 use strandline_core::manifest::{self, BatchMeta, ObjectName, Placed, Void};
-
-use history::Places;
 
 /// Batches of a producer that are remembered (Kafka's `NUM_BATCHES_TO_RETAIN`).
 const WINDOW: usize = 5;
@@ -20,7 +17,11 @@ pub(super) struct Partition {
     pub(super) producers: BTreeMap<i64, Producer>,
     /// Producer, first and last offset of what was aborted, in the order of the ends.
     pub(super) aborted: Vec<(i64, i64, i64)>,
-    places: Places,
+    pub(super) index: Option<Branch>,
+    /// Up to where it is compacted by key, and when the first tombstone may go.
+    pub(super) compacted: Option<(i64, i64)>,
+    /// First offset of what is not in the index, the offset after the last, and where that lies.
+    pub(super) places: BTreeMap<i64, (i64, ObjectName)>,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +34,11 @@ pub(super) struct Producer {
 }
 
 impl Partition {
+    /// The first offset that is not decided; `open`: where what is open begins.
+    pub(super) fn stable(&self, open: &BTreeMap<i64, i64>) -> i64 {
+        open.values().min().map_or(self.end, |first| self.start.max(*first))
+    }
+
     /// How the manifest's partition differs in what is open and what was aborted.
     pub(super) fn undecided(
         &self,
@@ -49,14 +55,14 @@ impl Partition {
         if !open.iter().filter(|(id, _)| self.producers.contains_key(id)).eq(&since) {
             return Some(format!("{since:?} are open, not {open:?}"));
         }
-        if let Some(difference) = self.places.difference(theirs) {
-            return Some(difference);
-        }
         let middle = self.start.midpoint(self.end);
+        // The index tells of those that ended in it; of the records of others nothing is left.
+        let told =
+            self.index.map_or(0, |index| index.end_offset).max(self.compacted.map_or(0, |(upto, _)| upto));
         [(self.start, self.end), (self.start, middle), (middle, self.end), (middle, middle + 1)]
             .into_iter()
             .find_map(|(from, upto)| {
-                let overlaps = |(_, first, last): &&(i64, i64, i64)| *last >= from && *first < upto;
+                let overlaps = |(_, first, last): &&(i64, i64, i64)| *last >= from.max(told) && *first < upto;
                 let mut known: Vec<_> = self.aborted.iter().filter(overlaps).copied().collect();
                 known.sort_by_key(|(_, first, _)| *first);
                 let found = theirs.aborted_in(from, upto);
@@ -64,22 +70,6 @@ impl Partition {
                     found.iter().map(|one| (one.producer_id, one.first_offset, one.last_offset)).collect();
                 (found != known).then(|| format!("{found:?} are aborted in {from}..{upto}, not {known:?}"))
             })
-    }
-
-    /// The first offset of what is not decided.
-    pub(super) fn stable(&self, open: &BTreeMap<i64, i64>) -> i64 {
-        open.values().min().map_or(self.end, |first| self.start.max(*first))
-    }
-
-    /// What lies before is gone.
-    pub(super) fn delete_before(&mut self, before: i64) {
-        self.start = self.start.max(before);
-        self.places.delete_before(before);
-    }
-
-    /// From `from` to the end it was written to this object just now.
-    pub(super) fn written(&mut self, object: ObjectName, from: i64, joins: bool) {
-        self.places.push(object, from..self.end, joins);
     }
 
     pub(super) fn append(&mut self, batch: &BatchMeta, overtaken: bool, now_ms: i64) -> Result<Placed, Void> {

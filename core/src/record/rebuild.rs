@@ -1,0 +1,122 @@
+//! A batch of which only some records stay, as Kafka's log cleaner leaves it (KIP-534 for its tombstones).
+//!
+//! Must not know which records stay, or why. Invariants: the batch keeps its offsets, its producer and its codec; each record
+//! that stays keeps its offset, its time, key, value and headers; what cannot be read back is never given out.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::read::put_varint;
+use super::{BATCH_HEADER_BYTES, BadBatch, BatchHeader, CRC_FROM, Codec, DELETE_HORIZON, Record, records};
+
+/// The batch with these records alone, at least one, in order. `horizon_ms`: when its tombstones may go.
+///
+/// # Errors
+/// [`BadBatch`] if what would come of it cannot be read back as the same.
+pub fn rebuild(batch: &BatchHeader, kept: &[Record], horizon_ms: Option<i64>) -> Result<Bytes, BadBatch> {
+    let (Some(first), Some(latest)) = (kept.first(), kept.iter().map(|record| record.timestamp).max()) else {
+        return Err(BadBatch::Inconsistent("a batch of no records"));
+    };
+    // Where a horizon is set it stands in the place of the first record's time, and the others count from there.
+    let base_timestamp = horizon_ms.unwrap_or(first.timestamp);
+    let max_timestamp = if batch.append_time() { batch.max_timestamp } else { latest };
+    let body = encode(kept, base_timestamp)?;
+    let codec = batch.codec()?;
+    let folded = codec.fold(&body)?;
+    let (codec, body) = match folded.len() < body.len() {
+        true => (codec, folded),
+        false => (Codec::None, body),
+    };
+    let horizon = if horizon_ms.is_some() { DELETE_HORIZON } else { 0 };
+    let attributes = (batch.attributes & !(DELETE_HORIZON | 0x07)) | codec.bits() | horizon;
+    let rebuilt = assemble(batch, attributes, (base_timestamp, max_timestamp), kept.len(), &body);
+    if records(&rebuilt)? != kept {
+        return Err(BadBatch::Inconsistent(
+            "a batch that was compacted does not read as what it was made of",
+        ));
+    }
+    Ok(rebuilt)
+}
+
+/// A batch without records, which keeps the place of those that are gone: its one offset is `offset`.
+pub fn empty(offset: i64, max_timestamp: i64) -> (BatchHeader, Bytes) {
+    let header = BatchHeader {
+        base_offset: offset,
+        bytes: BATCH_HEADER_BYTES,
+        attributes: 0,
+        offsets: 1,
+        base_timestamp: max_timestamp,
+        max_timestamp,
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
+        records: 0,
+        crc: 0,
+    };
+    let bytes = assemble(&header, 0, (max_timestamp, max_timestamp), 0, &[]);
+    let crc = bytes
+        .get(CRC_FROM - 4..)
+        .and_then(|from| from.first_chunk())
+        .map_or(0, |crc| u32::from_be_bytes(*crc));
+    (BatchHeader { crc, ..header }, bytes)
+}
+
+fn assemble(
+    batch: &BatchHeader,
+    attributes: i16,
+    (base_timestamp, max_timestamp): (i64, i64),
+    count: usize,
+    body: &[u8],
+) -> Bytes {
+    let mut out = BytesMut::with_capacity(BATCH_HEADER_BYTES + body.len());
+    out.put_i64(batch.base_offset);
+    out.put_i32((BATCH_HEADER_BYTES - 12 + body.len()) as i32);
+    out.put_i32(0);
+    out.put_i8(2);
+    out.put_u32(0);
+    out.put_i16(attributes);
+    out.put_u32(batch.offsets - 1);
+    out.put_i64(base_timestamp);
+    out.put_i64(max_timestamp);
+    out.put_i64(batch.producer_id);
+    out.put_i16(batch.producer_epoch);
+    out.put_i32(batch.base_sequence);
+    out.put_i32(count as i32);
+    out.put_slice(body);
+    let crc = crc32c::crc32c(out.get(CRC_FROM..).unwrap_or_default());
+    if let Some(place) = out.get_mut(CRC_FROM - 4..CRC_FROM) {
+        place.copy_from_slice(&crc.to_be_bytes());
+    }
+    out.freeze()
+}
+
+fn encode(kept: &[Record], base_timestamp: i64) -> Result<Vec<u8>, BadBatch> {
+    let mut body = BytesMut::new();
+    let mut one = BytesMut::new();
+    for record in kept {
+        one.clear();
+        one.put_u8(0);
+        put_varint(&mut one, record.timestamp.wrapping_sub(base_timestamp));
+        put_varint(&mut one, i64::from(record.offset_delta));
+        put_part(&mut one, record.key.as_deref());
+        put_part(&mut one, record.value.as_deref());
+        put_varint(&mut one, record.headers.len() as i64);
+        for (key, value) in &record.headers {
+            put_part(&mut one, Some(key));
+            put_part(&mut one, value.as_deref());
+        }
+        put_varint(&mut body, one.len() as i64);
+        body.put_slice(&one);
+    }
+    match i32::try_from(BATCH_HEADER_BYTES + body.len()) {
+        Ok(_) => Ok(body.into()),
+        Err(_) => Err(BadBatch::Length("longer than a batch may be")),
+    }
+}
+
+fn put_part(into: &mut BytesMut, part: Option<&[u8]>) {
+    put_varint(into, part.map_or(-1, |part| part.len() as i64));
+    into.put_slice(part.unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests;
