@@ -80,7 +80,8 @@ impl Manifest {
         let retention = topic.retention;
         let same = (expire.retention_ms, expire.retention_bytes) == (retention.ms, retention.bytes);
         let bounded = retention.ms >= 0 || retention.bytes >= 0;
-        if !(retention.deletes && bounded && same) && !mutation::is(Mutation::RetentionUnchecked) {
+        let holds = retention.deletes && bounded && same;
+        if !holds && !mutation::is(Mutation::RetentionUnchecked) {
             return Err(Void::RetentionChanged);
         }
         let partition = topic.partitions.get_mut(expire.partition as usize).ok_or(Void::UnknownPartition)?;
