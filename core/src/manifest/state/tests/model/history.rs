@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use ulid::Ulid;
 use uuid::Uuid;
 
-use super::{Batch, DAY_MS, Log, Model};
+use super::{DAY_MS, Log, Model};
 use crate::chunk::ChunkId;
 use crate::manifest::commit::history::{Expire, IndexChunks, ObjectName, Swap, SwapRun};
 use crate::manifest::state::ObjectId;
