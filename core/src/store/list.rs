@@ -143,7 +143,8 @@ impl Listing {
             Ok(next) => next,
             Err(elapsed) => Err(object_store::Error::Generic { store: "timeout", source: elapsed.into() }),
         };
-        let Some(meta) = next.or_else(|error| self.store.done(begun, Err(error), "list", &self.folder))? else {
+        let Some(meta) = next.or_else(|error| self.store.done(begun, Err(error), "list", &self.folder))?
+        else {
             self.pages = Pages::Ended;
             return self.store.done(begun, Ok(None), "list", &self.folder);
         };

@@ -7,8 +7,8 @@
 use crate::env::{Env, Moment};
 use crate::error::{Error, Result};
 use crate::limits::{LEASE, STORE_ATTEMPTS, STORE_RETRY};
-use crate::manifest::{checkpoint, floor};
 use crate::manifest::state::{FEATURE_LEVEL, Manifest};
+use crate::manifest::{checkpoint, floor};
 use crate::mutation::{self, Mutation};
 use crate::paths;
 use crate::store::Store;
