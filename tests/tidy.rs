@@ -210,17 +210,28 @@ fn functions(text: &str) -> Vec<(String, usize)> {
 }
 
 /// The fold and all that it is made of: what any node must compute alike.
-const FOLD: [&str; 11] = [
+const FOLD: [&str; 22] = [
     "core/src/manifest/state.rs",
     "core/src/manifest/state/topics.rs",
+    "core/src/manifest/state/transactions.rs",
+    "core/src/manifest/state/transactions/pending.rs",
     "core/src/manifest/state/groups.rs",
+    "core/src/manifest/state/history.rs",
+    "core/src/manifest/state/partition.rs",
+    "core/src/manifest/state/extents.rs",
     "core/src/manifest/state/producers.rs",
     "core/src/manifest/state/rules.rs",
     "core/src/manifest/commit.rs",
+    "core/src/manifest/commit/history.rs",
+    "core/src/manifest/commit/transaction.rs",
     "core/src/manifest/commit/group.rs",
     "core/src/manifest/commit/wire.rs",
+    "core/src/manifest/commit/wire/history.rs",
+    "core/src/manifest/commit/wire/transaction.rs",
     "core/src/manifest/commit/wire/group.rs",
     "core/src/manifest/checkpoint.rs",
+    "core/src/manifest/checkpoint/partition.rs",
+    "core/src/manifest/checkpoint/transactions.rs",
     "core/src/manifest/checkpoint/groups.rs",
 ];
 

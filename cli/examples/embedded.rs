@@ -118,8 +118,8 @@ async fn read(journal: &Journal, topic: Uuid, mut offset: i64) -> Result<Vec<Str
                 }
             }
             at += header.bytes;
-            offset = offset.max(header.base_offset + i64::from(header.offsets));
         }
+        offset = fetched.next_offset;
         if offset >= fetched.high_watermark {
             return Ok(found);
         }

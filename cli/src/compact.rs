@@ -3,6 +3,7 @@
 //! Must not know how anything is compacted. It may be stopped at any moment: what it was at is garbage then, and nothing else.
 
 use anyhow::{Context, Result, bail};
+use strandline_compactor::plan::Policy;
 use strandline_compactor::{Compactor, Config, Done, Turn};
 
 use crate::args::{CompactArgs, Rate};
@@ -18,7 +19,8 @@ pub(crate) async fn run(args: CompactArgs) -> Result<()> {
     let Some(journal) = connect::open_existing(&args.url).await? else {
         bail!("there is no cluster in {}", connect::shown(&args.url));
     };
-    let config = Config { bytes_per_second: args.rate.bytes_per_second(), ..Config::default() };
+    let policy = if args.all { Policy::everything() } else { Policy::default() };
+    let config = Config { policy, bytes_per_second: args.rate.bytes_per_second(), ..Config::default() };
     let compactor = Compactor::new(journal.clone(), config);
     let stopped = tokio::signal::ctrl_c();
     if args.once {
@@ -50,12 +52,13 @@ fn summary(done: &Done) -> String {
     if done.is_nothing() {
         return "nothing is due".to_owned();
     }
-    let Done { merges, chunks, indexes, expired, bytes, .. } = *done;
+    let Done { merges, chunks, indexes, cleaned, expired, bytes, .. } = *done;
     let mut said = vec![format!("{} written anew", show_bytes(bytes))];
     let parts = [
         (merges, "merged segment"),
         (chunks, "chunk"),
         (indexes, "index change"),
+        (cleaned, "partition compacted by key"),
         (expired, "partition with expired record"),
     ];
     said.extend(parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| show_counted(*count, what)));

@@ -201,14 +201,18 @@ impl Position {
     fn advance(&mut self, fetched: &Fetched) -> Result<Option<Piece>> {
         let damaged = || format!("partition {} is damaged near offset {}", self.partition, self.offset);
         let batches = batches::split(fetched).with_context(damaged)?;
-        let Some(reached) = batches.last().map(Batch::end_offset) else { return Ok(None) };
+        let Some(reached) = batches.last().map(Batch::end_offset) else {
+            // Compaction may have left nothing up to there.
+            self.offset = self.offset.max(fetched.next_offset);
+            return Ok(None);
+        };
         if reached <= self.offset {
             bail!("partition {} does not go on after offset {}", self.partition, self.offset);
         }
         let upto = self.end.map_or(reached, |end| reached.min(end));
         let batches = batches::without_aborted(batches, &fetched.aborted);
         let piece = Piece { partition: self.partition, offsets: self.offset..upto, batches };
-        self.offset = reached;
+        self.offset = reached.max(fetched.next_offset);
         Ok(Some(piece))
     }
 }

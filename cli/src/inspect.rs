@@ -4,6 +4,7 @@
 //! not hidden. Reads only.
 
 mod shapes;
+mod history;
 mod transactions;
 mod json;
 mod wire;

@@ -146,11 +146,17 @@ fn describe_json(topic: &Topic) -> Value {
                 "high_watermark": partition.high_watermark,
                 "records": records(partition),
                 "bytes": bytes(partition),
+                "indexed_chunks": indexed(partition),
                 "extents": partition.extents.len(),
             })
         })
         .collect();
     json!({ "name": topic.name, "id": topic.id.to_string(), "config": topic.configs, "partitions": partitions })
+}
+
+/// Chunks that only the partition's index knows.
+fn indexed(partition: &Partition) -> u64 {
+    partition.index.map_or(0, |index| index.chunks)
 }
 
 fn describe_text(topic: &Topic) -> String {
@@ -164,7 +170,7 @@ fn describe_text(topic: &Topic) -> String {
             show_count(partition.log_start.unsigned_abs()),
             show_count(partition.high_watermark.unsigned_abs()),
             show_bytes(bytes(partition)),
-            show_count(partition.extents.len() as u64),
+            show_count(indexed(partition) + partition.extents.len() as u64),
         ]
     };
     let rows: Vec<_> = topic.partitions.iter().enumerate().map(row).collect();

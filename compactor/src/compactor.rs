@@ -10,6 +10,7 @@ use strandline_core::manifest::{Change, Journal, Outcome, Void};
 use strandline_core::{Error, Kind, Result};
 use tokio::time::Instant;
 
+use crate::clean::Clean;
 use crate::gather::gather;
 use crate::job::Job;
 use crate::merge::merge;
@@ -52,6 +53,8 @@ pub struct Done {
     pub chunks: u64,
     /// Changes of indexes.
     pub indexes: u64,
+    /// Partitions that were compacted by key.
+    pub cleaned: u64,
     /// Partitions of which something expired.
     pub expired: u64,
     /// Record bytes written anew.
@@ -63,7 +66,7 @@ pub struct Done {
 impl Done {
     /// Whether anything came of the pass.
     pub fn is_nothing(&self) -> bool {
-        self.merges + self.chunks + self.indexes + self.expired == 0
+        self.merges + self.chunks + self.indexes + self.cleaned + self.expired == 0
     }
 }
 
@@ -109,6 +112,8 @@ impl Compactor {
 
     /// Works until the journal is closed; `turn` is asked at each look.
     pub async fn run(mut self, turn: impl Fn() -> Turn) {
+        // As in Kafka, nobody loses records in the moment in which a process starts: there is time to set another retention.
+        self.expired_at = Some(Instant::now());
         loop {
             tokio::select! {
                 biased;
@@ -143,7 +148,9 @@ impl Compactor {
             return Ok(done);
         }
         loop {
-            let jobs = self.journal.view(|manifest| plan(manifest, &self.config.policy));
+            let wall_ms = self.journal.env().wall_ms();
+            let policy = &self.config.policy;
+            let jobs = self.journal.view(|manifest| plan(manifest, policy, manifest.now_ms.min(wall_ms)));
             if jobs.is_empty() {
                 break;
             }
@@ -187,40 +194,53 @@ impl Compactor {
     }
 
     async fn work(&self, job: &Job, done: &mut Done) -> Result<()> {
+        let decided = match self.attempt(job).await {
+            // What was to be read is gone: a newer manifest says where it is.
+            Err(Error::NotFound(_)) => Ok(None),
+            decided => decided,
+        };
+        let result = match &decided {
+            Ok(None) => "void",
+            Ok(Some(_)) => "done",
+            Err(_) => "failed",
+        };
+        metrics::JOBS.with_label_values(&[job.kind(), result]).inc();
+        let Some(bytes) = decided? else {
+            done.void += 1;
+            return Ok(());
+        };
+        metrics::WRITTEN_BYTES.with_label_values(&[job.kind()]).inc_by(bytes);
+        done.bytes += bytes;
+        *match job {
+            Job::Index(..) => &mut done.indexes,
+            Job::Clean(..) => &mut done.cleaned,
+            Job::Chunk(_) => &mut done.chunks,
+            Job::Merge(_) => &mut done.merges,
+        } += 1;
+        Ok(())
+    }
+
+    /// Record bytes that were written anew; `None`: somebody else was first.
+    async fn attempt(&self, job: &Job) -> Result<Option<u64>> {
         let Compactor { journal, pace, config: Config { policy, .. }, .. } = self;
-        let (kind, change) = match job {
+        let change = match job {
             Job::Index(topic, partition, count) => {
                 let leaf_chunks = policy.leaf_chunks;
                 let tree = Tree { journal, topic: *topic, partition: *partition, leaf_chunks };
-                ("index", tree.absorb(*count).await)
+                match tree.absorb(*count).await? {
+                    Some(change) => change,
+                    None => return Ok(None),
+                }
             }
-            Job::Chunk(run) => ("chunk", gather(journal, pace, policy.block_bytes, run).await.map(Some)),
-            Job::Merge(runs) => ("merge", merge(journal, pace, runs).await.map(Some)),
+            Job::Clean(topic, partition) => {
+                let clean = Clean { journal, pace, policy, topic: *topic, partition: *partition };
+                return clean.clean().await;
+            }
+            Job::Chunk(run) => gather(journal, pace, policy.block_bytes, run).await?,
+            Job::Merge(runs) => merge(journal, pace, runs).await?,
         };
-        let decided = match change {
-            Ok(Some(change)) => propose(journal, vec![change]).await,
-            Ok(None) => Ok(0),
-            // What was to be read is gone: a newer manifest says where it is.
-            Err(Error::NotFound(_)) => Ok(0),
-            Err(error) => Err(error),
-        };
-        let result = match &decided {
-            Ok(0) => "void",
-            Ok(_) => "done",
-            Err(_) => "failed",
-        };
-        metrics::JOBS.with_label_values(&[kind, result]).inc();
-        let held = decided?;
-        let bytes = if held > 0 { job.bytes() } else { 0 };
-        metrics::WRITTEN_BYTES.with_label_values(&[kind]).inc_by(bytes);
-        done.bytes += bytes;
-        *match (held, job) {
-            (0, _) => &mut done.void,
-            (_, Job::Index(..)) => &mut done.indexes,
-            (_, Job::Chunk(_)) => &mut done.chunks,
-            (_, Job::Merge(_)) => &mut done.merges,
-        } += 1;
-        Ok(())
+        let held = propose(journal, vec![change]).await?;
+        Ok((held > 0).then(|| job.bytes()))
     }
 }
 

@@ -4,78 +4,133 @@
 //! header, which is the real one from now on; what is held is bounded, however long the chunk.
 
 use bytes::Bytes;
-use strandline_core::chunk::{AbortedSpan, ChunkId, Format, Writer};
-use strandline_core::manifest::{Change, Journal, ObjectName, Swap, SwapOutput, SwapRun};
-use strandline_core::record::BatchHeader;
+use strandline_core::chunk::{AbortedSpan, ChunkId, Footer, Format, Writer};
+use strandline_core::manifest::{Aborted, Change, Journal, ObjectName, Swap, SwapOutput, SwapRun};
+use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
 use strandline_core::store::Upload;
 use strandline_core::{Error, Result};
 
-use crate::input::Input;
+use crate::input::{Batch, Input};
 use crate::job::Run;
 use crate::output;
 use crate::pace::Pace;
 
+/// A batch as it is written: its header and its bytes, with the real base offset in both.
+pub(crate) type Laid = (BatchHeader, Vec<Bytes>);
+
+/// A chunk that is in the bucket, and that nobody knows of yet.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) chunk: ChunkId,
+    pub(crate) footer: Footer,
+}
+
 /// Writes the chunk, and gives the change that puts it in the place of its inputs.
 pub(crate) async fn gather(journal: &Journal, pace: &Pace, block_bytes: u64, run: &Run) -> Result<Change> {
+    let aborted = aborted_in(journal, run);
+    let written = write(journal, pace, block_bytes, run, aborted, |batch| lay(batch).map(Some)).await?;
+    written.swap(run)
+}
+
+/// As it is.
+pub(crate) fn lay(batch: &Batch) -> Result<Laid> {
+    Ok((BatchHeader { base_offset: batch.base_offset, ..batch.header }, batch.stamped()?))
+}
+
+/// Writes a chunk of what `filter` leaves of the batches. If nothing is left at its end, a batch without records stands there:
+/// consumers go on behind the last batch that they get, and would wait before the end for ever.
+pub(crate) async fn write(
+    journal: &Journal,
+    pace: &Pace,
+    block_bytes: u64,
+    run: &Run,
+    aborted: Vec<AbortedSpan>,
+    filter: impl Fn(&Batch) -> Result<Option<Laid>>,
+) -> Result<Written> {
     let (Some(first), Some(last)) = (run.extents.first(), run.extents.last()) else {
         return Err(Error::Invalid("a chunk of nothing".into()));
     };
     let (topic, partition, base_offset) = (run.topic, run.partition, first.base_offset);
     let (id, format) = (output::name(journal, &run.extents), Format::Batches);
     let chunk = ChunkId { topic, partition, base_offset, id, format };
-    let end_offset = last.end_offset();
-    let aborted = aborted_in(journal, &chunk, end_offset);
     let (mut writer, header) = Writer::new(chunk, block_bytes);
     let mut upload = journal.store().upload(&chunk.key());
     upload.write(header).await?;
-    if let Err(error) =
-        copy(&mut writer, &mut upload, Input::new(journal, pace, run.extents.clone()), pace).await
-    {
+    let input = Input::new(journal, pace, run.extents.clone());
+    let copied = async {
+        let reached = copy(&mut writer, &mut upload, input, pace, filter).await?;
+        if reached < last.end_offset() {
+            let (header, bytes) = record::empty(last.end_offset() - 1, last.max_timestamp);
+            writer.push(&header, std::slice::from_ref(&bytes))?;
+            upload.write(bytes).await?;
+        }
+        Ok(())
+    };
+    if let Err(error) = copied.await {
         give_up(upload, &chunk).await;
         return Err(error);
     }
-    let (footer, bytes) = writer.finish(aborted, end_offset)?;
+    let (footer, bytes) = writer.finish(aborted, last.end_offset())?;
     finish(journal, upload, &chunk, footer.bytes, bytes).await?;
-    let output = SwapOutput {
-        object: ObjectName::Chunk(id, format),
-        at: chunk.run_at(),
-        bytes: u32::try_from(footer.bytes).map_err(|_| too_large())?,
-        offsets: u32::try_from(end_offset - base_offset).map_err(|_| too_large())?,
-        max_timestamp: footer.max_timestamp,
-    };
-    let inputs = run.extents.iter().map(|extent| extent.object.into()).collect();
-    let run = SwapRun { topic, partition, base_offset, inputs, outputs: vec![output] };
-    Ok(Change::Swap(Swap { runs: vec![run] }))
+    Ok(Written { chunk, footer })
 }
 
-fn too_large() -> Error {
-    Error::Invalid("a chunk is larger than an extent can be".into())
+impl Written {
+    /// The change that puts it in the place of the extents that it was made of.
+    pub(crate) fn swap(&self, run: &Run) -> Result<Change> {
+        let too_large = |_| Error::Invalid("a chunk is larger than an extent can be".into());
+        let ChunkId { topic, partition, base_offset, id, format } = self.chunk;
+        let output = SwapOutput {
+            object: ObjectName::Chunk(id, format),
+            at: self.chunk.run_at(),
+            bytes: u32::try_from(self.footer.bytes).map_err(too_large)?,
+            offsets: u32::try_from(self.footer.end_offset - base_offset).map_err(too_large)?,
+            max_timestamp: self.footer.max_timestamp,
+        };
+        let inputs = run.extents.iter().map(|extent| extent.object.into()).collect();
+        let run = SwapRun { topic, partition, base_offset, inputs, outputs: vec![output] };
+        Ok(Change::Swap(Swap { runs: vec![run] }))
+    }
+}
+
+pub(crate) fn span(aborted: &Aborted) -> AbortedSpan {
+    let Aborted { producer_id, first_offset, last_offset, .. } = *aborted;
+    AbortedSpan { producer_id, first_offset, last_offset }
+}
+
+/// Whether a span has offsets in a range.
+pub(crate) fn overlaps(span: &AbortedSpan, from: i64, upto: i64) -> bool {
+    span.first_offset < upto && span.last_offset >= from
 }
 
 /// All of them: nothing in the chunk is undecided.
-fn aborted_in(journal: &Journal, chunk: &ChunkId, end_offset: i64) -> Vec<AbortedSpan> {
+fn aborted_in(journal: &Journal, run: &Run) -> Vec<AbortedSpan> {
+    let (Some(first), Some(last)) = (run.extents.first(), run.extents.last()) else { return Vec::new() };
+    let (from, upto) = (first.base_offset, last.end_offset());
     let found = journal.view(|manifest| {
-        let partition = manifest.partition(&chunk.topic, chunk.partition);
-        partition.map(|partition| partition.aborted_in(chunk.base_offset, end_offset))
+        manifest.partition(&run.topic, run.partition).map(|partition| partition.aborted_in(from, upto))
     });
-    let span = |aborted: strandline_core::manifest::Aborted| AbortedSpan {
-        producer_id: aborted.producer_id,
-        first_offset: aborted.first_offset,
-        last_offset: aborted.last_offset,
-    };
-    let inside = |span: &AbortedSpan| span.first_offset < end_offset && span.last_offset >= chunk.base_offset;
-    found.unwrap_or_default().into_iter().map(span).filter(inside).collect()
+    found.iter().flatten().map(span).filter(|span| overlaps(span, from, upto)).collect()
 }
 
-async fn copy(writer: &mut Writer, upload: &mut Upload, mut input: Input, pace: &Pace) -> Result<()> {
+/// Gives the offset behind the last batch.
+async fn copy(
+    writer: &mut Writer,
+    upload: &mut Upload,
+    mut input: Input,
+    pace: &Pace,
+    filter: impl Fn(&Batch) -> Result<Option<Laid>>,
+) -> Result<i64> {
+    let mut reached = 0;
     while let Some(batch) = input.next().await? {
-        let pieces = batch.stamped()?;
-        writer.push(&BatchHeader { base_offset: batch.base_offset, ..batch.header }, &pieces)?;
-        pace.spend(batch.header.bytes as u64).await;
+        let Some((header, pieces)) = filter(&batch)? else { continue };
+        writer.push(&header, &pieces)?;
+        pace.spend(header.bytes as u64).await;
         upload.write(Rope::new(pieces)).await?;
+        reached = header.base_offset + i64::from(header.offsets);
     }
-    Ok(())
+    Ok(reached)
 }
 
 async fn give_up(upload: Upload, chunk: &ChunkId) {

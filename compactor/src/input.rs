@@ -35,6 +35,12 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Its records, unfolded. `None`: they cannot be read; nobody checks compressed ones on their way in.
+    pub(crate) fn records(&self) -> Option<Vec<record::Record>> {
+        let bytes = self.rope.slice(self.at..self.at + self.header.bytes).unwrap_or_default().to_bytes();
+        record::records(&bytes).ok()
+    }
+
     /// Its bytes, with the base offset in their header.
     pub(crate) fn stamped(&self) -> Result<Vec<bytes::Bytes>> {
         let mut pieces = Vec::new();

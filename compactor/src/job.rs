@@ -28,6 +28,8 @@ impl Run {
 pub enum Job {
     /// Chunks go from the manifest into the index: topic, partition, and how many of its first extents.
     Index(Uuid, u32, usize),
+    /// A partition is compacted by key.
+    Clean(Uuid, u32),
     /// Extents become one chunk.
     Chunk(Run),
     /// Extents of many partitions become one merged segment.
@@ -35,10 +37,20 @@ pub enum Job {
 }
 
 impl Job {
+    /// What the figures call it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Job::Index(..) => "index",
+            Job::Clean(..) => "clean",
+            Job::Chunk(_) => "chunk",
+            Job::Merge(_) => "merge",
+        }
+    }
+
     /// Record bytes that it writes anew.
     pub fn bytes(&self) -> u64 {
         match self {
-            Job::Index(..) => 0,
+            Job::Index(..) | Job::Clean(..) => 0,
             Job::Chunk(run) => run.bytes(),
             Job::Merge(runs) => runs.iter().map(Run::bytes).sum(),
         }

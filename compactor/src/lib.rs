@@ -7,24 +7,28 @@
 //! Modules stand in the order in which work meets them, and import only modules that stand after them:
 //!
 //! - [`compactor`]: looks at the manifest now and then, and does what is worth it
-//! - [`plan`]: what is worth doing
 //! - `retention`: what is too old or too much
+//! - `clean`: of each key the last record stays
 //! - `merge`: extents of many partitions become one merged segment
 //! - `gather`: extents of one partition become one chunk
 //! - `tree`: chunks join the index of their partition
+//! - [`plan`]: what is worth doing
 //! - [`sweep`]: what nobody needs any more: the floor, slots, checkpoints, orphans
+//! - `keys`: the last offset of each key
 //! - `input`: the batches of extents, read and checked
 //! - `output`: names of what is written
 //! - `pace`: how fast bytes may be moved
 //! - [`job`]: a piece of work
 //! - `metrics`: the figures of this crate
 pub mod compactor;
-pub mod plan;
 mod retention;
+mod clean;
 mod merge;
 mod gather;
 mod tree;
+pub mod plan;
 pub mod sweep;
+mod keys;
 mod input;
 mod output;
 mod pace;

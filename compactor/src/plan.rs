@@ -5,7 +5,7 @@
 //! take in only what is decided.
 
 use strandline_core::limits::{CHUNK_BLOCK_BYTES, INDEX_LEAF_CHUNKS, MIB};
-use strandline_core::manifest::{Extent, Manifest, ObjectId, Partition};
+use strandline_core::manifest::{Extent, Manifest, ObjectId, Partition, Retention, Topic};
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -38,6 +38,10 @@ pub struct Policy {
     pub direct_chunks: usize,
     /// Extents that one job takes.
     pub job_extents: usize,
+    /// Uncompacted bytes of a partition that are worth compacting it by key, if they are the share that its topic asks for.
+    pub clean_least_bytes: u64,
+    /// Different keys that one compaction holds in memory; a partition with more of them takes several.
+    pub clean_keys: usize,
     /// Bytes between two places of a chunk from which a lookup may begin.
     pub block_bytes: u64,
     /// Chunks of one leaf of an index, at most [`INDEX_LEAF_CHUNKS`].
@@ -59,17 +63,39 @@ impl Default for Policy {
             index_chunks: 16,
             direct_chunks: 32_768,
             job_extents: 50_000,
+            clean_least_bytes: 64 * MIB as u64,
+            clean_keys: 1_000_000,
             block_bytes: CHUNK_BLOCK_BYTES,
             leaf_chunks: INDEX_LEAF_CHUNKS,
         }
     }
 }
 
-/// What to do now, the cheapest first. Empty: nothing is worth it.
-pub fn plan(manifest: &Manifest, policy: &Policy) -> Vec<Job> {
+impl Policy {
+    /// Everything goes into chunks and the index at once, however little it is.
+    pub fn everything() -> Policy {
+        Policy {
+            large_bytes: 0,
+            chunk_least_bytes: 0,
+            index_chunks: 1,
+            clean_least_bytes: 0,
+            ..Policy::default()
+        }
+    }
+}
+
+/// What to do now, the cheapest first. Empty: nothing is worth it. `now_ms`: the earlier of journal time and the clock of whoever
+/// asks.
+pub fn plan(manifest: &Manifest, policy: &Policy, now_ms: i64) -> Vec<Job> {
     let mut jobs = index_jobs(manifest, policy);
     let mut small = Vec::new();
     for (topic, number, partition) in partitions(manifest) {
+        let retention = manifest.topic(&topic).map(Topic::retention).filter(|retention| retention.compacts);
+        if retention.is_some_and(|retention| is_worth_cleaning(policy, retention, partition, now_ms)) {
+            // That writes chunks as well: two jobs for one extent would come to nothing.
+            jobs.push(Job::Clean(topic, number));
+            continue;
+        }
         let rest = chunk_jobs(manifest, policy, (topic, number, partition), &mut jobs);
         small.extend(unmerged(manifest, policy, (topic, number), rest));
     }
@@ -107,6 +133,24 @@ fn index_jobs(manifest: &Manifest, policy: &Policy) -> Vec<Job> {
         (chunks >= worth.max(1)).then_some(Job::Index(topic, number, chunks))
     };
     partitions(manifest).filter_map(job).collect()
+}
+
+/// Kafka's rule, where `segment.ms` stands for a segment that is closed: enough that was never compacted, or too old.
+fn is_worth_cleaning(policy: &Policy, of: Retention, partition: &Partition, now_ms: i64) -> bool {
+    let from = partition.compacted.max(partition.log_start);
+    let stable = partition.last_stable_offset();
+    let is_dirty = |extent: &&Extent| extent.end_offset() > from && extent.end_offset() <= stable;
+    let indexed = partition.index.filter(|index| index.end_offset > from).map_or(0, |index| index.bytes);
+    let first = partition.extents.iter().find(is_dirty);
+    let dirty = partition.extents.iter().filter(is_dirty).map(|extent| u64::from(extent.bytes)).sum::<u64>();
+    let (dirty, all) = (dirty + indexed, partition.bytes().max(1));
+    let age_ms = |extent: &Extent| now_ms.saturating_sub(extent.max_timestamp);
+    let older = |ms: i64| indexed > 0 || first.is_some_and(|extent| age_ms(extent) >= ms.max(of.min_lag_ms));
+    let share = dirty.saturating_mul(1_000) / all >= u64::from(of.dirty_per_mille);
+    dirty > 0
+        && older(0)
+        && ((share && (dirty >= policy.clean_least_bytes || older(of.segment_ms))) || older(of.max_lag_ms))
+        || now_ms >= partition.tombstones_ms
 }
 
 /// Adds the chunks that a partition is worth, and gives the extents that stay as they are.

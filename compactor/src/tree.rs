@@ -55,16 +55,8 @@ impl<'a> Tree<'a> {
         for chunk in &chunks {
             entries.push(self.entry(chunk).await?);
         }
-        for leaf in entries.chunks(self.leaf_chunks.clamp(1, INDEX_LEAF_CHUNKS)) {
-            branches.push(self.put(Node::Leaf(leaf.to_vec()), &chunks).await?);
-        }
-        let root_now = match branches.as_slice() {
-            [only] => *only,
-            _ if branches.len() > INDEX_INNER_BRANCHES => {
-                return Err(Error::Invalid("the index of a partition has as many chunks as it may".into()));
-            }
-            _ => self.put(Node::Inner(branches), &chunks).await?,
-        };
+        branches.extend(self.put_leaves(entries, &chunks).await?);
+        let root_now = self.put_root(branches, &chunks).await?;
         Ok(Some(Change::IndexChunks(IndexChunks {
             topic: self.topic,
             partition: self.partition,
@@ -72,6 +64,83 @@ impl<'a> Tree<'a> {
             absorbs: chunks.iter().map(|extent| extent.object.into()).collect(),
             root: root_now,
         })))
+    }
+
+    /// The chunks that end behind `log_start`, in order.
+    pub(crate) async fn entries(self, root: &Branch, log_start: i64) -> Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        let mut ahead = vec![*root];
+        while let Some(branch) = ahead.pop() {
+            if branch.end_offset <= log_start {
+                continue;
+            }
+            match self.get(&branch).await? {
+                Node::Inner(branches) => ahead.extend(branches.into_iter().rev()),
+                Node::Leaf(entries) => found.extend(entries),
+            }
+        }
+        found.retain(|entry| entry.end_offset > log_start);
+        Ok(found)
+    }
+
+    /// Writes the nodes in which `entry` takes the place of these chunks, and gives the change that names their root; `None`:
+    /// they are not all there.
+    pub(crate) async fn replace(
+        self,
+        root: &Branch,
+        chunks: &[Extent],
+        entry: Entry,
+    ) -> Result<Option<Change>> {
+        let leaves = match self.get(root).await? {
+            Node::Leaf(_) => vec![*root],
+            Node::Inner(branches) => branches,
+        };
+        let (from, upto) = (entry.chunk.base_offset, entry.end_offset);
+        let begin = leaves.partition_point(|leaf| leaf.end_offset <= from);
+        let end = leaves.partition_point(|leaf| leaf.base_offset < upto);
+        let mut entries = Vec::new();
+        for leaf in leaves.get(begin..end).unwrap_or_default() {
+            match self.get(leaf).await? {
+                Node::Leaf(some) => entries.extend(some),
+                Node::Inner(_) => return Err(Error::corrupt(self.key(leaf.id), "an index has three levels")),
+            }
+        }
+        let at = entries.partition_point(|one| one.end_offset <= from);
+        let replaced = entries.get(at..at + chunks.len()).unwrap_or_default();
+        let same = |(one, chunk): (&Entry, &Extent)| ObjectId::Chunk(one.chunk) == chunk.object;
+        if replaced.len() != chunks.len() || !replaced.iter().zip(chunks).all(same) {
+            return Ok(None);
+        }
+        entries.splice(at..at + chunks.len(), [entry]);
+        let (mut before, after) = (leaves.get(..begin).unwrap_or_default().to_vec(), leaves.get(end..));
+        before.extend(self.put_leaves(entries, chunks).await?);
+        before.extend_from_slice(after.unwrap_or_default());
+        let root_now = self.put_root(before, chunks).await?;
+        Ok(Some(Change::IndexChunks(IndexChunks {
+            topic: self.topic,
+            partition: self.partition,
+            replaces: Some(root.id),
+            absorbs: Vec::new(),
+            root: root_now,
+        })))
+    }
+
+    async fn put_leaves(self, entries: Vec<Entry>, made_of: &[Extent]) -> Result<Vec<Branch>> {
+        let mut leaves = Vec::new();
+        for leaf in entries.chunks(self.leaf_chunks.clamp(1, INDEX_LEAF_CHUNKS)) {
+            leaves.push(self.put(Node::Leaf(leaf.to_vec()), made_of).await?);
+        }
+        Ok(leaves)
+    }
+
+    async fn put_root(self, leaves: Vec<Branch>, made_of: &[Extent]) -> Result<Branch> {
+        match leaves.as_slice() {
+            [only] => Ok(*only),
+            _ if leaves.len() > INDEX_INNER_BRANCHES => {
+                Err(Error::Invalid("the index of a partition has as many chunks as it may".into()))
+            }
+            _ => self.put(Node::Inner(leaves), made_of).await,
+        }
     }
 
     fn look(self, count: usize) -> Option<Found> {

@@ -104,6 +104,12 @@ pub enum Mutation {
     SwapsUndecided,
     /// An index is replaced although it is not the one that was read.
     IndexUnchecked,
+    /// Compaction by key looks beyond what is decided.
+    CompactsUndecided,
+    /// A record of an aborted transaction counts as the last of its key.
+    AbortedCompacts,
+    /// Tombstones go before their time.
+    TombstonesTooEarly,
     /// Records expire by a retention that their topic does not have any more.
     RetentionUnchecked,
 }

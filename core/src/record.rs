@@ -9,7 +9,7 @@ mod read;
 
 pub use codec::Codec;
 pub use read::{Header, Outline, Record, RecordBuilder, outlines, records, timestamps};
-pub use rebuild::rebuild;
+pub use rebuild::{empty, rebuild};
 
 use bytes::{BufMut, Bytes, BytesMut};
 

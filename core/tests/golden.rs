@@ -2,11 +2,14 @@
 //!
 //! `golden/v1` holds one object of every kind in format version 1, below the keys that they have in a bucket; `golden/v2`
 //! goes on from there with the changes of feature level 2: groups, offsets, more partitions, configs, deleted records;
-//! `golden/v3` with those of feature level 3: transactions.
+//! `golden/v3` with those of feature level 3: transactions; `golden/v4` with those of feature level 4: swaps, indexes,
+//! expiries. What a swap or an index names is not there: objects have golden files of their own.
 //! Those files are never written again. What a new version adds gets a folder of its own: raise `NEWEST`, extend the
 //! history below, and run this test once with `STRANDLINE_WRITE_GOLDEN=1`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "golden/history.rs"]
+mod history;
 #[path = "golden/transactions.rs"]
 mod transactions;
 
@@ -34,8 +37,8 @@ use strandline_core::{Kind, paths};
 use ulid::Ulid;
 use uuid::Uuid;
 
-const NEWEST: &str = "v3";
-const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
+const NEWEST: &str = "v4";
+const VERSIONS: [&str; 4] = ["v1", "v2", "v3", "v4"];
 const EPOCH_MS: i64 = 1_767_225_600_000;
 const CLUSTER_ID: &str = "0123456789abcdef0123456789abcdef";
 const ORDERS: Uuid = Uuid::from_u128(0x1111_2222_3333_4444_5555_6666_7777_8888);
@@ -45,7 +48,8 @@ fn checkpoint_of(version: &str) -> u64 {
     match version {
         "v1" => 4,
         "v2" => 8,
-        _ => 14,
+        "v3" => 14,
+        _ => 18,
     }
 }
 
@@ -100,8 +104,11 @@ fn history(version: &str) -> Vec<(Commit, Vec<Bytes>)> {
     if version != "v1" {
         slots.extend(history_2().into_iter().map(|commit| (commit, vec![])));
     }
-    if version == "v3" {
+    if version >= "v3" {
         slots.extend(transactions::history());
+    }
+    if version >= "v4" {
+        slots.extend(history::history().into_iter().map(|commit| (commit, vec![])));
     }
     slots
 }
@@ -368,7 +375,8 @@ fn check_records(version: &str, manifest: &Manifest) {
         "v1" => &all[..2],
         // Version 2 has deleted everything before offset 5.
         "v2" => &all[1..2],
-        _ => &all[1..],
+        "v3" => &all[1..],
+        _ => &history::at_checkpoint()[2..],
     };
     assert_eq!(extents.collect::<Vec<_>>(), left);
 }
@@ -423,6 +431,29 @@ fn version_3_knows_transactions() {
     let readers = manifest.group("readers").unwrap();
     assert_eq!(readers.offsets[&(ORDERS, 1)].metadata, "in a transaction");
     for void in [Void::TransactionOver, Void::InvalidTransactionState] {
+        assert!(outcomes.contains(&Outcome::Void(void)), "{void:?}");
+    }
+}
+
+/// What level 4 brought.
+#[test]
+fn version_4_knows_where_old_records_lie_now() {
+    let orders = |slot| fold("v4", slot).0.topic_named("orders").unwrap().partitions.clone();
+    let lies = |slot, partition: usize| {
+        let extents = orders(slot)[partition].extents.clone();
+        extents.iter().map(|extent| (extent.base_offset, extent.object)).collect::<Vec<_>>()
+    };
+    let all = history::at_checkpoint();
+    assert_eq!((lies(18, 0), orders(18)[0].index), (all.to_vec(), Some(history::root(0, 6))));
+    assert_eq!((lies(99, 0), orders(99)[0].index), (all[2..].to_vec(), Some(history::root(2, 9))));
+    assert_eq!(lies(99, 1), [(0, all[2].1)]);
+    let ends =
+        orders(99).into_iter().map(|one| (one.log_start, one.last_stable_offset(), one.high_watermark));
+    assert_eq!(ends.collect::<Vec<_>>(), [(7, 12, 12), (0, 4, 5), (0, 0, 0)]);
+    let outcomes = fold("v4", 99).1;
+    let swapped = vec![Ok(()), Ok(()), Ok(()), Err(Void::ExtentsChanged), Err(Void::Undecided)];
+    assert!(outcomes.contains(&Outcome::Swapped(swapped)));
+    for void in [Void::ExtentsChanged, Void::RetentionChanged, Void::Undecided] {
         assert!(outcomes.contains(&Outcome::Void(void)), "{void:?}");
     }
 }

@@ -347,6 +347,3 @@ fn next_of<'a, T>(items: &'a [T], next: &mut usize, there: impl Fn(&T) -> (bool,
     *next = found.map_or(items.len(), |found| begun + found + 1);
     items.get(begun + found?)
 }
-
-#[cfg(test)]
-mod tests;

@@ -40,6 +40,8 @@ pub(crate) struct Stamped {
     pub(crate) aborted: Vec<Aborted>,
     /// From here on nothing was looked at. Between the last batch and this there is none.
     pub(crate) next_offset: i64,
+    /// First offset of the first batch.
+    base_offset: i64,
     /// One past the last offset of the last batch.
     end_offset: i64,
 }
@@ -84,7 +86,7 @@ impl Locate {
         let gap = stamped.end_offset.max(share.from)..stamped.next_offset;
         self.resume.put_gap(wanted.topic, wanted.partition, gap);
         if share.isolation == Isolation::ReadCommitted {
-            stamped.aborted = aborted_in(known, wanted.offset, stamped.end_offset);
+            stamped.aborted = aborted_in(known, stamped.base_offset, stamped.end_offset);
         }
         Ok(stamped)
     }
@@ -209,6 +211,9 @@ impl Stamped {
         };
         record::stamp(found.rope, found.at, &found.header, base_offset, &mut self.pieces)
             .ok_or_else(|| damaged(run, "a batch does not lie where its header says"))?;
+        if self.bytes == 0 {
+            self.base_offset = found.base_offset;
+        }
         self.bytes += found.header.bytes;
         self.end_offset = found.end_offset;
         Ok(())

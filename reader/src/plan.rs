@@ -165,7 +165,9 @@ fn share(
         Isolation::ReadCommitted => last_stable,
     };
     let from = from.clamp(wanted.offset, high_watermark);
-    let index = partition.index.filter(|index| most_bytes > 0 && from < index.end_offset);
+    // The log may start inside a batch that is not decided.
+    let nothing = most_bytes == 0 || from >= upto;
+    let index = partition.index.filter(|index| !nothing && from < index.end_offset);
     let (extents, aborted) = Default::default();
     let mut share = Share {
         high_watermark,
@@ -180,7 +182,7 @@ fn share(
         most_bytes,
         ahead_bytes,
     };
-    if most_bytes == 0 {
+    if nothing {
         return Ok(share);
     }
     let mut bytes = 0;

@@ -310,3 +310,6 @@ impl Drop for Waiting {
         metrics::WAITING.dec();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
-//! What ingest and the reader promise, seen from the store: what is written before what, what it costs, what it holds.
+//! What ingest, the reader and the compactor promise, seen from the store: what is written before what, what it costs, what it holds.
 //!
 //! Runs on a watched in-memory store with time that the tests move, so that a minute passes in no time and nothing depends
 //! on how fast this machine is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod compaction;
 mod ingest;
 mod reader;
 

@@ -13,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   strandline compact s3://bucket/prefix                 until it is stopped
   strandline compact s3://bucket/prefix --once          what is due now, from a schedule
+  strandline compact s3://bucket/prefix --once --all    everything, however little it is
   strandline compact s3://bucket/prefix --rate 50MiB
 
 Nodes compact by themselves, one of them for all, unless they were started with
@@ -30,6 +31,9 @@ pub(crate) struct CompactArgs {
     /// Do what is due now, then end
     #[arg(long)]
     pub(crate) once: bool,
+    /// Do not wait until there is enough to be worth it: everything that is decided goes into chunks now
+    #[arg(long, requires = "once")]
+    pub(crate) all: bool,
     /// Bytes a second to read and write, at most
     #[arg(long, value_name = "RATE", default_value = "unlimited")]
     pub(crate) rate: Rate,

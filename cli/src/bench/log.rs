@@ -242,7 +242,7 @@ async fn fetch(reader: &Reader, topic: Uuid, places: &mut [Place], max_wait: Dur
     for (place, answer) in places.iter_mut().zip(answers) {
         let fetched = answer?;
         let batches = batches::split(&fetched).context("the log gave back something that is no batch")?;
-        place.offset = batches.last().map_or(place.offset, Batch::end_offset);
+        place.offset = batches.last().map_or(place.offset, Batch::end_offset).max(fetched.next_offset);
         served += usize::from(!batches.is_empty());
         bytes += fetched.bytes;
     }

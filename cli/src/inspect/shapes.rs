@@ -11,12 +11,12 @@ use strandline_core::manifest::{
 use strandline_core::object::{self, Shape};
 use strandline_core::record::{BatchHeader, crc_holds};
 use strandline_core::rope::Rope;
-use strandline_core::{Error, chunk, index, paths, segment};
+use strandline_core::{Error, chunk, index, segment};
 use ulid::Ulid;
 use uuid::Uuid;
 
 use super::json::join;
-use super::{transactions, wire};
+use super::{history, transactions, wire};
 use crate::units::show_moment;
 
 type Shown = Result<Value, Error>;
@@ -79,6 +79,10 @@ fn change(change: &Change, body: &Rope, payload_at: u64) -> Value {
             json!({ "transaction_offsets": shown })
         }
         Change::EndTransaction(end) => json!({ "end_transaction": transactions::end(end) }),
+        Change::Swap(swap) => json!({ "swap": history::swap(swap) }),
+        Change::IndexChunks(index) => json!({ "index_chunks": history::index(index) }),
+        Change::Compacted(compacted) => json!({ "compacted": history::compacted(compacted) }),
+        Change::Expire(expire) => json!({ "expire": history::expire(expire) }),
         Change::DeleteGroup { group } => json!({ "delete_group": { "group": group } }),
         Change::DeleteOffsets { group, partitions } => {
             let partition = |(topic, partition): &(Uuid, u32)| json!({ "topic": topic.to_string(), "partition": partition });
@@ -270,19 +274,9 @@ pub(super) fn index(key: &str, body: &Rope) -> Shown {
                 })
             })
             .collect(),
-        index::Node::Inner(branches) => branches
-            .iter()
-            .map(|branch| {
-                json!({
-                    "index": paths::index(topic, partition, branch.id),
-                    "base_offset": branch.base_offset,
-                    "end_offset": branch.end_offset,
-                    "chunks": branch.chunks,
-                    "bytes": branch.bytes,
-                    "max_timestamp": branch.max_timestamp,
-                })
-            })
-            .collect(),
+        index::Node::Inner(branches) => {
+            branches.iter().map(|below| history::branch(topic, partition, below)).collect()
+        }
     };
     Ok(
         json!({ "topic": topic.to_string(), "partition": partition, "id": id.to_string(), "children": children }),
@@ -326,6 +320,8 @@ fn topic(topic: &Topic, known: Option<&wire::Topic>) -> Value {
             "partition": number,
             "log_start": partition.log_start,
             "high_watermark": partition.high_watermark,
+            "index": partition.index.map(|root| history::branch(topic.id, number as u32, &root)),
+            "compacted": partition.compacted,
             "extents": partition.extents.iter().map(extent).collect::<Vec<_>>(),
             "producers": producers.into_iter().flatten().map(producer).collect::<Vec<_>>(),
         })

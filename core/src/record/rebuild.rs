@@ -37,6 +37,29 @@ pub fn rebuild(batch: &BatchHeader, kept: &[Record], horizon_ms: Option<i64>) ->
     Ok(rebuilt)
 }
 
+/// A batch without records, which keeps the place of those that are gone: its one offset is `offset`.
+pub fn empty(offset: i64, max_timestamp: i64) -> (BatchHeader, Bytes) {
+    let header = BatchHeader {
+        base_offset: offset,
+        bytes: BATCH_HEADER_BYTES,
+        attributes: 0,
+        offsets: 1,
+        base_timestamp: max_timestamp,
+        max_timestamp,
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
+        records: 0,
+        crc: 0,
+    };
+    let bytes = assemble(&header, 0, (max_timestamp, max_timestamp), 0, &[]);
+    let crc = bytes
+        .get(CRC_FROM - 4..)
+        .and_then(|from| from.first_chunk())
+        .map_or(0, |crc| u32::from_be_bytes(*crc));
+    (BatchHeader { crc, ..header }, bytes)
+}
+
 fn assemble(
     batch: &BatchHeader,
     attributes: i16,

@@ -3,6 +3,7 @@
 //! Bytes alone seldom get past a checksum and never agree with one another on ids; here they choose among a few topics,
 //! producers and proposers. What is folded on from a checkpoint in the middle is what is folded without it.
 
+mod history;
 mod transactions;
 
 use std::collections::BTreeMap;
@@ -74,7 +75,7 @@ fn commit(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<Commit> {
 }
 
 fn change(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<Change> {
-    Ok(match from.int_in_range(0..=32)? {
+    Ok(match from.int_in_range(0..=42)? {
         0 => Change::CreateTopic {
             id: topic(from)?,
             name: name(from)?,
@@ -96,13 +97,14 @@ fn change(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<Change> {
         11..14 => Change::UpdateGroup(update(from)?),
         14..17 => Change::CommitOffsets(offsets(from)?),
         17..25 => transactions::change(from, manifest)?,
+        25..34 => history::change(from, manifest)?,
         _ => Change::Append(append(from, manifest)?),
     })
 }
 
 fn alters(from: &mut Unstructured<'_>) -> Result<Vec<ConfigChange>> {
     let alter = |from: &mut Unstructured<'_>| {
-        let lists = ["", "a", "a,b", ",,", " a , c"];
+        let lists = ["", "a", "a,b", ",,", " a , c", "delete", "compact", "-1", "7"];
         let (elements, default) = ((*from.choose(&lists)?).to_owned(), (*from.choose(&lists)?).to_owned());
         let op = match from.int_in_range(0..=4)? {
             0 => ConfigOp::Set(elements),
@@ -111,7 +113,8 @@ fn alters(from: &mut Unstructured<'_>) -> Result<Vec<ConfigChange>> {
             3 => ConfigOp::Subtract { elements, default },
             _ => ConfigOp::Set(from.arbitrary()?),
         };
-        Ok(ConfigChange { name: (*from.choose(&["cleanup.policy", "x", ""])?).to_owned(), op })
+        let names = ["cleanup.policy", "retention.ms", "x", ""];
+        Ok(ConfigChange { name: (*from.choose(&names)?).to_owned(), op })
     };
     (0..from.int_in_range(0..=3)?).map(|_| alter(from)).collect()
 }

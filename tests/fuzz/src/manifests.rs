@@ -2,11 +2,13 @@
 //!
 //! Must not know how a manifest came to be.
 
-use strandline_core::manifest::{Append, BatchMeta, Change, Manifest, Producer, Transaction, checkpoint};
+use strandline_core::manifest::{
+    Append, BatchMeta, Change, Manifest, ObjectId, Producer, Transaction, checkpoint,
+};
 use uuid::Uuid;
 
-/// Offsets without gaps, ranges that can be added up, counts that are right, partitions and transactions that agree, and a
-/// checkpoint that says the same.
+/// Offsets without gaps, ranges that can be added up, counts that are right, partitions and transactions that agree, an
+/// index up to where the extents begin, and a checkpoint that says the same.
 pub(crate) fn check(manifest: &Manifest) {
     check_transactions(manifest);
     let mut extents = 0;
@@ -22,6 +24,18 @@ pub(crate) fn check(manifest: &Manifest) {
         }
         let end = partition.extents.last().map_or(partition.high_watermark, |last| last.end_offset());
         assert_eq!(end, partition.high_watermark, "{partition:?}");
+        if let Some(index) = partition.index {
+            let first = partition.extents.first().map_or(end, |first| first.base_offset);
+            assert_eq!(first, index.end_offset, "a gap or an overlap: {partition:?}");
+            assert!(index.base_offset >= 0 && index.base_offset <= partition.log_start, "{partition:?}");
+            assert!(index.end_offset > partition.log_start, "nothing of it is there: {partition:?}");
+            let aborted = partition.aborted_in(0, i64::MAX);
+            assert!(aborted.iter().all(|one| one.last_offset >= index.end_offset), "{partition:?}");
+        }
+        for extent in &partition.extents {
+            let ObjectId::Chunk(chunk) = extent.object else { continue };
+            assert_eq!(chunk.base_offset, extent.base_offset, "{extent:?}");
+        }
     }
     assert_eq!(manifest.extents(), extents);
     let object = checkpoint::encode(manifest);

@@ -33,6 +33,9 @@ const ENTRY: &[Field] = &[(1, Text), (2, Text)];
 pub(crate) const COMMIT: &[Field] = &[(1, Id), (2, Varint), (3, Varint), (4, Varint), (5, Messages(CHANGE))];
 /// The last one that is there holds.
 const CHANGE: &[Field] = &[
+    (20, Messages(&[(1, Id), (2, Varint), (3, Varint), (4, Varint), (5, Varint)])),
+    (19, Messages(&[(1, Id), (2, Varint), (3, Id), (4, Id), (5, Column), (6, Messages(BRANCH))])),
+    (18, Messages(&[(1, Id), (2, Messages(RUN))])),
     (17, Messages(&[(1, Messages(OF)), (2, Varint), (3, Varint), (4, Varint)])),
     (16, Messages(&[(1, Messages(OF)), (2, Varint), (3, Messages(COMMIT_OFFSETS)), (4, Varint)])),
     (15, Messages(&[(1, Messages(OF)), (2, Messages(&[(1, Id), (2, Varint)])), (3, Texts)])),
@@ -51,6 +54,11 @@ const CHANGE: &[Field] = &[
     (2, Messages(&[(1, Id), (2, Text), (3, Varint), (4, Messages(ENTRY))])),
     (1, Messages(&[(1, Id), (2, Varint), (3, Id), (4, Varint), (5, Fixed32), (6, Messages(BATCH))])),
 ];
+/// What takes the place of what.
+const RUN: &[Field] = &[(1, Id), (2, Varint), (3, Varint), (4, Column), (5, Messages(OUTPUT))];
+const OUTPUT: &[Field] = &[(1, Varint), (2, Varint), (3, Varint), (4, Varint), (5, Varint)];
+/// A node of an index.
+const BRANCH: &[Field] = &[(1, Id), (2, Varint), (3, Varint), (4, Varint), (5, Varint), (6, Varint)];
 /// Which transaction of whom.
 const OF: &[Field] = &[(1, Text), (2, Varint), (3, Varint), (4, Varint)];
 const IDENTITY: &[Field] = &[(1, Varint), (2, Varint)];
@@ -147,6 +155,8 @@ const PARTITION: &[Field] = &[
     (9, Column),
     (10, Column),
     (11, Messages(&[(1, Varint), (2, Varint), (3, Varint), (4, Varint)])),
+    (12, Column),
+    (13, Messages(BRANCH)),
 ];
 
 /// The header of a segment.

@@ -405,12 +405,12 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn objects() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/tests/golden/v3");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/tests/golden/v4");
     for (target, folder) in [("commit", "journal"), ("checkpoint", "checkpoint"), ("segment", "segment/07")] {
         for found in fs::read_dir(golden.join(folder)).unwrap() {
             let found = found.unwrap();
             let name = found.file_name().into_string().unwrap();
-            write(target, &format!("golden-v3-{name}"), &fs::read(found.path()).unwrap());
+            write(target, &format!("golden-v4-{name}"), &fs::read(found.path()).unwrap());
         }
     }
 }
@@ -426,8 +426,17 @@ fn dense() {
     let columns = [id.as_slice(), &field(0x12, &columns), &field(0x1a, &[1; 128])].concat();
     let parts = [&[0x0a, 1, b't', 0x12, 0, 0x30, 1], field(0x4a, &columns).as_slice()].concat();
     let parts = [[0x20, 1].as_slice(), &field(0x4a, &parts)].concat();
+    // In a run, the end of a transaction takes one byte, and what the first of all objects holds two.
+    let swap = |run: &[u8]| {
+        let run = field(0x12, &[id.as_slice(), run].concat());
+        let swap = [[0x92, 1].as_slice(), &field(0, &[id.as_slice(), &run].concat())[1..]].concat();
+        field(0x2a, &swap)
+    };
+    let (inputs, outputs) = (swap(&field(0x22, &[2; 3_500])), swap(&[0x2a, 0].repeat(2_000)));
     let dense = [
         ("commit", "dense-batches", [id.as_slice(), &append].concat()),
+        ("commit", "dense-inputs", [id.as_slice(), &inputs].concat()),
+        ("commit", "dense-outputs", [id.as_slice(), &outputs].concat()),
         ("commit", "dense-ticks", [id.as_slice(), &[0x2a, 2, 0x30, 1].repeat(1_000)].concat()),
         ("commit", "dense-unknown", [id.as_slice(), &[0x2a, 0].repeat(2_000)].concat()),
         ("checkpoint", "dense-partitions", topic),

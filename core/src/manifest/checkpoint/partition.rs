@@ -46,8 +46,8 @@ pub(super) struct PartitionWire {
     /// are segments.
     #[prost(uint32, repeated, tag = "12")]
     pub(super) kinds: Vec<u32>,
-    #[prost(message, optional, tag = "13")]
-    pub(super) index: Option<BranchWire>,
+    #[prost(message, optional, boxed, tag = "13")]
+    pub(super) index: Option<Box<BranchWire>>,
     #[prost(int64, tag = "14")]
     pub(super) compacted: i64,
     /// Subtracted from the largest number, so that nothing is written where there is none.
@@ -162,7 +162,7 @@ pub(super) fn encode(partition: &Partition, ids: &mut Ids) -> PartitionWire {
     if wire.kinds.iter().all(|kind| *kind == 0) {
         wire.kinds.clear();
     }
-    wire.index = partition.index.as_ref().map(BranchWire::from);
+    wire.index = partition.index.as_ref().map(|root| Box::new(root.into()));
     let aborted = |aborted: &Aborted| AbortedWire {
         producer_id: aborted.producer_id,
         first_offset: aborted.first_offset,
@@ -174,7 +174,7 @@ pub(super) fn encode(partition: &Partition, ids: &mut Ids) -> PartitionWire {
 }
 
 /// `of`: the topic and the partition; `ids`: the ULIDs of all objects.
-pub(super) fn decode(wire: PartitionWire, of: (Uuid, u32), ids: &[[u8; 16]]) -> Option<Partition> {
+pub(super) fn decode(mut wire: PartitionWire, of: (Uuid, u32), ids: &[[u8; 16]]) -> Option<Partition> {
     let taken = wire.offsets.iter().map(|offsets| i64::from(*offsets)).sum::<i64>();
     let base_offset = wire.high_watermark.checked_sub(taken).filter(|base| *base >= 0)?;
     let inside = |offset| (0..=wire.high_watermark).contains(&offset);
@@ -182,15 +182,15 @@ pub(super) fn decode(wire: PartitionWire, of: (Uuid, u32), ids: &[[u8; 16]]) -> 
     if !in_order || wire.offsets.contains(&0) || wire.bytes.contains(&0) {
         return None;
     }
-    let index = match wire.index.clone() {
+    let index = match wire.index.take() {
         None => None,
         Some(root) => {
-            let root = Branch::try_from(root).ok()?;
+            let root = Branch::try_from(*root).ok()?;
             let fits = root.end_offset == base_offset
-                && root.end_offset > wire.log_start
-                && (0..=wire.log_start).contains(&root.base_offset)
+                && root.base_offset >= 0
+                && (root.base_offset..root.end_offset).contains(&wire.log_start)
                 && root.chunks > 0;
-            Some(root).filter(|_| fits)?.into()
+            Some(Some(root).filter(|_| fits)?)
         }
     };
     let extents = decode_extents(&wire, base_offset, of, ids)?;

@@ -1,10 +1,14 @@
 //! Checkpoints and commits that somebody else wrote: contradictions are refused, and nothing ever panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::partition::ProducerWire;
+use super::partition::{AbortedWire, ProducerWire};
 use super::*;
+use crate::chunk::Format;
+use crate::index::Branch;
+use crate::manifest::commit::history::{Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
 use crate::manifest::commit::transaction::{EndTransaction, InitProducer, Joins, TransactionOf};
-use crate::manifest::commit::{Append, BatchMeta, Change, Commit, CommitId, Producer};
+use crate::manifest::commit::wire::history::BranchWire;
+use crate::manifest::commit::{Append, BatchMeta, Change, Commit, CommitId, Outcome, Producer};
 use crate::manifest::state::{Partition, Transaction, apply};
 use crate::object::PREFIX_BYTES;
 use crate::rope::Rope;
@@ -39,6 +43,23 @@ fn changes() -> Vec<Change> {
     ]
 }
 
+/// Of partition 1 the first extent becomes a chunk and goes into an index, the second a chunk, the third a merged segment.
+fn rewrites() -> Vec<Change> {
+    let (topic, partition) = (Uuid::from_u128(3), 1);
+    let id = |n| Ulid::from_parts(u64::MAX >> 16, n);
+    let output = |object, offsets| SwapOutput { object, at: 7, bytes: 9, offsets, max_timestamp: -5 };
+    let (first, second) =
+        (ObjectName::Chunk(id(2), Format::Batches), ObjectName::Chunk(id(3), Format::Parquet));
+    let outputs = vec![output(first, 6), output(second, 3), output(ObjectName::Merged(id(4)), 3)];
+    let inputs = vec![ObjectName::Segment(id(1)); 3];
+    let root = Branch { id: id(5), base_offset: 0, end_offset: 6, chunks: 1, bytes: 9, max_timestamp: -5 };
+    vec![
+        Change::Swap(Swap { runs: vec![SwapRun { topic, partition, base_offset: 0, inputs, outputs }] }),
+        Change::IndexChunks(IndexChunks { topic, partition, replaces: None, absorbs: vec![first], root }),
+        Change::Expire(Expire { topic, partition, before: 2, retention_ms: 1_000, retention_bytes: -1 }),
+    ]
+}
+
 fn commit(counter: u64) -> Commit {
     let id = CommitId { incarnation: Ulid::from_parts(4, 4), counter };
     Commit { id, oldest_open: counter, timestamp_ms: 1_700_000_000_000, changes: changes() }
@@ -49,6 +70,13 @@ fn manifest() -> Manifest {
     for slot in 1..4 {
         apply(&mut manifest, slot, &commit(slot), 200);
     }
+    manifest
+}
+
+fn with_rewrites() -> Manifest {
+    let mut manifest = manifest();
+    let outcomes = apply(&mut manifest, 4, &Commit { changes: rewrites(), ..commit(4) }, 200);
+    assert_eq!(outcomes, [Outcome::Swapped(vec![Ok(())]), Outcome::Applied, Outcome::Applied]);
     manifest
 }
 
@@ -74,8 +102,9 @@ fn tamper(dice: &mut Dice, object: &[u8], payload_at: usize) -> Vec<u8> {
 
 #[test]
 fn tampered_objects_never_panic() {
+    let commit_4 = Commit { changes: changes().into_iter().chain(rewrites()).collect(), ..commit(4) };
     let (checkpoint, commit_4) =
-        (encode(&manifest()), commit(4).encode([Bytes::from(vec![0; 140])]).to_bytes());
+        (encode(&with_rewrites()), commit_4.encode([Bytes::from(vec![0; 140])]).to_bytes());
     let commit_at = commit_4.len() - 140;
     for_seeds(4_000, |seed| {
         let mut dice = Dice::new(seed);
@@ -149,6 +178,39 @@ fn contradictions_are_refused() {
         assert!(matches!(decode("x", &object), Err(Error::Corrupt { .. })), "{what}");
     }
     assert_eq!(decode("x", &good).unwrap(), manifest());
+}
+
+#[test]
+fn objects_and_indexes_that_contradict_their_partitions_are_refused() {
+    type Break = fn(&mut PartitionWire);
+    fn index(wire: &mut PartitionWire) -> &mut BranchWire {
+        wire.index.as_mut().unwrap()
+    }
+    let table: Vec<(&str, Break)> = vec![
+        ("a kind that nobody knows", |wire| wire.kinds[1] = 4),
+        ("an object without a kind", |wire| wire.kinds.truncate(1)),
+        ("a kind without an object", |wire| wire.kinds.push(0)),
+        ("a root that is not named", |wire| index(wire).id.clear()),
+        ("a gap after the index", |wire| index(wire).end_offset -= 1),
+        ("extents that are in the index, too", |wire| index(wire).end_offset += 1),
+        ("an index that leaves out what is there", |wire| index(wire).base_offset = 3),
+        ("an index from before there was anything", |wire| index(wire).base_offset = -1),
+        ("an index without chunks", |wire| index(wire).chunks = 0),
+        ("an index of which nothing is there", |wire| wire.log_start = 6),
+        ("a transaction of which the index tells", |wire| {
+            let (first_offset, last_offset, last_stable) = (2, 5, 12);
+            wire.aborted.push(AbortedWire { producer_id: 1, first_offset, last_offset, last_stable });
+        }),
+    ];
+    let manifest = with_rewrites();
+    let good = encode(&manifest);
+    for (what, break_it) in table {
+        let (mut wire, _): (ManifestWire, usize) = object::decode("x", Shape::Checkpoint, &good).unwrap();
+        break_it(&mut wire.topics[0].partitions[1]);
+        let object = object::encode(Shape::Checkpoint, &wire);
+        assert!(matches!(decode("x", &object), Err(Error::Corrupt { .. })), "{what}");
+    }
+    assert_eq!(decode("x", &good).unwrap(), manifest);
 }
 
 /// One transaction was aborted, another is open, both in partition 0.
@@ -225,7 +287,7 @@ fn transactions_that_contradict_their_partitions_are_refused() {
 #[test]
 fn no_flipped_bit_is_taken() {
     let (checkpoint, commit) =
-        (encode(&manifest()), commit(4).encode([Bytes::from(vec![0; 140])]).to_bytes());
+        (encode(&with_rewrites()), commit(4).encode([Bytes::from(vec![0; 140])]).to_bytes());
     for bit in 0..checkpoint.len() * 8 {
         let mut flipped = checkpoint.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);

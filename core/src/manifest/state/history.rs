@@ -63,8 +63,8 @@ impl Manifest {
             None => partition.index.ok_or(Void::Malformed)?.end_offset,
         };
         // What is there is found: what lies before the log start alone may be left out.
-        let begins = (0..=partition.log_start).contains(&root.base_offset);
-        if root.end_offset != end_offset || !begins || root.chunks == 0 {
+        let covers = (root.base_offset..end_offset).contains(&partition.log_start) && root.base_offset >= 0;
+        if root.end_offset != end_offset || !covers || root.chunks == 0 {
             return Err(Void::Malformed);
         }
         if is_stale(root.id, now_ms) {
@@ -80,7 +80,8 @@ impl Manifest {
         let retention = topic.retention;
         let same = (expire.retention_ms, expire.retention_bytes) == (retention.ms, retention.bytes);
         let bounded = retention.ms >= 0 || retention.bytes >= 0;
-        if !(retention.deletes && bounded && same) && !mutation::is(Mutation::RetentionUnchecked) {
+        let holds = retention.deletes && bounded && same;
+        if !holds && !mutation::is(Mutation::RetentionUnchecked) {
             return Err(Void::RetentionChanged);
         }
         let partition = topic.partitions.get_mut(expire.partition as usize).ok_or(Void::UnknownPartition)?;
@@ -94,8 +95,9 @@ impl Manifest {
 
 impl Manifest {
     pub(super) fn note_compacted(&mut self, compacted: &Compacted) -> Result<(), Void> {
+        let topic = self.topics.get_mut(&compacted.topic).ok_or(Void::UnknownTopic)?;
         let partition =
-            self.partition_mut(&compacted.topic, compacted.partition).ok_or(Void::UnknownPartition)?;
+            topic.partitions.get_mut(compacted.partition as usize).ok_or(Void::UnknownPartition)?;
         if !(0..=partition.last_stable_offset()).contains(&compacted.upto) {
             return Err(Void::Undecided);
         }

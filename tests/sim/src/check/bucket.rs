@@ -51,7 +51,7 @@ async fn references(bucket: &Bucket, truth: &Truth, faults: &mut Faults) {
     let extents = truth.manifest.topics().flat_map(|topic| &topic.partitions).flat_map(|one| &one.extents);
     for extent in extents.filter(|extent| !extent.is_marker()) {
         let Some(object) = bucket.get(&extent.object.key()).await else {
-            let invariant = if matches!(extent.object, ObjectId::Segment(_)) { "D1" } else { "D2" };
+            let invariant = if matches!(extent.object, ObjectId::Slot(_)) { "D2" } else { "D1" };
             faults.push((invariant, format!("{} is gone, and {extent:?} lies in it", extent.object.key())));
             continue;
         };

@@ -4,13 +4,16 @@
 //! compares.
 
 mod groups;
+mod history;
 mod logs;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
-use strandline_core::manifest::{Append, Change, Commit, Joins, Manifest, Outcome, Void};
+use strandline_core::manifest::{
+    Append, Change, Commit, Expire, IndexChunks, Joins, Manifest, ObjectName, Outcome, SwapRun, Void,
+};
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -112,6 +115,18 @@ impl Oracle {
             Change::CreatePartitions { .. } | Change::AlterConfigs { .. } | Change::DeleteRecords { .. } => {
                 self.of_topic(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
             }
+            Change::Swap(swap) => Outcome::Swapped(swap.runs.iter().map(|run| self.swap(run)).collect()),
+            Change::IndexChunks(change) => {
+                self.take_in(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
+            Change::Expire(expire) => {
+                self.expire_records(expire).map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
+            Change::Compacted(compacted) => {
+                let held = self.undecided(&compacted.topic, compacted.partition);
+                let held = held.and_then(|(partition, stable)| partition.compact(compacted, stable));
+                held.map_or_else(Outcome::Void, |()| Outcome::Applied)
+            }
             Change::UpdateGroup(update) => self.groups.update(update, self.slot, self.now_ms),
             Change::CommitOffsets(commit) => {
                 let topics = &self.topics;
@@ -164,6 +179,8 @@ impl Oracle {
             return Outcome::Void(Void::UnknownPartition);
         };
         let at = (append.topic, append.partition);
+        let object = append.segment.map_or(ObjectName::Slot(self.slot), ObjectName::Segment);
+        let mut joins = false;
         let mut outcomes = Vec::new();
         for batch in &append.batches {
             let end = partition.end;
@@ -175,9 +192,44 @@ impl Oracle {
             {
                 self.transactions.written(producer.id, at, end, self.now_ms);
             }
+            let is_new = partition.end > end;
+            if is_new {
+                partition.lay(end, partition.end, object, joins);
+            }
+            joins = is_new;
             outcomes.push(placed);
         }
         Outcome::Appended(outcomes)
+    }
+
+    /// A partition, and the first offset in it that is not decided.
+    fn undecided(&mut self, topic: &Uuid, number: u32) -> Result<(&mut Partition, i64), Void> {
+        let open = self.transactions.open_at((*topic, number));
+        let partitions = &mut self.topics.get_mut(topic).ok_or(Void::UnknownTopic)?.partitions;
+        let partition = partitions.get_mut(number as usize).ok_or(Void::UnknownPartition)?;
+        let stable = partition.stable(&open);
+        Ok((partition, stable))
+    }
+
+    fn swap(&mut self, run: &SwapRun) -> Result<(), Void> {
+        let now_ms = self.now_ms;
+        let (partition, stable) = self.undecided(&run.topic, run.partition)?;
+        partition.swap(run, stable, now_ms)
+    }
+
+    fn take_in(&mut self, change: &IndexChunks) -> Result<(), Void> {
+        let now_ms = self.now_ms;
+        let (partition, _) = self.undecided(&change.topic, change.partition)?;
+        partition.take_in(change, now_ms)
+    }
+
+    fn expire_records(&mut self, expire: &Expire) -> Result<(), Void> {
+        let topic = self.topics.get(&expire.topic).ok_or(Void::UnknownTopic)?;
+        if !history::lets_go(&topic.configs, expire) {
+            return Err(Void::RetentionChanged);
+        }
+        let (partition, stable) = self.undecided(&expire.topic, expire.partition)?;
+        partition.expire(expire, stable)
     }
 
     fn of_transaction(&mut self, change: &Change) -> Outcome {
@@ -220,6 +272,7 @@ impl Oracle {
                     partition.aborted.push((decided.producer, first, partition.end));
                 }
                 partition.end += 1;
+                partition.lay(partition.end - 1, partition.end, ObjectName::Marker, false);
             }
             let topics = &self.topics;
             let there = |topic, partition| {
@@ -254,7 +307,7 @@ impl Oracle {
                 if before < 0 || before > partition.end {
                     return Err(Void::OffsetOutOfRange);
                 }
-                partition.start = partition.start.max(before);
+                partition.cut(before);
             }
             _ => {}
         }
@@ -292,7 +345,7 @@ impl Oracle {
             });
             for (number, (one, known)) in topic.partitions.iter().zip(&known.partitions).enumerate() {
                 let open = self.transactions.open_at((topic.id, number as u32));
-                if let Some(what) = known.undecided(one, &open) {
+                if let Some(what) = known.undecided(one, &open).or_else(|| known.misplaced(one)) {
                     return Some(format!("in {}/{number} {what}", topic.name));
                 }
             }
@@ -331,3 +384,6 @@ fn alter(configs: &mut BTreeMap<String, String>, ConfigChange { name, op }: &Con
     };
     configs.insert(name.clone(), value);
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,13 +72,13 @@ pub(super) struct IndexWire {
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::manifest) struct BranchWire {
     #[prost(bytes = "bytes", tag = "1")]
-    id: Bytes,
+    pub(in crate::manifest) id: Bytes,
     #[prost(int64, tag = "2")]
-    base_offset: i64,
+    pub(in crate::manifest) base_offset: i64,
     #[prost(int64, tag = "3")]
-    end_offset: i64,
+    pub(in crate::manifest) end_offset: i64,
     #[prost(uint64, tag = "4")]
-    chunks: u64,
+    pub(in crate::manifest) chunks: u64,
     #[prost(uint64, tag = "5")]
     bytes: u64,
     #[prost(sint64, tag = "6")]
@@ -301,3 +301,6 @@ impl TryFrom<CompactedWire> for Compacted {
         Ok(Compacted { topic: topic(&id)?, partition, upto, tombstones_ms })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -431,6 +431,8 @@ fn what_nobody_has_set_is_as_in_kafka() {
         ms: 604_800_000,
         bytes: -1,
         tombstones_ms: 86_400_000,
+        dirty_per_mille: 500,
+        segment_ms: 604_800_000,
         min_lag_ms: 0,
         max_lag_ms: i64::MAX,
         dirty_per_mille: 500,

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use strandline_core::manifest::{self, BatchMeta, Placed, Void};
+use strandline_core::index::Branch;
+use strandline_core::manifest::{self, BatchMeta, ObjectName, Placed, Void};
 
 /// Batches of a producer that are remembered (Kafka's `NUM_BATCHES_TO_RETAIN`).
 const WINDOW: usize = 5;
@@ -16,6 +17,11 @@ pub(super) struct Partition {
     pub(super) producers: BTreeMap<i64, Producer>,
     /// Producer, first and last offset of what was aborted, in the order of the ends.
     pub(super) aborted: Vec<(i64, i64, i64)>,
+    pub(super) index: Option<Branch>,
+    /// Up to where it is compacted by key, and when the first tombstone may go.
+    pub(super) compacted: Option<(i64, i64)>,
+    /// First offset of what is not in the index, the offset after the last, and where that lies.
+    pub(super) places: BTreeMap<i64, (i64, ObjectName)>,
 }
 
 #[derive(Debug, Default)]
@@ -28,13 +34,18 @@ pub(super) struct Producer {
 }
 
 impl Partition {
+    /// The first offset that is not decided; `open`: where what is open begins.
+    pub(super) fn stable(&self, open: &BTreeMap<i64, i64>) -> i64 {
+        open.values().min().map_or(self.end, |first| self.start.max(*first))
+    }
+
     /// How the manifest's partition differs in what is open and what was aborted.
     pub(super) fn undecided(
         &self,
         theirs: &manifest::Partition,
         open: &BTreeMap<i64, i64>,
     ) -> Option<String> {
-        let stable = open.values().min().map_or(self.end, |first| self.start.max(*first));
+        let stable = self.stable(open);
         if theirs.last_stable_offset() != stable {
             return Some(format!("the last stable offset is {}, not {stable}", theirs.last_stable_offset()));
         }
@@ -45,10 +56,13 @@ impl Partition {
             return Some(format!("{since:?} are open, not {open:?}"));
         }
         let middle = self.start.midpoint(self.end);
+        // The index tells of those that ended in it; of the records of others nothing is left.
+        let told =
+            self.index.map_or(0, |index| index.end_offset).max(self.compacted.map_or(0, |(upto, _)| upto));
         [(self.start, self.end), (self.start, middle), (middle, self.end), (middle, middle + 1)]
             .into_iter()
             .find_map(|(from, upto)| {
-                let overlaps = |(_, first, last): &&(i64, i64, i64)| *last >= from && *first < upto;
+                let overlaps = |(_, first, last): &&(i64, i64, i64)| *last >= from.max(told) && *first < upto;
                 let mut known: Vec<_> = self.aborted.iter().filter(overlaps).copied().collect();
                 known.sort_by_key(|(_, first, _)| *first);
                 let found = theirs.aborted_in(from, upto);
