@@ -435,8 +435,6 @@ fn what_nobody_has_set_is_as_in_kafka() {
         segment_ms: 604_800_000,
         min_lag_ms: 0,
         max_lag_ms: i64::MAX,
-        dirty_per_mille: 500,
-        segment_ms: 604_800_000,
     };
     let table: [(&[(&str, &str)], Retention); 6] = [
         (&[], default),
