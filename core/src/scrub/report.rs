@@ -147,12 +147,14 @@ pub struct Count {
 }
 
 impl Count {
-    pub(super) fn add(&mut self, bytes: u64) {
+    /// One more.
+    pub fn add(&mut self, bytes: u64) {
         self.objects += 1;
         self.bytes += bytes;
     }
 
-    pub(super) fn join(&mut self, other: Count) {
+    /// So many more.
+    pub fn join(&mut self, other: Count) {
         self.objects += other.objects;
         self.bytes += other.bytes;
     }
