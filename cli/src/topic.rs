@@ -101,7 +101,7 @@ impl Listed {
             id: topic.id.to_string(),
             partitions: topic.partitions.len(),
             records: topic.partitions.iter().map(records).sum(),
-            bytes: topic.partitions.iter().map(bytes).sum(),
+            bytes: topic.partitions.iter().map(Partition::bytes).sum(),
         }
     }
 
