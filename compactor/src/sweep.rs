@@ -179,7 +179,7 @@ impl<'a> Pass<'a> {
         let manifest = match moved.filter(|manifest| manifest.applied == floor) {
             Some(manifest) => Some(manifest),
             None if self.floors.is_empty() => None,
-            None => Some(self.first_checkpoint(floor).await?),
+            None => Some(first_checkpoint(self.store, &self.checkpoints, floor).await?),
         };
         self.report.floor.judged_by = manifest.as_ref().map(|manifest| manifest.applied);
         self.old_checkpoints().await?;
@@ -222,22 +222,6 @@ impl<'a> Pass<'a> {
         Ok(Some(manifest))
     }
 
-    /// The manifest to judge by.
-    async fn first_checkpoint(&self, floor: u64) -> Result<Manifest> {
-        let mut damaged = None;
-        for slot in self.checkpoints.from(floor) {
-            match journal::load_checkpoint(self.store, slot).await {
-                Err(error @ (Error::Corrupt { .. } | Error::NotFound(_))) => {
-                    tracing::warn!(slot, %error, "a checkpoint cannot be used to judge by");
-                    damaged.get_or_insert(error);
-                }
-                decided => return decided,
-            }
-        }
-        let why = "the floor has moved there, but no checkpoint at or above it is there";
-        Err(damaged.unwrap_or_else(|| Error::corrupt(paths::checkpoint(floor), why)))
-    }
-
     /// Those that the floor passed long enough ago for nobody to be about to load them.
     async fn old_checkpoints(&mut self) -> Result<()> {
         let newest = self.floors.newest_slot();
@@ -262,6 +246,22 @@ impl<'a> Pass<'a> {
         self.hands.fill(&mut self.report);
         self.report
     }
+}
+
+/// The manifest to judge by.
+async fn first_checkpoint(store: &Store, checkpoints: &Checkpoints, floor: u64) -> Result<Manifest> {
+    let mut damaged = None;
+    for slot in checkpoints.from(floor) {
+        match journal::load_checkpoint(store, slot).await {
+            Err(error @ (Error::Corrupt { .. } | Error::NotFound(_))) => {
+                tracing::warn!(slot, %error, "a checkpoint cannot be used to judge by");
+                damaged.get_or_insert(error);
+            }
+            decided => return decided,
+        }
+    }
+    let why = "the floor has moved there, but no checkpoint at or above it is there";
+    Err(damaged.unwrap_or_else(|| Error::corrupt(paths::checkpoint(floor), why)))
 }
 
 #[cfg(test)]
