@@ -73,7 +73,7 @@ fn verdict(report: &Report) -> String {
     match (report.dry_run, gone.objects) {
         (true, 0) => "Nothing would be deleted.".to_owned(),
         (true, _) => format!("A sweep would delete {objects}, {bytes}. Nothing was changed."),
-        (false, 0) => "Nothing was to be deleted.".to_owned(),
+        (false, 0) => "There was nothing to delete.".to_owned(),
         (false, _) => format!("{objects} deleted, {bytes}, in {:.1} s.", report.seconds),
     }
 }

@@ -21,11 +21,11 @@ use crate::store::Listed;
 const MOST_UNKNOWN: u64 = 100_000;
 const SHOWN_UNKNOWN: usize = 10;
 /// Folders that this scrub looks into.
-const FOLDERS: [&str; 4] = ["journal", "checkpoint", "floor", "segment"];
+const FOLDERS: [&str; 6] = ["journal", "checkpoint", "floor", "segment", "chunk", "index"];
 /// Ours too; hints and scratch objects, which nobody relies on.
 const HINTS: [&str; 2] = ["node", "probe"];
 /// Ours too, and of a later version than this scrub.
-const LATER: [&str; 3] = ["chunk", "index", "inbox"];
+const LATER: [&str; 1] = ["inbox"];
 
 #[derive(Debug, Default)]
 pub(super) struct Survey {
