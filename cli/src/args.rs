@@ -40,6 +40,7 @@ Examples:
   strandline group list                 how far has everybody read?
   strandline doctor s3://bucket/prefix  is this store safe to keep a log in?
   strandline scrub s3://bucket/prefix   is everything in it there and whole?
+  strandline gc s3://bucket/prefix      delete what nobody needs any more
 
 A store is s3://bucket/prefix, gs://bucket/prefix, az://container/prefix,
 file:///folder or memory:. Credentials come from the environment, as for the
@@ -104,6 +105,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Check that everything in a bucket is there and whole, without writing to it
     Scrub(ScrubArgs),
+    /// Delete what nobody needs any more, or say what that would be
+    Gc(GcArgs),
     /// Merge what was written, delete what is too old; nodes do that by themselves
     Compact(CompactArgs),
 }
@@ -501,6 +504,36 @@ pub(crate) struct ScrubArgs {
         value_parser = clap::value_parser!(u32).range(1..=1_024),
     )]
     pub(crate) concurrency: u32,
+    /// Form of the report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+}
+
+const GC_EXAMPLES: &str = "\
+Examples:
+  strandline gc s3://bucket/prefix --dry-run
+  strandline gc s3://bucket/prefix
+  strandline gc s3://bucket/prefix --format json > report.json
+  strandline gc s3://bucket/prefix --log-level debug     names every object that it deletes
+
+Nodes may be at work, and any number of these commands too. It deletes commits,
+manifests and objects that no node can come to need: what it finds too early to
+judge stays, and goes another time. Nothing that was not written by Strandline
+is touched. A dry run changes nothing (rights to get and to list are enough),
+and goes by the clock of this machine instead of the store's.
+
+The exit code is 0 if everything could be judged, 1 if not, or if it failed.";
+
+/// `gc`
+#[derive(Debug, Args)]
+#[command(after_help = GC_EXAMPLES)]
+pub(crate) struct GcArgs {
+    /// The store
+    #[arg(env = "STRANDLINE_STORE", value_name = "URL", default_value = DEFAULT_STORE)]
+    pub(crate) url: String,
+    /// Only say what would be deleted, and why
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Form of the report
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: Format,

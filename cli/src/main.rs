@@ -17,6 +17,7 @@ mod bench;
 mod doctor;
 mod inspect;
 mod scrub;
+mod gc;
 mod compact;
 mod logs;
 mod args;
@@ -71,6 +72,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Doctor(args) => doctor::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Scrub(args) => scrub::run(args).await,
+        Command::Gc(args) => gc::run(args).await,
         Command::Compact(args) => compact::run(args).await,
     }
 }

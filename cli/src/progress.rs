@@ -36,6 +36,11 @@ impl Progress {
         Progress::new(Some(total), "{bar:30} {human_pos}/{human_len} slots  {msg}  {eta} left", true)
     }
 
+    /// Counts objects, whose number nobody knows.
+    pub(crate) fn objects() -> Progress {
+        Progress::new(None, "{spinner} {human_pos} objects  {msg}  {elapsed}", true)
+    }
+
     /// Counts steps; the message says which one is under way.
     pub(crate) fn steps(total: u64) -> Progress {
         Progress::new(Some(total), "{spinner} {bar:30} {pos}/{len}  {elapsed}  {msg}", true)
@@ -64,6 +69,11 @@ impl Progress {
     /// So much is done by now, of so much.
     pub(crate) fn reach(&self, done: u64, total: u64) {
         self.0.set_length(total);
+        self.0.set_position(done);
+    }
+
+    /// So much is done by now.
+    pub(crate) fn stand_at(&self, done: u64) {
         self.0.set_position(done);
     }
 

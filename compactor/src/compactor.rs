@@ -3,6 +3,7 @@
 //! Must not know how a job is done. Invariants: nothing depends on who does a job or how often: a change that no longer holds
 //! is void, and what was written for it is garbage; while nothing happens to the log, no request is made, but for what is due.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use strandline_core::limits::MAX_CHANGES_PER_COMMIT;
@@ -18,6 +19,7 @@ use crate::metrics;
 use crate::pace::Pace;
 use crate::plan::{Policy, plan};
 use crate::retention::Expiry;
+use crate::sweep::Sweep;
 use crate::tree::Tree;
 
 /// What a process decides about its compactor.
@@ -31,6 +33,8 @@ pub struct Config {
     pub look_every: Duration,
     /// How often the age and the bytes of partitions are looked at.
     pub expire_every: Duration,
+    /// How often the garbage is collected, if there may be any.
+    pub sweep_every: Duration,
 }
 
 impl Default for Config {
@@ -40,6 +44,7 @@ impl Default for Config {
             bytes_per_second: None,
             look_every: Duration::from_secs(10),
             expire_every: Duration::from_secs(300),
+            sweep_every: Duration::from_secs(6 * 3_600),
         }
     }
 }
@@ -100,6 +105,15 @@ pub struct Compactor {
     /// The last slot that was looked at.
     seen: u64,
     expired_at: Option<Instant>,
+    sweeping: Sweeping,
+}
+
+/// When the garbage was collected last, and whether some is waiting for its time.
+#[derive(Debug, Clone, Copy)]
+struct Sweeping {
+    next: Instant,
+    seen: u64,
+    waits: bool,
 }
 
 impl Compactor {
@@ -107,7 +121,11 @@ impl Compactor {
     pub fn new(journal: Journal, config: Config) -> Compactor {
         metrics::appear();
         let pace = Pace::new(config.bytes_per_second);
-        Compactor { journal, config, pace, expiry: Expiry::default(), seen: 0, expired_at: None }
+        // Soon, also for processes that do not live long.
+        let next = Instant::now() + journal.env().jitter(config.sweep_every / 6);
+        let sweeping = Sweeping { next, seen: 0, waits: false };
+        let expiry = Expiry::default();
+        Compactor { journal, config, pace, expiry, seen: 0, expired_at: None, sweeping }
     }
 
     /// Works until the journal is closed; `turn` is asked at each look.
@@ -120,13 +138,40 @@ impl Compactor {
                 () = self.journal.stopped() => return,
                 () = tokio::time::sleep(self.pause()) => {}
             }
-            match self.pass(turn(), |_| {}).await {
+            let turn = turn();
+            match self.pass(turn, |_| {}).await {
                 Ok(done) if done.is_nothing() => {}
                 Ok(done) => tracing::debug!(?done, "compacted"),
                 Err(error) if error.kind() == Kind::Closed => return,
                 Err(error) => tracing::warn!(%error, "compaction failed, it is tried again"),
             }
+            if turn != Turn::Theirs {
+                self.sweep().await;
+            }
         }
+    }
+
+    /// Collects the garbage, if it is time and there may be any.
+    async fn sweep(&mut self) {
+        let applied = self.journal.view(|manifest| manifest.applied);
+        let Sweeping { next, seen, waits } = self.sweeping;
+        if Instant::now() < next || (applied == seen && !waits) {
+            return;
+        }
+        let swept = Sweep::new(self.journal.clone()).run(&|_| ControlFlow::Continue(())).await;
+        let waits = match swept {
+            Ok(report) => {
+                tracing::debug!(?report, "swept");
+                report.waits()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the garbage could not be collected, it is tried again");
+                true
+            }
+        };
+        // What the sweep itself committed is no reason for another one.
+        let seen = self.journal.view(|manifest| manifest.applied);
+        self.sweeping = Sweeping { next: Instant::now() + self.config.sweep_every, seen, waits };
     }
 
     /// Several nodes that began together do not look at the same moment.

@@ -53,7 +53,7 @@ pub(crate) async fn write(
         return Err(Error::Invalid("a chunk of nothing".into()));
     };
     let (topic, partition, base_offset) = (run.topic, run.partition, first.base_offset);
-    let (id, format) = (output::name(journal, &run.extents), Format::Batches);
+    let (id, format) = (output::name(journal, output::now_ms(journal), &run.extents), Format::Batches);
     let chunk = ChunkId { topic, partition, base_offset, id, format };
     let (mut writer, header) = Writer::new(chunk, block_bytes);
     let mut upload = journal.store().upload(&chunk.key());

@@ -30,7 +30,7 @@ type Objects = BTreeMap<ObjectId, (u64, Rope)>;
 /// Writes the merged segment, and gives the change that puts it in the place of its inputs.
 pub(crate) async fn merge(journal: &Journal, pace: &Pace, runs: &[Run]) -> Result<Change> {
     let objects = read_objects(journal, pace, runs).await?;
-    let id = output::name(journal, runs.iter().flat_map(|run| &run.extents));
+    let id = output::name(journal, output::now_ms(journal), runs.iter().flat_map(|run| &run.extents));
     let mut laid = Vec::with_capacity(runs.len());
     let mut swaps = Vec::with_capacity(runs.len());
     for run in runs {

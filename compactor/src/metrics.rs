@@ -2,7 +2,7 @@
 //!
 //! Must not know who scrapes them. No label takes a name that a user chose.
 
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use strandline_core::figures;
 use strandline_core::metrics::opts;
 
@@ -13,4 +13,10 @@ figures! { pub(crate),
     JOBS: IntCounterVec = IntCounterVec::new(opts("strandline_compactor_jobs_total", "Jobs of the compactor, by kind and result"), &["kind", "result"]);
     /// Record bytes written, by kind of job.
     WRITTEN_BYTES: IntCounterVec = IntCounterVec::new(opts("strandline_compactor_written_bytes_total", "Record bytes that the compactor has written, by kind of job"), &["kind"]);
+    /// Objects that were deleted, by what they were.
+    SWEPT: IntCounterVec = IntCounterVec::new(opts("strandline_sweep_deleted_objects_total", "Objects deleted because nobody needs them any more, by what they were"), &["kind"]);
+    /// Their bytes.
+    SWEPT_BYTES: IntCounterVec = IntCounterVec::new(opts("strandline_sweep_deleted_bytes_total", "Bytes of objects deleted because nobody needs them any more, by what they were"), &["kind"]);
+    /// The slot that the floor is at.
+    FLOOR: IntGauge = IntGauge::new("strandline_sweep_floor_slot", "The slot below which slots may be deleted, as the last sweep saw it");
 }

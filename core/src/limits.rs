@@ -140,6 +140,15 @@ pub const SCRUB_FINDINGS: usize = 1_000;
 /// Objects that the store may fail to give before a scrub stops asking.
 pub const SCRUB_FAILURES: usize = 64;
 
+/// How old a checkpoint is before the floor moves to it: who is behind by less still finds all that it knows of.
+pub const FLOOR_LAG: Duration = Duration::from_secs(3_600);
+/// Time between two moves of the floor: its objects are never deleted.
+pub const FLOOR_EVERY: Duration = Duration::from_secs(4 * 3_600);
+/// Objects that a sweep deletes side by side.
+pub const SWEEP_DELETES: usize = 16;
+/// Index nodes that could not be read, of which a sweep's report tells.
+pub const SWEEP_UNJUDGED: usize = 100;
+
 /// How long a node may trust what it knows of the tail.
 pub const LEASE: Duration = Duration::from_secs(3_600);
 /// How often a process looks at its clocks, at least, to notice that it stood still for a [`LEASE`].

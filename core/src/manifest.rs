@@ -5,12 +5,14 @@
 //!
 //! - [`journal`]: proposing, reading to the end, loading; the only part with I/O
 //! - [`checkpoint`]: the manifest as one object
+//! - [`floor`]: a move of the floor as one object
 //! - [`tail`]: the bytes of what was written or followed last
 //! - [`state`]: the manifest and the fold
 //! - [`commit`]: the content of one slot
 
 pub mod journal;
 pub mod checkpoint;
+pub mod floor;
 pub mod tail;
 pub mod state;
 pub mod commit;

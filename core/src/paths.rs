@@ -53,7 +53,7 @@ pub fn segment(id: Ulid) -> String {
 }
 
 /// The slot, count or number of a key that is `folder` and 20 digits; `None` for anything foreign.
-pub(crate) fn numbered(key: &str, folder: &str) -> Option<u64> {
+pub fn numbered(key: &str, folder: &str) -> Option<u64> {
     let digits = key.strip_prefix(folder)?.strip_prefix('/')?;
     let all_digits = digits.len() == 20 && digits.bytes().all(|c| c.is_ascii_digit());
     all_digits.then(|| digits.parse().ok()).flatten()
@@ -65,7 +65,7 @@ pub(crate) fn shard(shard: u8) -> String {
 }
 
 /// The segment of a key; `None` if no segment has this key.
-pub(crate) fn segment_id(key: &str) -> Option<Ulid> {
+pub fn segment_id(key: &str) -> Option<Ulid> {
     let id = Ulid::from_string(key.rsplit('/').next()?).ok()?;
     (segment(id) == key).then_some(id)
 }
@@ -102,4 +102,11 @@ pub fn index_parts(key: &str) -> Option<(Uuid, u32, Ulid)> {
 /// A scratch key of the start-up probe.
 pub fn probe(id: Ulid, name: &str) -> String {
     format!("probe/{id}/{name}")
+}
+
+/// Whether this is the key of a scratch object.
+pub fn is_probe(key: &str) -> bool {
+    let parts = key.strip_prefix("probe/").and_then(|rest| rest.split_once('/'));
+    let parts = parts.and_then(|(id, name)| Some((Ulid::from_string(id).ok()?, name)));
+    parts.is_some_and(|(id, name)| !name.contains('/') && probe(id, name) == key)
 }

@@ -1,19 +1,21 @@
 //! Is everything in the bucket that should be there, and is it whole? Answered by reading alone.
 //!
 //! Checks the journal (J3: every slot from the floor to the tail, its checksums and those of its records), the checkpoints
-//! (J2: each equals the fold), the floors (J7) and the data (D1: every extent's object, run, batches), and counts what
-//! nobody refers to. Must not write, nor know the command line. The bucket may move meanwhile: the tail is taken at the
-//! start, and what is gone is looked at again from a newer manifest. What the store does not give was not checked; that is
-//! never damage.
+//! (J2: each equals the fold), the floors (J7) and the data (D1: every extent's object, run, batches; every node of every
+//! index, every chunk that it leads to), and counts what nobody refers to. Must not write, nor know the command line. The
+//! bucket may move meanwhile: the tail is taken at the start, and what is gone is looked at again from a newer manifest. What
+//! the store does not give was not checked; that is never damage.
 //!
 //! Memory, for a manifest of E extents and a journal of S slots: 64 E bytes for the manifest (twice that while it is open
 //! whether a checkpoint or the journal is wrong, or while something missing is looked at again), about 30 E for a
-//! checkpoint and its comparison, 48 bytes for each of at most a million references, 5 S for the table of slots, and
+//! checkpoint and its comparison, 48 bytes for each of at most a million references (128 for each chunk), 5 S for the table of slots, and
 //! [`SCRUB_BYTES`](crate::limits::SCRUB_BYTES) of objects under way.
 //!
 //! Modules import only modules listed after them.
 
 mod data;
+mod chunks;
+mod history;
 mod objects;
 mod walk;
 mod end;
@@ -52,7 +54,8 @@ pub struct Options {
     pub quick: bool,
     /// Slots of the journal part.
     pub slots: Option<RangeInclusive<u64>>,
-    /// Shards of the data part: the two hex digits of segments' keys.
+    /// Shards of the data part: the two hex digits of segments' keys, and the last byte of the names of chunks and of index
+    /// nodes.
     pub shards: Option<RangeInclusive<u8>>,
 }
 
@@ -67,7 +70,7 @@ impl Default for Options {
 pub enum Part {
     /// Slots and checkpoints.
     Journal,
-    /// Segments, and slots that extents still refer to.
+    /// Segments, chunks, and slots that extents still refer to.
     Data,
 }
 

@@ -7,6 +7,7 @@ mod list;
 mod open;
 mod upload;
 
+pub use list::Listing;
 pub use upload::Upload;
 
 use std::fmt;

@@ -67,8 +67,14 @@ fn what_was_done(report: &Report) -> Vec<String> {
         } else {
             String::new()
         };
+        let chunks = if data.chunks > 0 {
+            let nodes = show_counted(data.index_nodes, "index node");
+            format!(", {} below {nodes}", show_counted(data.chunks, "chunk"))
+        } else {
+            String::new()
+        };
         lines.push(format!(
-            "data       shards {first} to {last}: {}{slots}, {} with {} of records",
+            "data       shards {first} to {last}: {}{slots}{chunks}, {} with {} of records",
             show_counted(data.segments, "segment"),
             show_counted(data.extents, "extent"),
             show_bytes(data.extent_bytes)

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use super::checkpoint;
 use super::commit::{Append, Change, Outcome, Producer, Void};
 use super::state::Manifest;
 use super::tail::Tail;
@@ -32,7 +33,8 @@ use crate::metrics;
 use crate::rope::Rope;
 use crate::store::Store;
 pub(crate) use cluster::read as read_cluster;
-pub(crate) use lease::{decode_floor, load_manifest, unknown_level};
+pub use lease::load_checkpoint;
+pub(crate) use lease::{load_manifest, unknown_level};
 use sequencer::{Command, Request, Sequencer};
 use time::Pace;
 
@@ -281,6 +283,14 @@ impl Journal {
         };
         (*era, *ids) = (now, *first..first.saturating_add(i64::from(PRODUCER_ID_BLOCK)));
         ids.next().ok_or(Error::Unknown("all producer ids are used up".into()))
+    }
+
+    /// Reads to the end and writes what is folded then as a checkpoint, whether or not one is due. Its slot.
+    pub async fn write_checkpoint(&self) -> Result<u64> {
+        self.catch_up().await?;
+        let (slot, body) = self.view(|manifest| (manifest.applied, checkpoint::encode(manifest)));
+        sequencer::put_checkpoint(self.store(), slot, body.into()).await?;
+        Ok(slot)
     }
 
     /// Takes no more proposals and waits until those in flight are decided.

@@ -341,8 +341,9 @@ fn identity(decided: Result<Identity, Void>) -> Outcome {
     decided.map_or_else(Outcome::Void, Outcome::Producer)
 }
 
-/// Whether an object is so old that it may be deleted if nothing refers to it: nothing may begin to.
-fn is_stale(object: Ulid, now_ms: i64) -> bool {
+/// Whether an object is so old that it may be deleted if nothing refers to it: nothing may begin to. In every feature level:
+/// what was collected must stay so.
+pub fn is_stale(object: Ulid, now_ms: i64) -> bool {
     let written = i64::try_from(object.timestamp_ms()).unwrap_or(i64::MAX);
     written.saturating_add(DAY.as_millis() as i64) < now_ms
 }

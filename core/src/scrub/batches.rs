@@ -11,7 +11,11 @@ pub(super) struct Span {
     /// From the start of the object.
     pub(super) at: u64,
     pub(super) bytes: u64,
+    /// That its batches take; at most, if they have offsets of their own.
     pub(super) offsets: u64,
+    /// The base offset of the first batch, where batches have real ones: then they ascend. None: they are as producers sent
+    /// them.
+    pub(super) from: Option<i64>,
 }
 
 impl Span {
@@ -50,6 +54,7 @@ enum State {
 #[derive(Debug, Clone, Copy)]
 struct Batch {
     at: u64,
+    base_offset: i64,
     bytes: u64,
     offsets: u64,
     crc: u32,
@@ -67,7 +72,7 @@ pub(super) struct RunCheck {
     /// By place, inside the run.
     spans: Vec<Span>,
     next: usize,
-    /// Offsets of the batches of the next span so far.
+    /// Offsets up to here in the next span, counted from its first.
     sum: u64,
     problem: Option<Problem>,
 }
@@ -147,8 +152,9 @@ impl RunCheck {
         };
         let crc = crc32c::crc32c(header.get(CRC_FROM..).unwrap_or_default());
         let left = batch.bytes - BATCH_HEADER_BYTES;
-        let batch =
-            Batch { at, bytes: batch.bytes as u64, offsets: u64::from(batch.offsets), crc: batch.crc };
+        let BatchHeader { base_offset, crc: stored, .. } = batch;
+        let (bytes, offsets) = (batch.bytes as u64, u64::from(batch.offsets));
+        let batch = Batch { at, base_offset, bytes, offsets, crc: stored };
         match left {
             0 => self.complete(batch, crc),
             _ => self.state = State::Body { batch, left, crc },
@@ -164,6 +170,9 @@ impl RunCheck {
         }
         let Some(span) = self.spans.get(self.next).copied().filter(|span| span.at < end) else { return };
         let index = self.next;
+        if let Some(from) = span.from {
+            self.place(&span, &batch, from);
+        }
         if batch.at < span.at || end > span.end() {
             self.disagree(Some(index), "a run of offsets does not begin and end with a batch");
         } else if crc != batch.crc {
@@ -177,10 +186,26 @@ impl RunCheck {
         }
         self.sum = self.sum.saturating_add(batch.offsets);
         if end >= span.end() {
-            if self.sum != span.offsets {
+            if self.sum != span.offsets && span.from.is_none() {
                 self.disagree(Some(index), "its batches take another number of offsets");
             }
             self.next_span();
+        }
+    }
+
+    /// A batch with an offset of its own: it lies behind those before it, and ends inside the span.
+    fn place(&mut self, span: &Span, batch: &Batch, from: i64) {
+        let relative = batch.base_offset.checked_sub(from).and_then(|relative| u64::try_from(relative).ok());
+        let begins = |relative: &u64| match batch.at == span.at {
+            true => *relative == 0,
+            false => *relative >= self.sum,
+        };
+        let ends = |relative: &u64| relative.saturating_add(batch.offsets) <= span.offsets;
+        match relative.filter(|relative| begins(relative) && ends(relative)) {
+            Some(relative) => self.sum = relative,
+            None => {
+                self.disagree(Some(self.next), "the offsets of its batches do not ascend where they should")
+            }
         }
     }
 

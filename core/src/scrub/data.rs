@@ -1,6 +1,6 @@
-//! The data part: every object that extents refer to, and the segments that nothing refers to.
+//! The data part: every object that extents and indexes refer to, and what nothing refers to.
 //!
-//! Works shard by shard (256 of them: segments by the two hex digits of their key, slots by their lowest byte), so that
+//! Works shard by shard (256 of them: segments, chunks and nodes by the last byte of their names, slots by theirs), so that
 //! the references of a few shards are held at a time, 48 bytes each, and never more than [`SCRUB_REFERENCES`] unless one
 //! shard alone has more. A listing of a shard is compared with them as it comes. What is not there is looked at again from
 //! a newer manifest before it is called missing: retention or compaction may have taken it.
@@ -11,19 +11,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, stream};
 
+use super::chunks;
 use super::context::Context;
+use super::history::{self, History, Known, Wanted};
 use super::objects::{self, RESTORE, Use};
 use super::report::{DataPart, Finding, Findings, Kind, Orphans, Unknown};
 use super::slots::SlotTable;
 use super::survey::note;
 use super::{Part, Progress};
 use crate::error::{Error, Result};
-use crate::limits::{DAY, SCRUB_FINDINGS, SCRUB_REFERENCES};
+use crate::limits::{SCRUB_FINDINGS, SCRUB_REFERENCES};
 use crate::manifest::journal::load_manifest;
-use crate::manifest::state::apply;
+use crate::manifest::state::{apply, is_stale};
 use crate::manifest::{Commit, Manifest, ObjectId, Topic};
 use crate::paths;
 
+/// What is held of a chunk takes as much room as so many references.
+const CHUNK_REFERENCES: usize = 3;
 /// Shards that are worked on side by side. In a small bucket each has a segment or none, and it is requests that count.
 const SHARDS: usize = 64;
 
@@ -65,8 +69,15 @@ struct Shard {
     outcome: Outcome,
     findings: Findings,
     /// Not there, or not any more.
-    suspects: Vec<(ObjectId, Finding)>,
+    suspects: Vec<(Suspect, Finding)>,
     finished: bool,
+}
+
+/// What led to something that was not found.
+#[derive(Debug, Clone, Copy)]
+enum Suspect {
+    Extent(ObjectId),
+    History(Wanted),
 }
 
 /// One object and the references to it, by their place among those of the shard.
@@ -79,8 +90,8 @@ struct Object {
 
 fn shard_of(object: ObjectId) -> u8 {
     match object {
-        ObjectId::Segment(id) | ObjectId::Merged(id) => id.0 as u8,
-        ObjectId::Chunk(chunk) => chunk.id.0 as u8,
+        ObjectId::Segment(id) | ObjectId::Merged(id) => history::shard_of(id),
+        ObjectId::Chunk(chunk) => history::shard_of(chunk.id),
         ObjectId::Slot(slot) => slot as u8,
         // Never asked: there is nothing to look for.
         ObjectId::Marker(_) => 0,
@@ -114,13 +125,18 @@ impl<'a> Data<'a> {
                 total += bytes;
             }
         }
-        self.total = total;
+        self.total = total + self.count_chunks(&shards, &mut counts);
         let mut outcome = Outcome::default();
         let mut suspects = Vec::new();
         for group in groups(shards, &counts) {
             let references = self.collect(&group);
+            let mut history = History::collect(self.ctx, self.manifest, &group).await;
+            outcome.join_history(&mut history, findings, &mut suspects);
             let mut work = stream::iter(group.clone())
-                .map(|shard| self.shard(shard, of_shard(&references, shard), listed.contains(&shard)))
+                .map(|shard| {
+                    let is_listed = listed.contains(&shard);
+                    self.shard(shard, of_shard(&references, shard), history.of_shard(shard), is_listed)
+                })
                 .buffered(SHARDS);
             let mut shard = *group.start();
             while let Some(found) = work.next().await {
@@ -136,6 +152,27 @@ impl<'a> Data<'a> {
         }
         self.confirm(suspects, &mut outcome.part, findings).await;
         outcome
+    }
+
+    /// Counts what is about to be known of chunks in these shards, as if all had the same share. Gives its bytes.
+    fn count_chunks(&self, shards: &RangeInclusive<u8>, counts: &mut [usize; 256]) -> u64 {
+        let (mut chunks, mut bytes) = (0_u64, 0_u64);
+        for partition in self.topics.iter().flat_map(|topic| &topic.partitions) {
+            let of_extents = partition.extents.iter().filter(|one| matches!(one.object, ObjectId::Chunk(_)));
+            let of_extents = of_extents.map(|extent| (1, u64::from(extent.bytes)));
+            let of_index = partition.index.map(|index| (index.chunks, index.bytes));
+            for (more, more_bytes) in of_extents.chain(of_index) {
+                chunks = chunks.saturating_add(more);
+                bytes = bytes.saturating_add(more_bytes);
+            }
+        }
+        let each = usize::try_from(chunks.div_ceil(256)).unwrap_or(usize::MAX);
+        for shard in shards.clone() {
+            if let Some(count) = counts.get_mut(usize::from(shard)) {
+                *count = count.saturating_add(each.saturating_mul(CHUNK_REFERENCES));
+            }
+        }
+        bytes / 256 * shards.clone().count() as u64
     }
 
     /// Every extent whose object is to be looked at here, and its bytes.
@@ -175,7 +212,7 @@ impl<'a> Data<'a> {
         Some(Use { topic: topic.id, name: &topic.name, partition: reference.partition, extent })
     }
 
-    async fn shard(&self, number: u8, references: &[Reference], is_listed: bool) -> Shard {
+    async fn shard(&self, number: u8, references: &[Reference], chunks: &[Known], is_listed: bool) -> Shard {
         let mut shard = Shard::default();
         if self.ctx.is_stopped() {
             return shard;
@@ -207,15 +244,60 @@ impl<'a> Data<'a> {
             };
             self.count(&mut shard.outcome.part, object, &uses);
             self.take(&mut shard, object, &uses, checked);
-            let (done, faults) = (self.done.load(Ordering::Relaxed), self.faults.load(Ordering::Relaxed));
-            self.ctx.tell(&Progress { part: Part::Data, done, total: self.total, faults });
+            self.tell();
         }
+        drop(checks);
+        self.chunks(&mut shard, chunks).await;
         shard
+    }
+
+    fn tell(&self) {
+        let (done, faults) = (self.done.load(Ordering::Relaxed), self.faults.load(Ordering::Relaxed));
+        let total = self.total.max(done);
+        self.ctx.tell(&Progress { part: Part::Data, done, total, faults });
+    }
+
+    async fn chunks(&self, shard: &mut Shard, chunks: &[Known]) {
+        let mut checks = stream::iter(chunks)
+            .map(|known| async move {
+                match self.ctx.is_stopped() {
+                    true => (known, None),
+                    false => (known, Some(self.chunk(known).await)),
+                }
+            })
+            .buffered(self.ctx.width);
+        while let Some((known, checked)) = checks.next().await {
+            let Some(checked) = checked else {
+                shard.finished = false;
+                continue;
+            };
+            shard.outcome.part.chunks += 1;
+            shard.outcome.part.extent_bytes += known.bytes;
+            self.done.fetch_add(known.bytes, Ordering::Relaxed);
+            match checked {
+                Err(Error::NotFound(_)) => {
+                    let what = "it is not there, though an extent or the index of its partition names it";
+                    let finding = Finding::new(Kind::ChunkMissing, "D1", known.chunk.key(), what, RESTORE);
+                    let finding = finding.records(known.records(self.manifest));
+                    shard.suspect(Suspect::History(Wanted::Chunk(known.chunk)), finding);
+                }
+                checked => self.found(shard, &known.chunk.key(), checked),
+            }
+            self.tell();
+        }
+    }
+
+    async fn chunk(&self, known: &Known) -> Result<Vec<Finding>> {
+        let size = known.size.ok_or_else(|| Error::NotFound(known.chunk.key()))?;
+        let records = known.records(self.manifest);
+        match self.ctx.quick {
+            true => Ok(chunks::check_size(known, size, records).into_iter().collect()),
+            false => chunks::check(self.ctx, known, size, records).await,
+        }
     }
 
     /// Lists a shard, and says which of the objects are there and which segments nobody refers to.
     async fn list(&self, number: u8, objects: &mut [Object], shard: &mut Shard) -> Result<()> {
-        let before = self.manifest.now_ms.saturating_sub(DAY.as_millis() as i64);
         let Outcome { orphans, unknown, .. } = &mut shard.outcome;
         let folder = paths::shard(number);
         let _entered = self.ctx.enter(0).await;
@@ -232,9 +314,7 @@ impl<'a> Data<'a> {
                     }
                 }
                 // As the fold judges: from then on no commit can refer to it.
-                Err(_) if i64::try_from(id.timestamp_ms()).is_ok_and(|ms| ms < before) => {
-                    orphans.collectable.add(found.size);
-                }
+                Err(_) if is_stale(id, self.manifest.now_ms) => orphans.collectable.add(found.size),
                 Err(_) => orphans.young.add(found.size),
             }
             ControlFlow::Continue(())
@@ -264,10 +344,6 @@ impl<'a> Data<'a> {
     fn take(&self, shard: &mut Shard, object: &Object, uses: &[Use<'_>], checked: Result<Vec<Finding>>) {
         let key = object.id.key();
         match checked {
-            Ok(found) => {
-                self.faults.fetch_add(found.len() as u64, Ordering::Relaxed);
-                found.into_iter().for_each(|finding| shard.findings.fault(finding));
-            }
             Err(Error::NotFound(_)) => {
                 let kind = match object.id {
                     ObjectId::Segment(_) | ObjectId::Merged(_) | ObjectId::Chunk(_) => Kind::SegmentMissing,
@@ -276,66 +352,128 @@ impl<'a> Data<'a> {
                 let what = format!("it is not there, though {} runs of offsets lie in it", uses.len());
                 let finding = Finding::new(kind, "D1", key, what, RESTORE);
                 let finding = finding.records(uses.first().map(Use::records));
-                match shard.suspects.len() < SCRUB_FINDINGS {
-                    true => shard.suspects.push((object.id, finding)),
-                    false => shard.findings.fault(finding),
-                }
+                shard.suspect(Suspect::Extent(object.id), finding);
             }
-            Err(error) => self.ctx.failed(&mut shard.findings, &key, &error),
+            checked => self.found(shard, &key, checked),
+        }
+    }
+
+    fn found(&self, shard: &mut Shard, key: &str, checked: Result<Vec<Finding>>) {
+        match checked {
+            Ok(found) => {
+                self.faults.fetch_add(found.len() as u64, Ordering::Relaxed);
+                found.into_iter().for_each(|finding| shard.findings.fault(finding));
+            }
+            Err(error) => self.ctx.failed(&mut shard.findings, key, &error),
         }
     }
 
     /// What is still referred to by a newer manifest, and still not there, is missing.
-    async fn confirm(
-        &self,
-        suspects: Vec<(ObjectId, Finding)>,
-        part: &mut DataPart,
-        findings: &mut Findings,
-    ) {
+    async fn confirm(&self, suspects: Vec<(Suspect, Finding)>, part: &mut DataPart, findings: &mut Findings) {
         if suspects.is_empty() {
             return;
         }
         let newer = newest_manifest(self.ctx).await.ok();
         let newer = newer.filter(|newer| newer.applied >= self.manifest.applied);
-        let ids: BTreeSet<_> = suspects.iter().map(|(id, _)| *id).collect();
-        let still: BTreeSet<_> = extents_of(newer.as_ref().unwrap_or(self.manifest))
-            .filter(|object| ids.contains(object))
-            .collect();
-        for (id, finding) in suspects {
-            if !still.contains(&id) {
-                part.moved += 1;
-                continue;
+        let newer = newer.as_ref().unwrap_or(self.manifest);
+        let ids: BTreeSet<_> = suspects.iter().filter_map(|(suspect, _)| suspect.extent()).collect();
+        let still: BTreeSet<_> = extents_of(newer).filter(|object| ids.contains(object)).collect();
+        for (suspect, finding) in suspects {
+            let (key, wanted) = match suspect {
+                Suspect::Extent(id) => (id.key(), Ok(still.contains(&id))),
+                Suspect::History(wanted) => (wanted.key(), history::is_wanted(self.ctx, newer, wanted).await),
+            };
+            match wanted {
+                Ok(true) => {}
+                Ok(false) => {
+                    part.moved += 1;
+                    if matches!(suspect, Suspect::History(Wanted::Node(..))) {
+                        findings.not_checked(format!("chunks below {key}, which was replaced meanwhile"));
+                    }
+                    continue;
+                }
+                // The node that leads to it is a finding of its own.
+                Err(Error::NotFound(_) | Error::Corrupt { .. }) => {}
+                Err(error) => {
+                    self.ctx.failed(findings, &key, &error);
+                    continue;
+                }
             }
-            match self.ctx.read_range(&id.key(), 0..1).await {
+            match self.ctx.read_range(&key, 0..1).await {
                 Err(Error::NotFound(_)) => findings.fault(finding),
-                Err(error) => self.ctx.failed(findings, &id.key(), &error),
+                Err(error) => self.ctx.failed(findings, &key, &error),
                 Ok(_) => {
                     let why = Error::Unknown("it came to be while it was looked for".into());
-                    self.ctx.failed(findings, &id.key(), &why);
+                    self.ctx.failed(findings, &key, &why);
                 }
             }
         }
     }
 }
 
+impl Suspect {
+    fn extent(&self) -> Option<ObjectId> {
+        match self {
+            Suspect::Extent(id) => Some(*id),
+            Suspect::History(_) => None,
+        }
+    }
+}
+
+impl Shard {
+    fn suspect(&mut self, suspect: Suspect, finding: Finding) {
+        match self.suspects.len() < SCRUB_FINDINGS {
+            true => self.suspects.push((suspect, finding)),
+            false => self.findings.fault(finding),
+        }
+    }
+}
+
 impl Outcome {
-    fn join(&mut self, shard: Shard, findings: &mut Findings, suspects: &mut Vec<(ObjectId, Finding)>) {
+    fn join(&mut self, shard: Shard, findings: &mut Findings, suspects: &mut Vec<(Suspect, Finding)>) {
         let Outcome { part, orphans, unknown, .. } = shard.outcome;
         self.part.segments += part.segments;
         self.part.slots += part.slots;
         self.part.extents += part.extents;
+        self.part.chunks += part.chunks;
         self.part.extent_bytes += part.extent_bytes;
+        self.join_leftovers(orphans, unknown);
+        findings.join(shard.findings);
+        join_suspects(shard.suspects, findings, suspects);
+    }
+
+    fn join_leftovers(&mut self, orphans: Orphans, unknown: Unknown) {
         self.orphans.young.join(orphans.young);
         self.orphans.collectable.join(orphans.collectable);
         self.unknown.count.join(unknown.count);
         let room = SCRUB_FINDINGS.saturating_sub(self.unknown.first.len());
         self.unknown.first.extend(unknown.first.into_iter().take(room));
-        findings.join(shard.findings);
-        for (id, finding) in shard.suspects {
-            match suspects.len() < SCRUB_FINDINGS {
-                true => suspects.push((id, finding)),
-                false => findings.fault(finding),
-            }
+    }
+
+    /// What was seen on the way to the chunks.
+    fn join_history(
+        &mut self,
+        history: &mut History,
+        findings: &mut Findings,
+        suspects: &mut Vec<(Suspect, Finding)>,
+    ) {
+        self.part.index_nodes += history.nodes_read;
+        self.join_leftovers(history.orphans, std::mem::take(&mut history.unknown));
+        findings.join(std::mem::take(&mut history.findings));
+        let found = std::mem::take(&mut history.suspects).into_iter();
+        join_suspects(found.map(|(wanted, finding)| (Suspect::History(wanted), finding)), findings, suspects);
+    }
+}
+
+fn join_suspects(
+    found: impl IntoIterator<Item = (Suspect, Finding)>,
+    findings: &mut Findings,
+    suspects: &mut Vec<(Suspect, Finding)>,
+) {
+    for (suspect, finding) in found {
+        match suspects.len() < SCRUB_FINDINGS {
+            true => suspects.push((suspect, finding)),
+            false => findings.fault(finding),
         }
     }
 }

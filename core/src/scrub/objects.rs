@@ -34,7 +34,7 @@ impl Use<'_> {
 
     fn span(&self) -> Span {
         let Extent { at, bytes, offsets, .. } = *self.extent;
-        Span { at, bytes: u64::from(bytes), offsets: u64::from(offsets) }
+        Span { at, bytes: u64::from(bytes), offsets: u64::from(offsets), from: None }
     }
 
     pub(super) fn records(&self) -> Records {
@@ -49,9 +49,9 @@ impl Use<'_> {
 }
 
 /// A run as the object itself describes it, and the extents that lie in it.
-struct Plan<'a> {
-    check: RunCheck,
-    uses: &'a [Use<'a>],
+pub(super) struct Plan<'a> {
+    pub(super) check: RunCheck,
+    pub(super) uses: &'a [Use<'a>],
 }
 
 /// Reads the object and gives what is wrong with it. `uses` must be sorted by place and not be empty.
@@ -209,11 +209,11 @@ fn place<'a>(
     plans
 }
 
-const MISMATCH: &str =
+pub(super) const MISMATCH: &str =
     "find out whether the object or the journal was replaced: compare both with a copy of the bucket";
 
 /// Reads on, window by window, and gives each run its bytes.
-async fn stream_through(
+pub(super) async fn stream_through(
     ctx: &Context<'_>,
     key: &str,
     size: u64,

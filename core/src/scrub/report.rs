@@ -59,8 +59,18 @@ pub enum Kind {
     SegmentTruncated,
     /// The header of a segment is not what was written.
     SegmentDamaged,
-    /// Record bytes in a segment are not those that were written.
+    /// Record bytes in a segment or a chunk are not those that were written.
     RunDamaged,
+    /// A chunk that an extent or an index names is not there.
+    ChunkMissing,
+    /// A chunk is shorter than what it should hold.
+    ChunkTruncated,
+    /// The header or the footer of a chunk is not what was written.
+    ChunkDamaged,
+    /// A node of an index is not there.
+    IndexMissing,
+    /// A node of an index is not what was written, or not what the one above it says.
+    IndexDamaged,
     /// The manifest and an intact object disagree about where batches lie or how many offsets they take.
     ExtentMismatch,
 }
@@ -147,18 +157,20 @@ pub struct Count {
 }
 
 impl Count {
-    pub(super) fn add(&mut self, bytes: u64) {
+    /// One more.
+    pub fn add(&mut self, bytes: u64) {
         self.objects += 1;
         self.bytes += bytes;
     }
 
-    pub(super) fn join(&mut self, other: Count) {
+    /// So many more.
+    pub fn join(&mut self, other: Count) {
         self.objects += other.objects;
         self.bytes += other.bytes;
     }
 }
 
-/// Segments that nothing refers to. They are no fault.
+/// Segments, chunks and index nodes that nothing refers to. They are no fault.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Orphans {
     /// Older than a day of journal time: no commit can refer to them any more.
@@ -203,7 +215,11 @@ pub struct DataPart {
     pub slots: u64,
     /// Extents that were checked.
     pub extents: u64,
-    /// Bytes of them.
+    /// Nodes of the indexes over chunks.
+    pub index_nodes: u64,
+    /// Chunks that extents or indexes name.
+    pub chunks: u64,
+    /// Bytes of extents and of chunks.
     pub extent_bytes: u64,
     /// Objects that retention or compaction took away meanwhile.
     pub moved: u64,

@@ -12,7 +12,8 @@ use super::context::Context;
 use super::report::{Finding, Findings, Kind, Unknown};
 use super::slots::SlotTable;
 use crate::error::{Error, Result};
-use crate::manifest::journal::{decode_floor, read_cluster};
+use crate::manifest::floor;
+use crate::manifest::journal::read_cluster;
 use crate::paths;
 use crate::store::Listed;
 
@@ -20,11 +21,11 @@ use crate::store::Listed;
 const MOST_UNKNOWN: u64 = 100_000;
 const SHOWN_UNKNOWN: usize = 10;
 /// Folders that this scrub looks into.
-const FOLDERS: [&str; 4] = ["journal", "checkpoint", "floor", "segment"];
+const FOLDERS: [&str; 6] = ["journal", "checkpoint", "floor", "segment", "chunk", "index"];
 /// Ours too; hints and scratch objects, which nobody relies on.
 const HINTS: [&str; 2] = ["node", "probe"];
 /// Ours too, and of a later version than this scrub.
-const LATER: [&str; 3] = ["chunk", "index", "inbox"];
+const LATER: [&str; 1] = ["inbox"];
 
 #[derive(Debug, Default)]
 pub(super) struct Survey {
@@ -64,7 +65,7 @@ impl Survey {
         loop {
             let key = paths::floor(self.next_floor);
             match ctx.read(&key).await {
-                Ok(body) => self.floors.push(decode_floor(&key, &body.to_bytes())?),
+                Ok(body) => self.floors.push(floor::decode(&key, &body.to_bytes())?),
                 Err(Error::NotFound(_)) => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -248,7 +249,7 @@ async fn read_floor(ctx: &Context<'_>, k: u64) -> Result<u64> {
     let mut read = Err(Error::NotFound(key.clone()));
     // What does not decode is read again: the bytes may have changed on the way.
     for _ in 0..2 {
-        read = decode_floor(&key, &ctx.read(&key).await?.to_bytes());
+        read = floor::decode(&key, &ctx.read(&key).await?.to_bytes());
         if !matches!(read, Err(Error::Corrupt { .. })) {
             break;
         }

@@ -2,10 +2,15 @@
 //!
 //! Must not know what the objects mean. A listing that is shown object by object holds no more than a page.
 
+use std::fmt;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use object_store::ObjectMeta;
 use object_store::path::Path;
+use tokio::time::Instant;
 
 use super::{Failure, Listed, Request, Store};
 use crate::error::Result;
@@ -17,34 +22,31 @@ impl Store {
         self.retrying("list", folder, || self.read_list(folder, most)).await
     }
 
+    /// Everything whose key starts with `folder/`, to be taken one object after the other.
+    pub fn listing(&self, folder: &str) -> Listing {
+        Listing {
+            store: self.clone(),
+            folder: folder.to_owned(),
+            pages: Pages::Unasked,
+            shown: Shown::default(),
+            tried: 1,
+            longest: STORE_RETRY.0,
+        }
+    }
+
     /// Shows everything whose key starts with `folder/` to `each`, one object after the other, until it has seen enough.
-    ///
-    /// Holds no more than a page. After a failure it goes on behind the last key, as long as the store lists in order.
     pub async fn list_each(
         &self,
         folder: &str,
         mut each: impl FnMut(Listed) -> ControlFlow<()>,
     ) -> Result<()> {
-        let mut shown = Shown::default();
-        let mut longest = STORE_RETRY.0;
-        let mut tried = 1;
-        loop {
-            let before = shown.count;
-            let failure = match self.read_pages(folder, &mut shown, &mut each).await {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure,
-            };
-            // Pages that came are progress: a long listing may fail here and there.
-            if shown.count > before {
-                (tried, longest) = (1, STORE_RETRY.0);
+        let mut listing = self.listing(folder);
+        while let Some(found) = listing.next().await? {
+            if each(found).is_break() {
+                return Ok(());
             }
-            if !failure.may_pass() || !shown.in_order || tried >= STORE_ATTEMPTS {
-                return Err(failure.into_error());
-            }
-            tokio::time::sleep(longest / 2 + self.0.env.jitter(longest / 2)).await;
-            longest = (longest * 2).min(STORE_RETRY.1);
-            tried += 1;
         }
+        Ok(())
     }
 
     /// What lies directly in `folder`: the names of the folders in it, and its own objects.
@@ -76,48 +78,95 @@ impl Store {
         self.done(begun, result, "list", folder).map(|()| found)
     }
 
-    /// One attempt of a listing, from behind what was shown on.
-    async fn read_pages(
-        &self,
-        folder: &str,
-        shown: &mut Shown,
-        each: &mut impl FnMut(Listed) -> ControlFlow<()>,
-    ) -> Result<(), Failure> {
-        let begun = self.begin(Request::List, folder);
-        let prefix = self.path(folder);
-        let mut listing = match &shown.last {
-            None => self.0.objects.list(Some(&prefix)),
-            Some(last) => self.0.objects.list_with_offset(Some(&prefix), last),
-        };
-        let result = async {
-            loop {
-                let next = tokio::time::timeout(STORE_REQUEST * 2, listing.try_next()).await;
-                let next = next.map_err(|elapsed| object_store::Error::Generic {
-                    store: "timeout",
-                    source: elapsed.into(),
-                })?;
-                let Some(meta) = next? else { return Ok(()) };
-                let listed = self.listed(&meta);
-                shown.add(meta.location);
-                if shown.count.is_multiple_of(LIST_PAGE) {
-                    // A page costs what a request costs.
-                    self.begin(Request::List, folder);
-                }
-                if each(listed).is_break() {
-                    return Ok(());
-                }
-            }
-        };
-        let result = result.await;
-        self.done(begun, result, "list", folder)
-    }
-
-    fn listed(&self, meta: &object_store::ObjectMeta) -> Listed {
+    fn listed(&self, meta: &ObjectMeta) -> Listed {
         let prefix = self.0.prefix.as_ref();
         let cut = prefix.len() + usize::from(!prefix.is_empty());
         let key = meta.location.as_ref().get(cut..).unwrap_or_default().to_owned();
         let stamp_ms = meta.last_modified.timestamp_millis();
         Listed { key, size: meta.size, stamp_ms, tag: meta.e_tag.clone() }
+    }
+}
+
+/// A listing under way. Holds no more than a page. After a failure it goes on behind the last key, as long as the store lists
+/// in order.
+pub struct Listing {
+    store: Store,
+    folder: String,
+    pages: Pages,
+    shown: Shown,
+    tried: u32,
+    longest: Duration,
+}
+
+/// The answer of the store, as far as there is one.
+enum Pages {
+    Unasked,
+    Open(BoxStream<'static, object_store::Result<ObjectMeta>>, (Request, Instant)),
+    Ended,
+}
+
+impl fmt::Debug for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listing").field("folder", &self.folder).field("shown", &self.shown).finish()
+    }
+}
+
+impl Listing {
+    /// The next object; `None` behind the last one.
+    pub async fn next(&mut self) -> Result<Option<Listed>> {
+        loop {
+            let failure = match self.attempt().await {
+                Ok(next) => {
+                    // Pages that come are progress: a long listing may fail here and there.
+                    (self.tried, self.longest) = (1, STORE_RETRY.0);
+                    return Ok(next);
+                }
+                Err(failure) => failure,
+            };
+            self.pages = Pages::Unasked;
+            if !failure.may_pass() || !self.shown.in_order || self.tried >= STORE_ATTEMPTS {
+                return Err(failure.into_error());
+            }
+            tokio::time::sleep(self.longest / 2 + self.store.0.env.jitter(self.longest / 2)).await;
+            self.longest = (self.longest * 2).min(STORE_RETRY.1);
+            self.tried += 1;
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Option<Listed>, Failure> {
+        if matches!(self.pages, Pages::Unasked) {
+            self.pages = self.ask();
+        }
+        let Pages::Open(pages, begun) = &mut self.pages else { return Ok(None) };
+        let begun = *begun;
+        let next = match tokio::time::timeout(STORE_REQUEST * 2, pages.try_next()).await {
+            Ok(next) => next,
+            Err(elapsed) => Err(object_store::Error::Generic { store: "timeout", source: elapsed.into() }),
+        };
+        let Some(meta) = next.or_else(|error| self.store.done(begun, Err(error), "list", &self.folder))?
+        else {
+            self.pages = Pages::Ended;
+            return self.store.done(begun, Ok(None), "list", &self.folder);
+        };
+        let listed = self.store.listed(&meta);
+        self.shown.add(meta.location);
+        if self.shown.count.is_multiple_of(LIST_PAGE) {
+            // A page costs what a request costs.
+            self.store.begin(Request::List, &self.folder);
+        }
+        Ok(Some(listed))
+    }
+
+    /// Asks for what lies behind what was shown.
+    fn ask(&self) -> Pages {
+        let begun = self.store.begin(Request::List, &self.folder);
+        let prefix = self.store.path(&self.folder);
+        let objects = &self.store.0.objects;
+        let pages = match &self.shown.last {
+            None => objects.list(Some(&prefix)),
+            Some(last) => objects.list_with_offset(Some(&prefix), last),
+        };
+        Pages::Open(pages, begun)
     }
 }
 

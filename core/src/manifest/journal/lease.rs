@@ -7,18 +7,11 @@
 use crate::env::{Env, Moment};
 use crate::error::{Error, Result};
 use crate::limits::{LEASE, STORE_ATTEMPTS, STORE_RETRY};
-use crate::manifest::checkpoint;
 use crate::manifest::state::{FEATURE_LEVEL, Manifest};
+use crate::manifest::{checkpoint, floor};
 use crate::mutation::{self, Mutation};
-use crate::object::{self, Shape};
 use crate::paths;
 use crate::store::Store;
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct FloorWire {
-    #[prost(uint64, tag = "1")]
-    pub(super) slot: u64,
-}
 
 /// What a node knows about the floor, and since when.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +63,7 @@ impl Lease {
     async fn read_on(mut self, store: &Store) -> Result<Lease> {
         loop {
             let key = paths::floor(self.next_floor);
-            match store.get_as(&key, |body| decode_floor(&key, &body.to_bytes())).await {
+            match store.get_as(&key, |body| floor::decode(&key, &body.to_bytes())).await {
                 Ok(slot) => {
                     // It never moves back; an object that says so is wrong.
                     self.floor = self.floor.max(slot);
@@ -81,11 +74,6 @@ impl Lease {
             }
         }
     }
-}
-
-/// The slot that a floor object names.
-pub(crate) fn decode_floor(key: &str, bytes: &[u8]) -> Result<u64> {
-    object::decode(key, Shape::Floor, bytes).map(|(floor, _): (FloorWire, usize)| floor.slot)
 }
 
 /// Loads the newest manifest that is not below the floor.
@@ -151,6 +139,11 @@ async fn load_newest(store: &Store) -> Result<Loaded> {
 }
 
 async fn load_at(store: &Store, slot: u64) -> Result<Loaded> {
+    above_floor(store, load_checkpoint(store, slot).await?).await
+}
+
+/// The manifest in the checkpoint of a slot. Whether it lies above the floor is not looked at.
+pub async fn load_checkpoint(store: &Store, slot: u64) -> Result<Manifest> {
     let key = paths::checkpoint(slot);
     let manifest = store.get_as(&key, |body| checkpoint::decode(&key, &body.to_bytes())).await?;
     if manifest.applied != slot {
@@ -159,7 +152,7 @@ async fn load_at(store: &Store, slot: u64) -> Result<Loaded> {
     if manifest.feature_level > FEATURE_LEVEL {
         return Err(unknown_level(manifest.feature_level));
     }
-    above_floor(store, manifest).await
+    Ok(manifest)
 }
 
 async fn load_empty(store: &Store) -> Result<Loaded> {

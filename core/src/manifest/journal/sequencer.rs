@@ -29,6 +29,7 @@ use crate::manifest::commit::{Change, Commit, CommitId, Outcome};
 use crate::metrics;
 use crate::mutation::{self, Mutation};
 use crate::rope::Rope;
+pub(super) use fold::put_checkpoint;
 
 type Reply<T> = oneshot::Sender<Result<T>>;
 

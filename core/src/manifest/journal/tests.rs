@@ -172,7 +172,7 @@ fn foreign_commit(counter: u64, timestamp_ms: i64, changes: Vec<Change>) -> Comm
 }
 
 fn floor_object(slot: u64) -> Bytes {
-    object::encode(Shape::Floor, &super::lease::FloorWire { slot })
+    crate::manifest::floor::encode(slot)
 }
 
 /// Plays the collector: a checkpoint of `journal` and a floor there, and every slot below it gone.

@@ -15,7 +15,7 @@ fn run(dice: &mut Dice) -> (Vec<u8>, Vec<Span>) {
         }
         let offsets = records.len() as u64;
         let batch = records.finish();
-        spans.push(Span { at: 1_000 + bytes.len() as u64, bytes: batch.len() as u64, offsets });
+        spans.push(Span { at: 1_000 + bytes.len() as u64, bytes: batch.len() as u64, offsets, from: None });
         bytes.extend_from_slice(&batch);
     }
     (bytes, spans)
@@ -31,7 +31,7 @@ fn check(bytes: &[u8], crc: Option<u32>, spans: &[Span], piece: usize) -> Option
 fn joined(spans: &[Span]) -> Vec<Span> {
     let first = spans.first().unwrap();
     let (bytes, offsets) = spans.iter().fold((0, 0), |(b, o), span| (b + span.bytes, o + span.offsets));
-    vec![Span { at: first.at, bytes, offsets }]
+    vec![Span { at: first.at, bytes, offsets, from: None }]
 }
 
 #[test]

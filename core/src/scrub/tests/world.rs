@@ -14,7 +14,6 @@ use super::*;
 use crate::manifest::commit::group::{CommitOffsets, GroupKind, GroupMember, OffsetCommit, UpdateGroup};
 use crate::manifest::journal::{self, Journal};
 use crate::manifest::{Append, BatchMeta, Change, Extent, ObjectId, Outcome, Producer, checkpoint};
-use crate::object::{self, Shape};
 use crate::record::RecordBuilder;
 use crate::rope::Rope;
 use crate::segment::Segment;
@@ -230,12 +229,7 @@ impl World {
     }
 
     pub(super) async fn floor(&self, k: u64, slot: u64) {
-        #[derive(Clone, PartialEq, prost::Message)]
-        struct FloorWire {
-            #[prost(uint64, tag = "1")]
-            slot: u64,
-        }
-        self.put(&paths::floor(k), object::encode(Shape::Floor, &FloorWire { slot })).await;
+        self.put(&paths::floor(k), crate::manifest::floor::encode(slot)).await;
     }
 
     /// Plays the collector: slots below the floor go, but for those with records in them. Gives how many stay.

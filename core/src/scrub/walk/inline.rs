@@ -34,7 +34,8 @@ fn check_run(change: usize, append: &Append, payload_at: u64, object: &Rope) -> 
     let at = payload_at.checked_add(append.at)?;
     let mut next = at;
     let spans = append.batches.iter().map(|batch| {
-        let span = Span { at: next, bytes: u64::from(batch.bytes), offsets: u64::from(batch.offsets) };
+        let span =
+            Span { at: next, bytes: u64::from(batch.bytes), offsets: u64::from(batch.offsets), from: None };
         next = next.saturating_add(span.bytes);
         span
     });

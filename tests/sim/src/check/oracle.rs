@@ -134,17 +134,8 @@ impl Oracle {
             Change::CreatePartitions { .. } | Change::AlterConfigs { .. } | Change::DeleteRecords { .. } => {
                 self.of_topic(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
             }
-            Change::Swap(swap) => Outcome::Swapped(swap.runs.iter().map(|run| self.swap(run)).collect()),
-            Change::IndexChunks(change) => {
-                self.take_in(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
-            }
-            Change::Expire(expire) => {
-                self.expire_records(expire).map_or_else(Outcome::Void, |()| Outcome::Applied)
-            }
-            Change::Compacted(compacted) => {
-                let held = self.undecided(&compacted.topic, compacted.partition);
-                let held = held.and_then(|(partition, stable)| partition.compact(compacted, stable));
-                held.map_or_else(Outcome::Void, |()| Outcome::Applied)
+            Change::Swap(_) | Change::IndexChunks(_) | Change::Expire(_) | Change::Compacted(_) => {
+                self.of_history(change)
             }
             Change::UpdateGroup(update) => self.groups.update(update, self.slot, self.now_ms),
             Change::CommitOffsets(commit) => {
@@ -228,6 +219,23 @@ impl Oracle {
         let partition = partitions.get_mut(number as usize).ok_or(Void::UnknownPartition)?;
         let stable = partition.stable(&open);
         Ok((partition, stable))
+    }
+
+    /// What befalls records that are there already.
+    fn of_history(&mut self, change: &Change) -> Outcome {
+        let held = match change {
+            Change::Swap(swap) => {
+                return Outcome::Swapped(swap.runs.iter().map(|run| self.swap(run)).collect());
+            }
+            Change::IndexChunks(change) => self.take_in(change),
+            Change::Compacted(compacted) => {
+                let held = self.undecided(&compacted.topic, compacted.partition);
+                held.and_then(|(partition, stable)| partition.compact(compacted, stable))
+            }
+            Change::Expire(expire) => self.expire_records(expire),
+            _ => Ok(()),
+        };
+        held.map_or_else(Outcome::Void, |()| Outcome::Applied)
     }
 
     fn swap(&mut self, run: &SwapRun) -> Result<(), Void> {

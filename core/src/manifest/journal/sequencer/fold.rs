@@ -19,6 +19,7 @@ use crate::metrics;
 use crate::mutation::{self, Mutation};
 use crate::paths;
 use crate::rope::Rope;
+use crate::store::Store;
 
 impl Sequencer {
     /// Folds every slot that follows the folded ones without a gap.
@@ -189,15 +190,18 @@ impl Sequencer {
 }
 
 async fn write_checkpoint(shared: Arc<Shared>, slot: u64, body: Rope) {
-    let written = async {
-        shared.store.create(&paths::checkpoint(slot), &body).await?;
-        shared.store.put(paths::LATEST, &Rope::from(bytes::Bytes::from(slot.to_string()))).await
-    };
-    match written.await {
-        Ok(()) => metrics::CHECKPOINTS.inc(),
+    if let Err(error) = put_checkpoint(&shared.store, slot, body).await {
         // The next one will do; starting takes a little longer until then.
-        Err(error) => tracing::warn!(slot, %error, "cannot write a checkpoint"),
+        tracing::warn!(slot, %error, "cannot write a checkpoint");
     }
+}
+
+/// The manifest at `slot`, and the hint at it.
+pub(in crate::manifest::journal) async fn put_checkpoint(store: &Store, slot: u64, body: Rope) -> Result<()> {
+    store.create(&paths::checkpoint(slot), &body).await?;
+    store.put(paths::LATEST, &Rope::from(bytes::Bytes::from(slot.to_string()))).await?;
+    metrics::CHECKPOINTS.inc();
+    Ok(())
 }
 
 fn answer(mut proposal: Proposal, mut outcomes: Vec<Outcome>) {

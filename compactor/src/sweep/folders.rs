@@ -1,0 +1,133 @@
+//! Each folder of the bucket, object by object: is it ours, is it needed, may it go?
+//!
+//! Must not know how anything is deleted. Holds one object of a listing at a time.
+
+use strandline_core::chunk::ChunkId;
+use strandline_core::limits::DAY;
+use strandline_core::{Result, paths};
+use ulid::Ulid;
+
+use super::floors::age;
+use super::needed::Needed;
+use super::nodes::Index;
+use super::report::{Judged, Kind};
+use super::{Hands, Pass};
+
+impl Pass<'_> {
+    pub(super) async fn slots(&mut self, needed: &Needed<'_>) -> Result<()> {
+        let newest = self.floors.newest_slot();
+        let below = self.floors.passed(self.store, self.now_ms, DAY).await?;
+        let mut listing = self.store.listing("journal");
+        while !self.hands.is_stopped()
+            && let Some(found) = listing.next().await?
+        {
+            let Some(slot) = paths::numbered(&found.key, "journal") else {
+                self.hands.leave(&found);
+                continue;
+            };
+            let judged = match slot {
+                _ if slot >= newest || needed.has_slot(slot) => Judged::Needed,
+                _ if slot < below => Judged::Gone,
+                _ => Judged::Young,
+            };
+            self.hands.judge(Kind::Slot, &found, judged).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn segments(&mut self, needed: &Needed<'_>) -> Result<()> {
+        let mut listing = self.store.listing("segment");
+        while !self.hands.is_stopped()
+            && let Some(found) = listing.next().await?
+        {
+            let Some(id) = paths::segment_id(&found.key) else {
+                self.hands.leave(&found);
+                continue;
+            };
+            let judged = needed.judge(needed.has_segment(id), id);
+            note_young(&mut self.hands, judged, id);
+            self.hands.judge(Kind::Segment, &found, judged).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn nodes(&mut self, needed: &Needed<'_>) -> Result<()> {
+        let mut index: Option<Index<'_>> = None;
+        let mut listing = self.store.listing("index");
+        while !self.hands.is_stopped()
+            && let Some(found) = listing.next().await?
+        {
+            let Some((topic, partition, id)) = paths::index_parts(&found.key) else {
+                self.hands.leave(&found);
+                continue;
+            };
+            // A folder of a partition comes in one piece.
+            let index = match index.take().filter(|index| index.is_of(topic, partition)) {
+                Some(known) => index.insert(known),
+                None => index.insert(Index::of(self.store, needed.manifest, topic, partition)),
+            };
+            let judged = match index.leads_to_node(id).await {
+                Ok(is_needed) => needed.judge(is_needed, id),
+                Err((key, error)) => {
+                    self.hands.unjudged(&key, error)?;
+                    Judged::Needed
+                }
+            };
+            note_young(&mut self.hands, judged, id);
+            self.hands.judge(Kind::IndexNode, &found, judged).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn chunks(&mut self, needed: &Needed<'_>) -> Result<()> {
+        let mut index: Option<Index<'_>> = None;
+        let mut listing = self.store.listing("chunk");
+        while !self.hands.is_stopped()
+            && let Some(found) = listing.next().await?
+        {
+            let Some(chunk) = ChunkId::from_key(&found.key) else {
+                self.hands.leave(&found);
+                continue;
+            };
+            let index = match index.take().filter(|index| index.is_of(chunk.topic, chunk.partition)) {
+                Some(known) => index.insert(known),
+                None => index.insert(Index::of(self.store, needed.manifest, chunk.topic, chunk.partition)),
+            };
+            let judged = match needed.has_chunk(chunk.id) {
+                true => Judged::Needed,
+                false => match index.leads_to_chunk(&chunk).await {
+                    Ok(is_needed) => needed.judge(is_needed, chunk.id),
+                    Err((key, error)) => {
+                        self.hands.unjudged(&key, error)?;
+                        Judged::Needed
+                    }
+                },
+            };
+            note_young(&mut self.hands, judged, chunk.id);
+            self.hands.judge(Kind::Chunk, &found, judged).await?;
+        }
+        Ok(())
+    }
+
+    /// What the probes of processes that died have left.
+    pub(super) async fn scratch(&mut self) -> Result<()> {
+        let mut listing = self.store.listing("probe");
+        while !self.hands.is_stopped()
+            && let Some(found) = listing.next().await?
+        {
+            if !paths::is_probe(&found.key) {
+                self.hands.leave(&found);
+                continue;
+            }
+            let judged = if age(found.stamp_ms, self.now_ms) >= DAY { Judged::Gone } else { Judged::Young };
+            self.hands.judge(Kind::Scratch, &found, judged).await?;
+        }
+        Ok(())
+    }
+}
+
+fn note_young(hands: &mut Hands<'_>, judged: Judged, id: Ulid) {
+    if judged == Judged::Young {
+        hands.wait_for(id);
+    }
+}
