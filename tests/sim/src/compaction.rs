@@ -1,4 +1,5 @@
-//! What topics keep, the administrator who changes his mind about it, and whether compaction comes to rest.
+//! What topics keep, the administrator who changes his mind about it, compactors that come too late, and whether
+//! compaction comes to rest.
 //!
 //! Must not know how anything is compacted.
 
@@ -7,9 +8,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use strandline_compactor::{Compactor, Config, Done, Turn};
-use strandline_core::manifest::Change;
 use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
+use strandline_core::manifest::{Change, Manifest, ObjectName, Swap, SwapOutput, SwapRun};
 use tokio::time::{sleep, timeout};
+use ulid::Ulid;
 use uuid::Uuid;
 
 use crate::compactor::Duty;
@@ -19,6 +21,9 @@ use crate::world::World;
 /// How long compaction may go on when nothing else happens.
 const PATIENCE: Duration = Duration::from_secs(1_200);
 
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// The age at which an object that nobody refers to may be gone, and an hour.
+const TOO_LATE_MS: u64 = 25 * 3_600_000;
 /// Passes of one compactor after which nothing may be left.
 const PASSES: u32 = 20;
 
@@ -29,6 +34,8 @@ pub(crate) fn config(plan: &Compacting) -> Config {
         bytes_per_second: None,
         look_every: plan.look_every,
         expire_every: plan.expire_every,
+        // The collector does that: two that move the floor without knowing of each other are one too many for it.
+        sweep_every: NEVER,
     }
 }
 
@@ -77,10 +84,42 @@ pub(crate) async fn alter(world: Arc<World>, topics: Vec<Uuid>, mut dice: Rng) {
         };
         let op = if chance(&mut dice, 150) { ConfigOp::Delete } else { ConfigOp::Set(value) };
         let changes = vec![ConfigChange { name, op }];
-        let machine = &world.machines[dice.usize(0..world.machines.len())];
-        let Some(journal) = machine.journal() else { continue };
-        let change = Change::AlterConfigs { topic, replace: false, changes };
-        // Whatever comes of it: the oracle knows what must.
+        propose(&world, |_| Some(Change::AlterConfigs { topic, replace: false, changes }), &mut dice).await;
+    }
+}
+
+/// A compactor that was suspended for more than a day between its last write and its proposal: what it wrote may be gone.
+pub(crate) async fn awake(world: Arc<World>, mut dice: Rng) {
+    while !world.at_work().await {
+        sleep(around(&mut dice, Duration::from_secs(12))).await;
+        let entropy = dice.u128(..);
+        let late = |manifest: &Manifest| {
+            let id = Ulid::from_parts(u64::try_from(manifest.now_ms).ok()? - TOO_LATE_MS, entropy);
+            let partitions = manifest.topics().flat_map(|topic| {
+                (0..).zip(&topic.partitions).map(|(number, partition)| (topic.id, number, partition))
+            });
+            let (topic, partition, of) = partitions.max_by_key(|(.., of)| of.extents.len())?;
+            let extent = of.extents.first()?;
+            let output = SwapOutput {
+                object: ObjectName::Merged(id),
+                at: 0,
+                bytes: extent.bytes,
+                offsets: extent.offsets,
+                max_timestamp: extent.max_timestamp,
+            };
+            let (base_offset, inputs) = (extent.base_offset, vec![extent.object.into()]);
+            let run = SwapRun { topic, partition, base_offset, inputs, outputs: vec![output] };
+            Some(Change::Swap(Swap { runs: vec![run] }))
+        };
+        propose(&world, late, &mut dice).await;
+    }
+}
+
+/// Through any node. Whatever comes of it: the oracle knows what must.
+async fn propose(world: &World, change: impl FnOnce(&Manifest) -> Option<Change>, dice: &mut Rng) {
+    let machine = &world.machines[dice.usize(0..world.machines.len())];
+    let Some(journal) = machine.journal() else { return };
+    if let Some(change) = journal.view(change) {
         let _ = timeout(Duration::from_secs(5), journal.propose(vec![change])).await;
     }
 }

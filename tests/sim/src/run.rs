@@ -151,6 +151,9 @@ async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
     match ended {
         Ok(actors) => {
             let mut actors = actors;
+            if world.plan.compacting.is_some() {
+                actors.spawn(compaction::awake(Arc::clone(&world), compacting.fork()));
+            }
             if world.plan.compacting.as_ref().is_some_and(|plan| plan.expires) {
                 let topics = world.history().topics.iter().map(|topic| topic.id).collect();
                 actors.spawn(compaction::alter(Arc::clone(&world), topics, compacting.fork()));
