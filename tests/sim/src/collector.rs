@@ -1,8 +1,7 @@
 //! Moves the floor and deletes what the floor allows: slots, old checkpoints, orphans.
 //!
-//! Stands in for the part of the compactor that does so, until there is one: [`Collector::collect`] is the place for it. It
-//! looks at the bucket directly, without faults, but goes by the rules: what it deletes is what the worst collector that
-//! keeps them would.
+//! A second collector beside that of the compactor, never both in one run. It looks at the bucket directly, without faults,
+//! but goes by the rules: what it deletes is what the worst collector that keeps them would.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

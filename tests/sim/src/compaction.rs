@@ -14,14 +14,13 @@ use tokio::time::{sleep, timeout};
 use ulid::Ulid;
 use uuid::Uuid;
 
-use crate::compactor::Duty;
+use crate::compactor::{Duty, NEVER};
 use crate::plan::{Compacting, around, chance, pick};
 use crate::world::World;
 
 /// How long compaction may go on when nothing else happens.
 const PATIENCE: Duration = Duration::from_secs(1_200);
 
-const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// The age at which an object that nobody refers to may be gone, and an hour.
 const TOO_LATE_MS: u64 = 25 * 3_600_000;
 /// Passes of one compactor after which nothing may be left.
@@ -34,8 +33,8 @@ pub(crate) fn config(plan: &Compacting) -> Config {
         bytes_per_second: None,
         look_every: plan.look_every,
         expire_every: plan.expire_every,
-        // The collector does that: two that move the floor without knowing of each other are one too many for it.
-        sweep_every: NEVER,
+        // Else the collector does it, which expects nobody else to move the floor.
+        sweep_every: plan.sweep_every.unwrap_or(NEVER),
     }
 }
 

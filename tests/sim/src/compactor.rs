@@ -3,13 +3,18 @@
 //! Must not know the plan of the run, nor what is worth compacting. What it has begun is given up wherever it stands when
 //! the time of day changes: that is one more way in which a compactor may die.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use fastrand::Rng;
+use strandline_compactor::sweep::Sweep;
 use strandline_compactor::{Compactor, Config, Turn};
 use strandline_core::manifest::Journal;
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+/// Longer than any run.
+pub(crate) const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// How much compactors do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,9 @@ pub(crate) async fn run(journal: Journal, config: Config, mut duty: watch::Recei
                 let pause = Duration::from_secs(dice.u64(1_800..36_000));
                 if timeout(pause, duty.changed()).await.is_err() {
                     pass(compactor).await;
+                    if config.sweep_every < NEVER {
+                        sweep(&journal).await;
+                    }
                 }
             }
             Duty::Never => return,
@@ -45,6 +53,11 @@ pub(crate) async fn run(journal: Journal, config: Config, mut duty: watch::Recei
 }
 
 /// What fails is tried again hours later.
+async fn sweep(journal: &Journal) {
+    let _ = Sweep::new(journal.clone()).run(&|_| ControlFlow::Continue(())).await;
+}
+
+/// The same.
 async fn pass(mut compactor: Compactor) {
     let _ = compactor.pass(Turn::Busy, |_| {}).await;
 }

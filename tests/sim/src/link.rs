@@ -166,6 +166,39 @@ impl Link {
         }
     }
 
+    /// The start-up probe's own objects, and what dead nodes have said of themselves, go without any fault.
+    async fn delete_one(&self, key: Path) -> Result<Path> {
+        if ["probe/", "node/"].iter().any(|folder| key.as_ref().starts_with(folder)) {
+            self.bucket.delete(key.as_ref()).await;
+            return Ok(key);
+        }
+        let fate = self.fate(&key, true, draw_put, PutFault::Refused);
+        self.note(format_args!("delete {key} {:?}", fate.fault));
+        sleep(fate.there).await;
+        let bucket = self.bucket.clone();
+        match fate.fault {
+            PutFault::Refused => return Err(failed("503 SlowDown")),
+            PutFault::Denied => return Err(denied(&key)),
+            PutFault::Lost => std::future::pending().await,
+            PutFault::Late(by) => {
+                // Not a task of the node: the request goes its way also if the node dies.
+                tokio::spawn(async move {
+                    sleep(by).await;
+                    bucket.delete(key.as_ref()).await;
+                });
+                return Err(failed("504, still under way"));
+            }
+            _ => bucket.delete(key.as_ref()).await,
+        }
+        match fate.fault {
+            PutFault::AppliedRefused => return Err(failed("500 InternalError, applied")),
+            PutFault::AnswerLost => std::future::pending().await,
+            _ => {}
+        }
+        sleep(fate.back).await;
+        Ok(key)
+    }
+
     fn note(&self, what: fmt::Arguments<'_>) {
         self.trace.note(&self.name, what);
     }
@@ -344,7 +377,9 @@ impl ObjectStore for Link {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.bucket.objects().list_with_offset(prefix, offset)
+        let bucket = self.bucket.clone();
+        let listed = self.bucket.objects().list_with_offset(prefix, offset);
+        listed.map(move |meta| meta.map(|meta| bucket.stamped(meta))).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -352,8 +387,12 @@ impl ObjectStore for Link {
     }
 
     fn delete_stream(&self, keys: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.note(format_args!("delete"));
-        self.bucket.objects().delete_stream(keys)
+        let link = self.clone();
+        let delete = move |key: Result<Path>| {
+            let link = link.clone();
+            async move { link.delete_one(key?).await }
+        };
+        keys.then(delete).boxed()
     }
 
     async fn put_multipart_opts(

@@ -48,6 +48,8 @@ pub(crate) struct Compacting {
     pub(crate) alone: bool,
     /// Some topics keep their records only for a while, or only so many of them.
     pub(crate) expires: bool,
+    /// They collect the garbage as well, in place of the collector.
+    pub(crate) sweep_every: Option<Duration>,
 }
 
 impl Compacting {
@@ -58,6 +60,7 @@ impl Compacting {
             expire_every: Duration::from_millis(pick(dice, &[500, 3_000, 10_000])),
             alone: chance(dice, 250),
             expires: chance(dice, 650),
+            sweep_every: chance(dice, 500).then(|| Duration::from_millis(dice.u64(1_000..20_000))),
         }
     }
 }
@@ -239,6 +242,7 @@ impl Plan {
     /// Compactors have dice of their own as well.
     pub(crate) fn with_compactors(mut self, dice: &mut Rng) -> Plan {
         self.compacting = chance(dice, 600).then(|| Compacting::drawn(dice));
+        self.collects &= self.compacting.as_ref().is_none_or(|plan| plan.sweep_every.is_none());
         self
     }
 }
