@@ -192,7 +192,7 @@ async fn reachable(bucket: &Bucket, manifest: &Manifest) -> Result<BTreeSet<Stri
     for topic in manifest.topics() {
         for (number, partition) in (0..).zip(&topic.partitions) {
             let Some(root) = partition.index else { continue };
-            let tree = Tree::read(bucket, topic.id, number, root).await?;
+            let tree = Tree::read(bucket, topic.id, number, (root, partition.log_start)).await?;
             found.extend(tree.entries.iter().map(|entry| entry.chunk.key()));
             found.extend(tree.nodes);
         }

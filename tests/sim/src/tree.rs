@@ -1,4 +1,5 @@
-//! The index of a partition, as it lies in the bucket: every node below a root, and the chunks that they name.
+//! The index of a partition, as it lies in the bucket: the nodes below a root, and the chunks that they name. What ends at or
+//! before the first offset may be gone, although it is named.
 //!
 //! Must not know who asks, nor any fault of the way to the bucket.
 
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use crate::bucket::Bucket;
 
-/// Everything below a root.
+/// What is found through a root.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     /// Keys of the nodes, the root's among them.
@@ -23,11 +24,14 @@ impl Tree {
         bucket: &Bucket,
         topic: Uuid,
         partition: u32,
-        root: Branch,
+        (root, log_start): (Branch, i64),
     ) -> Result<Tree, String> {
         let mut tree = Tree::default();
         let mut ahead = vec![root];
         while let Some(branch) = ahead.pop() {
+            if branch.end_offset <= log_start {
+                continue;
+            }
             let key = paths::index(topic, partition, branch.id);
             let body = bucket.get(&key).await.ok_or_else(|| format!("{key} is gone"))?;
             let (of_topic, of_partition, id, node) =
@@ -38,7 +42,9 @@ impl Tree {
             }
             tree.nodes.push(key);
             match node {
-                Node::Leaf(entries) => tree.entries.extend(entries),
+                Node::Leaf(entries) => {
+                    tree.entries.extend(entries.into_iter().filter(|entry| entry.end_offset > log_start));
+                }
                 Node::Inner(branches) => ahead.extend(branches.into_iter().rev()),
             }
         }

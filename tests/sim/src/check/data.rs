@@ -55,22 +55,22 @@ struct Run {
 impl Kept<'_> {
     /// The first thing that is wrong.
     async fn check(&self) -> Result<(), Fault> {
-        let mut next = None;
+        let Partition { log_start, high_watermark, .. } = *self.partition;
+        let (mut first, mut next) = (None, None);
         if let Some(root) = self.partition.index {
-            let tree = Tree::read(self.bucket, self.topic, self.number, root).await;
+            let tree = Tree::read(self.bucket, self.topic, self.number, (root, log_start)).await;
             for entry in tree.map_err(|why| ("D1", why))?.entries {
                 let place = (entry.chunk.base_offset..entry.end_offset, entry.at, entry.bytes);
+                first = first.or(Some(place.0.start));
                 follows(&mut next, place.0.start, place.0.end)?;
                 self.chunk(&entry.chunk, place, Some(&entry.aborted)).await?;
             }
         }
         for extent in &self.partition.extents {
+            first = first.or(Some(extent.base_offset));
             follows(&mut next, extent.base_offset, extent.end_offset())?;
             self.extent(extent).await?;
         }
-        let Partition { log_start, high_watermark, .. } = *self.partition;
-        let first = self.partition.index.map(|root| root.base_offset);
-        let first = first.or(self.partition.extents.first().map(|extent| extent.base_offset));
         if first.unwrap_or(log_start) > log_start || next.unwrap_or(high_watermark) != high_watermark {
             let what =
                 format!("it has {first:?} to {next:?}, and should have {log_start} to {high_watermark}");
