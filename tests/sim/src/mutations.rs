@@ -79,6 +79,16 @@ pub fn all() -> Vec<Break> {
         (M::AbortCommitsOffsets, 4),
         (M::OffsetsNotHeldBack, 4),
         (M::UnstableOffsetsTold, 4),
+        (M::SwapsUnchecked, 0),
+        (M::SwapsUndecided, 0),
+        (M::IndexUnchecked, 0),
+        (M::RetentionUnchecked, 0),
+        (M::StaleOutputsTaken, 0),
+        (M::MarkersLost, 0),
+        (M::AbortedNotIndexed, 0),
+        (M::ExpiresByOwnClock, 0),
+        (M::DamagedMerged, 0),
+        (M::MergedTooEarly, 0),
     ];
     let stores = [(Flaw::IgnoresCondition, 0), (Flaw::ChecksThenActs, 0), (Flaw::ForgetsWrites, 0)];
     let rules = rules.into_iter().map(|(rule, known_seed)| Break {

@@ -9,6 +9,7 @@ mod logs;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
 use strandline_core::manifest::{
@@ -39,6 +40,19 @@ pub(super) struct Oracle {
     folded: BTreeMap<Ulid, (BTreeSet<u64>, i64)>,
     /// Of these, those that were refused in part because they were overtaken.
     unsettled: BTreeSet<(Ulid, u64)>,
+    /// What has expired since somebody asked.
+    expired: Vec<Expired>,
+}
+
+/// Records that are gone for their age or their number.
+#[derive(Debug, Clone)]
+pub(super) struct Expired {
+    pub(super) topic: Uuid,
+    pub(super) partition: u32,
+    pub(super) offsets: Range<i64>,
+    /// What the topic kept then; negative: no bound.
+    pub(super) retention_ms: i64,
+    pub(super) retention_bytes: i64,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +98,11 @@ impl Oracle {
             self.unsettled.insert((incarnation, counter));
         }
         outcomes
+    }
+
+    /// What has expired since the last question.
+    pub(super) fn take_expired(&mut self) -> Vec<Expired> {
+        std::mem::take(&mut self.expired)
     }
 
     fn change(&mut self, change: &Change, overtaken: bool) -> Outcome {
@@ -237,7 +256,11 @@ impl Oracle {
             return Err(Void::RetentionChanged);
         }
         let (partition, stable) = self.undecided(&expire.topic, expire.partition)?;
-        partition.expire(expire, stable)
+        let offsets = partition.start..expire.before;
+        partition.expire(expire, stable)?;
+        let Expire { topic, partition, retention_ms, retention_bytes, .. } = *expire;
+        self.expired.push(Expired { topic, partition, offsets, retention_ms, retention_bytes });
+        Ok(())
     }
 
     fn of_transaction(&mut self, change: &Change) -> Outcome {
