@@ -3,17 +3,19 @@
 //! Must not know how a job is done. Invariants: nothing depends on who does a job or how often: a change that no longer holds
 //! is void, and what was written for it is garbage; while nothing happens to the log, no request is made, but for what is due.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use strandline_core::limits::MAX_CHANGES_PER_COMMIT;
-use strandline_core::manifest::{Change, Journal, Outcome, Void};
+use strandline_core::manifest::{Change, Journal, Outcome, Topic, Void};
 use strandline_core::{Error, Kind, Result};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::clean::Clean;
 use crate::gather::gather;
-use crate::job::Job;
+use crate::job::{Job, Run};
 use crate::merge::merge;
 use crate::metrics;
 use crate::pace::Pace;
@@ -21,6 +23,9 @@ use crate::plan::{Policy, plan};
 use crate::retention::Expiry;
 use crate::sweep::Sweep;
 use crate::tree::Tree;
+
+/// How often a pass plans anew, at most: what was merged may go into a chunk, and that into an index.
+const MOST_ROUNDS: usize = 32;
 
 /// What a process decides about its compactor.
 #[derive(Debug, Clone)]
@@ -180,7 +185,7 @@ impl Compactor {
         every / 2 + self.journal.env().jitter(every)
     }
 
-    /// Does what is worth it now, and again until nothing is. One job that fails does not keep the others.
+    /// Does what is worth it of what is there now, and what is worth it after that. One job that fails does not keep the others.
     pub async fn pass(&mut self, turn: Turn, watch: impl Fn(Progress)) -> Result<Done> {
         let mut done = Done::default();
         match turn {
@@ -192,10 +197,12 @@ impl Compactor {
         if self.journal.view(|manifest| manifest.applied) == self.seen {
             return Ok(done);
         }
-        loop {
+        let ends = Ends::of(&self.journal);
+        for _ in 0..MOST_ROUNDS {
             let wall_ms = self.journal.env().wall_ms();
             let policy = &self.config.policy;
-            let jobs = self.journal.view(|manifest| plan(manifest, policy, manifest.now_ms.min(wall_ms)));
+            let mut jobs = self.journal.view(|manifest| plan(manifest, policy, manifest.now_ms.min(wall_ms)));
+            jobs.retain_mut(|job| ends.bound(job));
             if jobs.is_empty() {
                 break;
             }
@@ -286,6 +293,40 @@ impl Compactor {
         };
         let held = propose(journal, vec![change]).await?;
         Ok((held > 0).then(|| job.bytes()))
+    }
+}
+
+/// Where the partitions ended when a pass began: what comes in meanwhile is for the next one, or a pass would never end.
+struct Ends(BTreeMap<(Uuid, u32), i64>);
+
+impl Ends {
+    fn of(journal: &Journal) -> Ends {
+        let ends = journal.view(|manifest| {
+            let of = |topic: &Topic| {
+                let id = topic.id;
+                let ends = topic.partitions.iter().map(|partition| partition.high_watermark);
+                (0..).zip(ends).map(move |(number, end)| ((id, number), end)).collect::<Vec<_>>()
+            };
+            manifest.topics().flat_map(of).collect()
+        });
+        Ends(ends)
+    }
+
+    /// Leaves out of a job what came later; `false`: nothing is left.
+    fn bound(&self, job: &mut Job) -> bool {
+        let keep = |run: &mut Run| {
+            let end = self.0.get(&(run.topic, run.partition)).copied().unwrap_or(0);
+            run.extents.retain(|extent| extent.end_offset() <= end);
+            !run.extents.is_empty()
+        };
+        match job {
+            Job::Index(..) | Job::Clean(..) => true,
+            Job::Chunk(run) => keep(run),
+            Job::Merge(runs) => {
+                runs.retain_mut(keep);
+                !runs.is_empty()
+            }
+        }
     }
 }
 

@@ -52,10 +52,10 @@ mod report;
 use std::ops::ControlFlow;
 
 use strandline_core::limits::FLOOR_LAG;
-use strandline_core::manifest::{Change, Journal, Manifest, journal};
+use strandline_core::manifest::{Change, Journal, Manifest};
 use strandline_core::scrub::Count;
 use strandline_core::store::Store;
-use strandline_core::{Error, Result, paths};
+use strandline_core::{Error, Result};
 use tokio::time::Instant;
 
 use crate::metrics;
@@ -179,7 +179,7 @@ impl<'a> Pass<'a> {
         let manifest = match moved.filter(|manifest| manifest.applied == floor) {
             Some(manifest) => Some(manifest),
             None if self.floors.is_empty() => None,
-            None => Some(first_checkpoint(self.store, &self.checkpoints, floor).await?),
+            None => Some(self.checkpoints.first(self.store, floor).await?),
         };
         self.report.floor.judged_by = manifest.as_ref().map(|manifest| manifest.applied);
         self.old_checkpoints().await?;
@@ -246,22 +246,6 @@ impl<'a> Pass<'a> {
         self.hands.fill(&mut self.report);
         self.report
     }
-}
-
-/// The manifest to judge by.
-async fn first_checkpoint(store: &Store, checkpoints: &Checkpoints, floor: u64) -> Result<Manifest> {
-    let mut damaged = None;
-    for slot in checkpoints.from(floor) {
-        match journal::load_checkpoint(store, slot).await {
-            Err(error @ (Error::Corrupt { .. } | Error::NotFound(_))) => {
-                tracing::warn!(slot, %error, "a checkpoint cannot be used to judge by");
-                damaged.get_or_insert(error);
-            }
-            decided => return decided,
-        }
-    }
-    let why = "the floor has moved there, but no checkpoint at or above it is there";
-    Err(damaged.unwrap_or_else(|| Error::corrupt(paths::checkpoint(floor), why)))
 }
 
 #[cfg(test)]

@@ -243,6 +243,20 @@ def test_records_expire_by_age_and_by_bytes(served):
     assert bootstrap(served) and len(consume_all(served, "kept", 1)) == 400
 
 
+def test_garbage_is_collected_no_sooner_than_it_may_be(served):
+    """What was replaced a moment ago stays for a day, and what is none of ours for ever; `--dry-run` changes nothing."""
+    create_topic(served, "t", PARTITIONS)
+    write(served, "t", "garbage", 500)
+    before = read(served, "t")
+    compact(served, "--all")
+    for flags in (["--dry-run"], [], ["--dry-run"]):
+        report = json.loads(run_command(["gc", served.store.url, *flags, "--format", "json"], served.store).stdout)
+        assert report["dry_run"] == bool(flags) and report["unjudged"] == []
+        assert all(report[kind]["gone"]["objects"] == 0 for kind in ("slots", "segments", "chunks", "index_nodes"))
+    assert read(served, "t") == before
+    run_command(["scrub", served.store.url], served.store)
+
+
 def test_a_node_compacts_by_itself(make_store, start_node):
     """With nothing configured, what is enough for a chunk goes into one."""
     node = start_node(make_store("file"))

@@ -113,9 +113,20 @@ impl Checkpoints {
         Ok(Checkpoints(found))
     }
 
-    /// Those at or above a slot.
-    pub(super) fn from(&self, slot: u64) -> impl Iterator<Item = u64> {
-        self.0.range(slot..).map(|(slot, _)| *slot)
+    /// The manifest to judge by: the first one at or above the floor.
+    pub(super) async fn first(&self, store: &Store, floor: u64) -> Result<Manifest> {
+        let mut damaged = None;
+        for slot in self.0.range(floor..).map(|(slot, _)| *slot) {
+            match journal::load_checkpoint(store, slot).await {
+                Err(error @ (Error::Corrupt { .. } | Error::NotFound(_))) => {
+                    tracing::warn!(slot, %error, "a checkpoint cannot be used to judge by");
+                    damaged.get_or_insert(error);
+                }
+                decided => return decided,
+            }
+        }
+        let why = "the floor has moved there, but no checkpoint at or above it is there";
+        Err(damaged.unwrap_or_else(|| Error::corrupt(paths::checkpoint(floor), why)))
     }
 
     pub(super) fn has_above(&self, slot: u64) -> bool {

@@ -2,10 +2,12 @@
 //!
 //! - `world`: a log as ingest writes one, and hands to damage it with
 //! - `damage`: one kind of damage after the other
+//! - `history`: the same for chunks and the index over them
 //! - `moving`: a bucket that changes meanwhile, ranges, interruptions, a store that does not answer
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod damage;
+mod history;
 mod moving;
 mod world;
 

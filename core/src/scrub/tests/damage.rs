@@ -395,7 +395,7 @@ async fn orphans_and_foreign_objects() {
 #[tokio::test(start_paused = true)]
 async fn what_this_version_does_not_know_is_said() {
     let world = World::new(24).await;
-    world.put("chunk/x", "later").await;
+    world.put("inbox/x", "later").await;
     let report = assert_faults(&world, &[]).await;
     assert_eq!((report.not_checked.len(), report.unknown.count), (1, Count::default()));
 }

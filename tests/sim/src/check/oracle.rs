@@ -108,15 +108,7 @@ impl Oracle {
     fn change(&mut self, change: &Change, overtaken: bool) -> Outcome {
         match change {
             Change::CreateTopic { id, name, partitions, configs } => {
-                if self.topics.contains_key(id) {
-                    return Outcome::Void(Void::Malformed);
-                }
-                if self.topics.values().any(|topic| topic.name == *name) {
-                    return Outcome::Void(Void::TopicExists);
-                }
-                let partitions = (0..*partitions).map(|_| Partition::default()).collect();
-                self.topics.insert(*id, Topic { name: name.clone(), configs: configs.clone(), partitions });
-                Outcome::Applied
+                self.create_topic(*id, name, *partitions, configs)
             }
             Change::DeleteTopic { id } => match self.topics.remove(id) {
                 Some(_) => {
@@ -222,6 +214,24 @@ impl Oracle {
     }
 
     /// What befalls records that are there already.
+    fn create_topic(
+        &mut self,
+        id: Uuid,
+        name: &str,
+        partitions: u32,
+        configs: &BTreeMap<String, String>,
+    ) -> Outcome {
+        if self.topics.contains_key(&id) {
+            return Outcome::Void(Void::Malformed);
+        }
+        if self.topics.values().any(|topic| topic.name == name) {
+            return Outcome::Void(Void::TopicExists);
+        }
+        let partitions = (0..partitions).map(|_| Partition::default()).collect();
+        self.topics.insert(id, Topic { name: name.to_owned(), configs: configs.clone(), partitions });
+        Outcome::Applied
+    }
+
     fn of_history(&mut self, change: &Change) -> Outcome {
         let held = match change {
             Change::Swap(swap) => {
