@@ -201,7 +201,13 @@ impl Compactor {
         for _ in 0..MOST_ROUNDS {
             let wall_ms = self.journal.env().wall_ms();
             let policy = &self.config.policy;
-            let mut jobs = self.journal.view(|manifest| plan(manifest, policy, manifest.now_ms.min(wall_ms)));
+            let (applied, mut jobs) = self
+                .journal
+                .view(|manifest| (manifest.applied, plan(manifest, policy, manifest.now_ms.min(wall_ms))));
+            if jobs.is_empty() {
+                self.seen = applied;
+                return Ok(done);
+            }
             jobs.retain_mut(|job| ends.bound(job));
             if jobs.is_empty() {
                 break;
@@ -227,7 +233,10 @@ impl Compactor {
                 None => {}
             }
         }
-        self.seen = self.journal.view(|manifest| manifest.applied);
+        // Something is left, and perhaps nobody will ever commit again: the next pass goes on, unless this one came to nothing.
+        if done.is_nothing() && Ends::of(&self.journal) == ends {
+            self.seen = self.journal.view(|manifest| manifest.applied);
+        }
         Ok(done)
     }
 
@@ -297,6 +306,7 @@ impl Compactor {
 }
 
 /// Where the partitions ended when a pass began: what comes in meanwhile is for the next one, or a pass would never end.
+#[derive(Debug, PartialEq, Eq)]
 struct Ends(BTreeMap<(Uuid, u32), i64>);
 
 impl Ends {
