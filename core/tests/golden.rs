@@ -3,11 +3,13 @@
 //! `golden/v1` holds one object of every kind in format version 1, below the keys that they have in a bucket; `golden/v2`
 //! goes on from there with the changes of feature level 2: groups, offsets, more partitions, configs, deleted records;
 //! `golden/v3` with those of feature level 3: transactions; `golden/v4` with those of feature level 4: swaps, indexes,
-//! expiries. What a swap or an index names is not there: objects have golden files of their own.
+//! expiries. What a swap or an index names is not there: a chunk and the nodes of an index lie beside them, on their own.
 //! Those files are never written again. What a new version adds gets a folder of its own: raise `NEWEST`, extend the
 //! history below, and run this test once with `STRANDLINE_WRITE_GOLDEN=1`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "golden/beside.rs"]
+mod beside;
 #[path = "golden/history.rs"]
 mod history;
 #[path = "golden/transactions.rs"]
@@ -272,6 +274,9 @@ fn objects(version: &str) -> BTreeMap<String, Bytes> {
     for (slot, (commit, payload)) in (1..).zip(history(version)) {
         objects.insert(paths::slot(slot), commit.encode(payload).to_bytes());
     }
+    if version >= "v4" {
+        objects.extend(beside::objects());
+    }
     objects
 }
 
@@ -320,6 +325,9 @@ async fn every_object_means_what_it_meant() {
         let key = paths::checkpoint(at);
         let decoded = checkpoint::decode(&key, &store.get(&key).await.unwrap().to_bytes()).unwrap();
         assert_eq!(decoded, fold(version, at).0, "{version}");
+        if version >= "v4" {
+            beside::check(&store).await;
+        }
     }
 }
 
@@ -450,6 +458,13 @@ fn version_4_knows_where_old_records_lie_now() {
     let ends =
         orders(99).into_iter().map(|one| (one.log_start, one.last_stable_offset(), one.high_watermark));
     assert_eq!(ends.collect::<Vec<_>>(), [(7, 12, 12), (0, 4, 5), (0, 0, 0)]);
+    let compacted = |slot, partition: usize| {
+        let one = &orders(slot)[partition];
+        (one.compacted, one.tombstones_ms)
+    };
+    let first = (8, history::TOMBSTONES_MS);
+    assert_eq!((compacted(17, 0), compacted(18, 0), compacted(99, 0)), ((0, i64::MAX), first, first));
+    assert_eq!(compacted(99, 1), (4, i64::MAX));
     let outcomes = fold("v4", 99).1;
     let swapped = vec![Ok(()), Ok(()), Ok(()), Err(Void::ExtentsChanged), Err(Void::Undecided)];
     assert!(outcomes.contains(&Outcome::Swapped(swapped)));

@@ -1,9 +1,10 @@
-//! What version 4 added to the journal: swaps, index changes and expiries, with every kind of object and every field set.
+//! What version 4 added to the journal: swaps, index changes, expiries and how far partitions are compacted, with every kind of
+//! object and every field set.
 
 use strandline_core::chunk::{ChunkId, Format};
 use strandline_core::index::Branch;
 use strandline_core::manifest::{
-    Change, Commit, CommitId, Expire, IndexChunks, ObjectId, ObjectName, Swap, SwapOutput, SwapRun,
+    Change, Commit, CommitId, Compacted, Expire, IndexChunks, ObjectId, ObjectName, Swap, SwapOutput, SwapRun,
 };
 use ulid::Ulid;
 
@@ -11,6 +12,9 @@ use super::{EPOCH_MS, ORDERS, segment, ulid};
 
 /// Kafka's default for `retention.ms`.
 const WEEK_MS: i64 = 604_800_000;
+
+/// Journal time at which the first tombstone of partition 0 may go.
+pub(crate) const TOMBSTONES_MS: i64 = EPOCH_MS + 86_400_000;
 
 const OLDER: u64 = 40;
 const NEWER: u64 = 41;
@@ -53,6 +57,10 @@ fn expire(before: i64, retention_ms: i64, retention_bytes: i64) -> Change {
     Change::Expire(Expire { topic: ORDERS, partition: 0, before, retention_ms, retention_bytes })
 }
 
+fn compacted(partition: u32, upto: i64, tombstones_ms: i64) -> Change {
+    Change::Compacted(Compacted { topic: ORDERS, partition, upto, tombstones_ms })
+}
+
 /// Where the records of partition 0 lie at the checkpoint, after the index.
 pub(crate) fn at_checkpoint() -> [(i64, ObjectId); 3] {
     let chunk = |base_offset, n, format| {
@@ -84,7 +92,7 @@ pub(crate) fn history() -> Vec<Commit> {
     let slots = [
         vec![Change::FeatureLevel { level: 4 }, Change::Swap(Swap { runs })],
         vec![index(None, vec![batches(OLDER)], root(0, 6))],
-        vec![Change::Tick],
+        vec![Change::Tick, compacted(0, 8, TOMBSTONES_MS)],
         vec![
             index(None, vec![batches(NEWER)], root(1, 8)),
             index(Some(root(0, 6).id), vec![batches(NEWER), parquet()], root(1, 9)),
@@ -92,7 +100,13 @@ pub(crate) fn history() -> Vec<Commit> {
             expire(8, WEEK_MS, 1_000),
             expire(13, WEEK_MS, -1),
         ],
-        vec![index(Some(root(1, 9).id), vec![], root(2, 9))],
+        vec![
+            index(Some(root(1, 9).id), vec![], root(2, 9)),
+            compacted(0, 7, i64::MAX),
+            compacted(0, 13, i64::MAX),
+            compacted(1, 4, -1),
+            compacted(1, 4, i64::MAX),
+        ],
     ];
     let commit = |(counter, changes)| {
         let id = CommitId { incarnation: ulid(5), counter };

@@ -8,6 +8,7 @@
 mod requests;
 mod batches;
 mod objects;
+mod chunks;
 mod fold;
 mod urls;
 mod manifests;
@@ -25,7 +26,7 @@ pub struct Target {
 }
 
 /// Every target, in the order in which bytes meet the decoders.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "frame", check: frame },
     Target { name: "message", check: message },
     Target { name: "batch", check: batch },
@@ -34,10 +35,13 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "fold", check: fold },
     Target { name: "checkpoint", check: checkpoint },
     Target { name: "segment", check: segment },
+    Target { name: "chunk", check: chunk },
+    Target { name: "index", check: index },
     Target { name: "url", check: url },
 ];
 
 pub use batches::{batch, unfold};
+pub use chunks::{chunk, index};
 pub use fold::fold;
 pub use objects::{checkpoint, commit, segment};
 pub use requests::{frame, message};

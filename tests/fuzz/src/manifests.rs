@@ -15,6 +15,7 @@ pub(crate) fn check(manifest: &Manifest) {
     for partition in manifest.topics().flat_map(|topic| &topic.partitions) {
         extents += partition.extents.len();
         assert!((0..=partition.high_watermark).contains(&partition.log_start), "{partition:?}");
+        assert!((0..=partition.high_watermark).contains(&partition.compacted), "{partition:?}");
         for extent in &partition.extents {
             assert!(extent.offsets > 0 && extent.bytes > 0 && extent.base_offset >= 0, "{extent:?}");
             assert!(extent.at.checked_add(extent.bytes.into()).is_some(), "its end overflows: {extent:?}");

@@ -27,17 +27,29 @@ pub(crate) fn object(shape: Shape, bytes: &[u8]) -> Vec<u8> {
     sealed
 }
 
+/// The same, and all of it is header.
+pub(crate) fn frame(shape: Shape, bytes: &[u8]) -> Vec<u8> {
+    let mut whole = bytes.to_vec();
+    whole.resize(whole.len().max(PREFIX_BYTES), 0);
+    let length = (whole.len() - PREFIX_BYTES) as u32;
+    whole[8..12].copy_from_slice(&length.to_be_bytes());
+    object(shape, &whole)
+}
+
 /// An object whose header the bytes choose, with some payload behind it. `None` if they look like an object themselves.
 pub(crate) fn tree(shape: Shape, fields: &[Field], bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = tree_frame(shape, fields, bytes)?;
+    whole.resize(whole.len() + PAYLOAD_BYTES, 0);
+    Some(whole)
+}
+
+/// The same without payload.
+pub(crate) fn tree_frame(shape: Shape, fields: &[Field], bytes: &[u8]) -> Option<Vec<u8>> {
     if bytes.starts_with(b"SL") {
         return None;
     }
     let header = trees::message(&mut Unstructured::new(bytes), fields).ok()?;
-    let mut whole = vec![0; PREFIX_BYTES];
-    whole[8..12].copy_from_slice(&(header.len() as u32).to_be_bytes());
-    whole.extend(header);
-    whole.resize(whole.len() + PAYLOAD_BYTES, 0);
-    Some(object(shape, &whole))
+    Some(frame(shape, &[vec![0; PREFIX_BYTES], header].concat()))
 }
 
 /// The bytes as one record batch: length, magic and checksum right. `None` if they are too few.

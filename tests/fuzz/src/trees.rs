@@ -13,9 +13,17 @@ pub(crate) enum Kind {
     Fixed64,
     /// 16 bytes.
     Id,
+    /// Mostly these bytes: what the key says.
+    Exactly(&'static [u8]),
+    /// Mostly this number.
+    Number(u64),
     Text,
     /// Packed varints, as many as in the other columns of the message.
     Column,
+    /// Packed numbers of four bytes, as many as there are entries in the columns.
+    Column32,
+    /// 16 bytes for each entry in the columns.
+    Ids,
     /// Texts, as many as there are entries in the columns of the message.
     Texts,
     /// Any number of messages.
@@ -25,7 +33,7 @@ pub(crate) enum Kind {
 /// A tag, and what it stands before.
 pub(crate) type Field = (u8, Kind);
 
-use Kind::{Column, Fixed32, Fixed64, Id, Messages, Text, Texts, Varint};
+use Kind::{Column, Column32, Exactly, Fixed32, Fixed64, Id, Ids, Messages, Number, Text, Texts, Varint};
 
 const ENTRY: &[Field] = &[(1, Text), (2, Text)];
 
@@ -33,6 +41,7 @@ const ENTRY: &[Field] = &[(1, Text), (2, Text)];
 pub(crate) const COMMIT: &[Field] = &[(1, Id), (2, Varint), (3, Varint), (4, Varint), (5, Messages(CHANGE))];
 /// The last one that is there holds.
 const CHANGE: &[Field] = &[
+    (21, Messages(&[(1, Id), (2, Varint), (3, Varint), (4, Varint)])),
     (20, Messages(&[(1, Id), (2, Varint), (3, Varint), (4, Varint), (5, Varint)])),
     (19, Messages(&[(1, Id), (2, Varint), (3, Id), (4, Id), (5, Column), (6, Messages(BRANCH))])),
     (18, Messages(&[(1, Id), (2, Messages(RUN))])),
@@ -157,11 +166,73 @@ const PARTITION: &[Field] = &[
     (11, Messages(&[(1, Varint), (2, Varint), (3, Varint), (4, Varint)])),
     (12, Column),
     (13, Messages(BRANCH)),
+    (14, Varint),
+    (15, Varint),
 ];
 
 /// The header of a segment.
 pub(crate) const SEGMENT: &[Field] =
     &[(1, Id), (2, Messages(&[(1, Id), (2, Varint), (3, Varint), (4, Fixed32)]))];
+
+/// In a footer, where each position has a checksum, and in a leaf, where none has one.
+const POSITIONS: &[Field] = &[(1, Column), (2, Column), (3, Column), (4, Column32)];
+const PLACES: &[Field] = &[(1, Column), (2, Column), (3, Column)];
+const ABORTED: &[Field] = &[(1, Column), (2, Column), (3, Column)];
+
+/// The footer of a chunk.
+pub(crate) const FOOTER: &[Field] = &[
+    (1, Number(BASE_OFFSET as u64)),
+    (2, Varint),
+    (3, Varint),
+    (4, Varint),
+    (5, Varint),
+    (6, Messages(POSITIONS)),
+    (7, Messages(ABORTED)),
+];
+
+/// The topic of the chunk and of the nodes that are golden files.
+pub(crate) const TOPIC: [u8; 16] = 0x1111_2222_3333_4444_5555_6666_7777_8888_u128.to_be_bytes();
+/// Their partition.
+pub(crate) const NUMBER: u32 = 2;
+/// Where the chunk begins.
+pub(crate) const BASE_OFFSET: i64 = 4;
+/// The chunk, the leaf and the node above it.
+pub(crate) const NAMES: [[u8; 16]; 3] = [name(60), name(63), name(65)];
+
+const fn name(n: u64) -> [u8; 16] {
+    let time_ms = 1_767_225_600_000 + n as u128;
+    (time_ms << 80 | (0xabcd_ef00 + n as u128)).to_be_bytes()
+}
+
+/// The header of a chunk, which says what its key says.
+pub(crate) const CHUNK: &[Field] = &[
+    (1, Exactly(&TOPIC)),
+    (2, Number(NUMBER as u64)),
+    (3, Number(BASE_OFFSET as u64)),
+    (4, Exactly(&NAMES[0])),
+    (5, Number(0)),
+];
+
+/// A node of an index: leaves, or chunks.
+pub(crate) const NODE: &[Field] = &[
+    (1, Exactly(&TOPIC)),
+    (2, Number(NUMBER as u64)),
+    (3, Exactly(&NAMES[1])),
+    (4, Varint),
+    (6, Messages(BRANCHES)),
+    (5, Messages(INDEXED)),
+];
+const BRANCHES: &[Field] = &[(1, Ids), (2, Column), (3, Column), (4, Column), (5, Column)];
+const INDEXED: &[Field] = &[
+    (1, Id),
+    (2, Varint),
+    (3, Varint),
+    (4, Varint),
+    (5, Varint),
+    (6, Varint),
+    (7, Messages(PLACES)),
+    (8, Messages(ABORTED)),
+];
 
 /// A message of these fields. Where the bytes end, it ends.
 pub(crate) fn message(from: &mut Unstructured<'_>, fields: &[Field]) -> Result<Vec<u8>> {
@@ -187,6 +258,11 @@ fn field(from: &mut Unstructured<'_>, out: &mut Vec<u8>, tag: u8, kind: Kind, ro
             varint(out, number(from)?);
             return Ok(());
         }
+        Number(exactly) => {
+            key(out, tag, 0);
+            varint(out, if from.ratio(1, 32)? { number(from)? } else { exactly });
+            return Ok(());
+        }
         Fixed32 => {
             key(out, tag, 5);
             out.extend((number(from)? as u32).to_le_bytes());
@@ -201,6 +277,10 @@ fn field(from: &mut Unstructured<'_>, out: &mut Vec<u8>, tag: u8, kind: Kind, ro
             let length = if from.ratio(1, 16)? { from.int_in_range(0..=40)? } else { 16 };
             vec![from.int_in_range(0..=3)?; length]
         }
+        Exactly(bytes) if !from.ratio(1, 32)? => bytes.to_vec(),
+        Exactly(_) => vec![1; from.int_in_range(0..=17)?],
+        Column32 => (0..rows).flat_map(|n| [n; 4]).collect(),
+        Ids => (0..rows).flat_map(|n| [n; 16]).collect(),
         Text | Texts => match from.int_in_range(0..=4)? {
             0 => from.bytes(from.len().min(9))?.to_vec(),
             n => vec![b'a' + n; usize::from(n)],

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::Path;
 
 use bytes::Bytes;
+use strandline_core::chunk::footer_range;
 use strandline_core::record::{BATCH_HEADER_BYTES, RecordBuilder};
 use strandline_kafka::api::{self, ApiKey};
 use strandline_kafka::codec::{Records, Writer};
@@ -32,7 +33,7 @@ fn seeds_are_written_when_asked_for() {
     objects();
     dense();
     urls();
-    for target in ["fold", "commit", "checkpoint", "segment"] {
+    for target in ["fold", "commit", "checkpoint", "segment", "chunk", "index"] {
         for (name, length) in [("chosen-short", 24), ("chosen-long", 400)] {
             let bytes: Vec<u8> = (0..length).map(|n: u32| (n * 151 % 251) as u8).collect();
             write(target, name, &bytes);
@@ -406,11 +407,24 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 
 fn objects() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/tests/golden/v4");
-    for (target, folder) in [("commit", "journal"), ("checkpoint", "checkpoint"), ("segment", "segment/07")] {
+    let of = |kind: &str| format!("{kind}/11112222-3333-4444-5555-666677778888/2");
+    let folders = [
+        ("commit", "journal".to_owned()),
+        ("checkpoint", "checkpoint".to_owned()),
+        ("segment", "segment/07".to_owned()),
+        ("chunk", of("chunk")),
+        ("index", of("index")),
+    ];
+    for (target, folder) in folders {
         for found in fs::read_dir(golden.join(folder)).unwrap() {
             let found = found.unwrap();
             let name = found.file_name().into_string().unwrap();
-            write(target, &format!("golden-v4-{name}"), &fs::read(found.path()).unwrap());
+            let object = fs::read(found.path()).unwrap();
+            write(target, &format!("golden-v4-{name}"), &object);
+            if target == "chunk" {
+                let footer = footer_range(&name, object.len() as u64, &object).unwrap();
+                write(target, "golden-v4-footer", &object[footer.start as usize..footer.end as usize]);
+            }
         }
     }
 }
@@ -433,7 +447,19 @@ fn dense() {
         field(0x2a, &swap)
     };
     let (inputs, outputs) = (swap(&field(0x22, &[2; 3_500])), swap(&[0x2a, 0].repeat(2_000)));
+    // Of a node that is asked for by this name: chunks of which nothing is said, and leaves in one column.
+    let golden = 0x1111_2222_3333_4444_5555_6666_7777_8888_u128.to_be_bytes();
+    let mut name = (1_767_225_600_063_u128 << 80 | 0xabcd_ef3f).to_be_bytes().to_vec();
+    name.splice(..0, [&[0x0a, 16], golden.as_slice(), &[0x10, 2, 0x1a, 16]].concat());
     let dense = [
+        ("index", "dense-chunks", [name.as_slice(), &[0x2a, 0].repeat(2_000)].concat()),
+        ("index", "dense-leaves", [name.as_slice(), &field(0x32, &field(0x12, &[1; 3_500]))].concat()),
+        (
+            "chunk",
+            "dense-positions",
+            [&[0x08, 4], field(0x32, &field(0x0a, &[1; 3_500])).as_slice()].concat(),
+        ),
+        ("chunk", "dense-aborted", [&[0x08, 4], field(0x3a, &field(0x12, &[1; 3_500])).as_slice()].concat()),
         ("commit", "dense-batches", [id.as_slice(), &append].concat()),
         ("commit", "dense-inputs", [id.as_slice(), &inputs].concat()),
         ("commit", "dense-outputs", [id.as_slice(), &outputs].concat()),

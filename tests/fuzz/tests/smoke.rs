@@ -42,7 +42,7 @@ macro_rules! smoke {
 // As many mutations as take a second or two. A URL makes an HTTP client.
 smoke! {
     frame 100_000, message 100_000, batch 20_000, unfold 12_000, commit 40_000, fold 20_000, checkpoint 40_000,
-    segment 100_000, url 1_000
+    segment 100_000, chunk 40_000, index 40_000, url 1_000
 }
 
 #[test]

@@ -5,7 +5,9 @@ use super::partition::{AbortedWire, ProducerWire};
 use super::*;
 use crate::chunk::Format;
 use crate::index::Branch;
-use crate::manifest::commit::history::{Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
+use crate::manifest::commit::history::{
+    Compacted, Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun,
+};
 use crate::manifest::commit::transaction::{EndTransaction, InitProducer, Joins, TransactionOf};
 use crate::manifest::commit::wire::history::BranchWire;
 use crate::manifest::commit::{Append, BatchMeta, Change, Commit, CommitId, Outcome, Producer};
@@ -57,6 +59,7 @@ fn rewrites() -> Vec<Change> {
         Change::Swap(Swap { runs: vec![SwapRun { topic, partition, base_offset: 0, inputs, outputs }] }),
         Change::IndexChunks(IndexChunks { topic, partition, replaces: None, absorbs: vec![first], root }),
         Change::Expire(Expire { topic, partition, before: 2, retention_ms: 1_000, retention_bytes: -1 }),
+        Change::Compacted(Compacted { topic, partition, upto: 7, tombstones_ms: -5 }),
     ]
 }
 
@@ -76,7 +79,8 @@ fn manifest() -> Manifest {
 fn with_rewrites() -> Manifest {
     let mut manifest = manifest();
     let outcomes = apply(&mut manifest, 4, &Commit { changes: rewrites(), ..commit(4) }, 200);
-    assert_eq!(outcomes, [Outcome::Swapped(vec![Ok(())]), Outcome::Applied, Outcome::Applied]);
+    let applied = Outcome::Applied;
+    assert_eq!(outcomes, [Outcome::Swapped(vec![Ok(())]), applied.clone(), applied.clone(), applied]);
     manifest
 }
 
@@ -197,6 +201,8 @@ fn objects_and_indexes_that_contradict_their_partitions_are_refused() {
         ("an index from before there was anything", |wire| index(wire).base_offset = -1),
         ("an index without chunks", |wire| index(wire).chunks = 0),
         ("an index of which nothing is there", |wire| wire.log_start = 6),
+        ("compacted beyond the end", |wire| wire.compacted = wire.high_watermark + 1),
+        ("compacted up to before there was anything", |wire| wire.compacted = -1),
         ("a transaction of which the index tells", |wire| {
             let (first_offset, last_offset, last_stable) = (2, 5, 12);
             wire.aborted.push(AbortedWire { producer_id: 1, first_offset, last_offset, last_stable });

@@ -7,14 +7,15 @@ use arbitrary::{Result, Unstructured};
 use strandline_core::chunk::Format;
 use strandline_core::index::Branch;
 use strandline_core::manifest::{
-    Change, Expire, IndexChunks, Manifest, ObjectName, Partition, Swap, SwapOutput, SwapRun,
+    Change, Compacted, Expire, IndexChunks, Manifest, ObjectName, Partition, Swap, SwapOutput, SwapRun,
 };
 use ulid::Ulid;
 use uuid::Uuid;
 
 pub(super) fn change(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<Change> {
     Ok(match from.int_in_range(0..=7)? {
-        0 | 1 => Change::Expire(expire(from, manifest)?),
+        0 => Change::Expire(expire(from, manifest)?),
+        1 => Change::Compacted(compacted(from, manifest)?),
         2 | 3 => Change::IndexChunks(index(from, manifest)?),
         _ => {
             let runs = (0..from.int_in_range(1..=2)?).map(|_| run(from, manifest));
@@ -120,6 +121,18 @@ fn index(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<IndexChunks
     let (chunks, bytes, max_timestamp) = (from.int_in_range(0..=20)?, from.arbitrary()?, from.arbitrary()?);
     let root = Branch { id: id(from)?, base_offset, end_offset, chunks, bytes, max_timestamp };
     Ok(IndexChunks { topic, partition, replaces, absorbs, root })
+}
+
+fn compacted(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<Compacted> {
+    let (topic, partition) = place(from, manifest)?;
+    let stable = manifest.partition(&topic, partition).map_or(0, Partition::last_stable_offset);
+    let upto = match from.int_in_range(0..=7)? {
+        0 => from.arbitrary()?,
+        1 => stable.saturating_add(1),
+        2..5 => stable,
+        _ => from.int_in_range(0..=9)?,
+    };
+    Ok(Compacted { topic, partition, upto, tombstones_ms: from.arbitrary()? })
 }
 
 fn expire(from: &mut Unstructured<'_>, manifest: &Manifest) -> Result<Expire> {

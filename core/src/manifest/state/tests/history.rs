@@ -1,10 +1,12 @@
-//! Swaps, index changes and expiries in the fold, case by case.
+//! Swaps, index changes, expiries and how far partitions are compacted in the fold, case by case.
 
 use super::transactions::{aborted, end, init, joins, kept, of, tick, void};
 use super::*;
 use crate::chunk::{ChunkId, Format};
 use crate::index::Branch;
-use crate::manifest::commit::history::{Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
+use crate::manifest::commit::history::{
+    Compacted, Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun,
+};
 use crate::manifest::commit::transaction::{Joins, TransactionOf};
 
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -337,6 +339,63 @@ fn the_index_tells_of_what_was_aborted_in_it() {
     assert_eq!((aborted(&fold, 0, 5), lies(&fold)), (vec![], vec![]));
     assert_eq!(fold.append(&[plain(1)]), [Ok(5)]);
     assert_eq!(lies(&fold), [(5, slot(13))]);
+}
+
+fn compacted(upto: i64, tombstones_ms: i64) -> Change {
+    Change::Compacted(Compacted { topic: TOPIC, partition: 0, upto, tombstones_ms })
+}
+
+/// The one that came farthest holds, and of two that came as far the later one.
+#[test]
+fn how_far_a_partition_is_compacted_is_never_taken_back() {
+    let mut fold = four();
+    let mut holds = |upto, tombstones_ms| {
+        let outcome = fold.change(compacted(upto, tombstones_ms));
+        assert_eq!(lies(&fold).len(), 4, "it says nothing of where records lie");
+        (outcome, partition(&fold).compacted, partition(&fold).tombstones_ms)
+    };
+    let undecided = void(Void::Undecided);
+    assert_eq!(holds(9, 7), (undecided.clone(), 0, i64::MAX), "beyond the end");
+    assert_eq!(holds(-1, 7), (undecided.clone(), 0, i64::MAX));
+    assert_eq!(holds(5, 7), (Outcome::Applied, 5, 7));
+    assert_eq!(holds(4, 9), (Outcome::Applied, 5, 7), "slower than another");
+    assert_eq!(holds(5, 8), (Outcome::Applied, 5, 8), "the same once more, without the first tombstone");
+    assert_eq!(holds(8, i64::MIN), (Outcome::Applied, 8, i64::MIN));
+    assert_eq!(holds(8, i64::MAX), (Outcome::Applied, 8, i64::MAX));
+    assert_eq!(holds(i64::MAX, 7), (undecided, 8, i64::MAX));
+    let of = |topic, partition| Change::Compacted(Compacted { topic, partition, upto: 0, tombstones_ms: 7 });
+    assert_eq!(fold.change(of(Uuid::from_u128(7), 0)), void(Void::UnknownTopic));
+    assert_eq!(fold.change(of(TOPIC, 2)), void(Void::UnknownPartition));
+    assert_eq!(fold.change(of(TOPIC, 1)), Outcome::Applied);
+    assert_eq!(fold.manifest.partition(&TOPIC, 1).unwrap().tombstones_ms, 7, "each partition alone");
+    assert_eq!(partition(&fold).tombstones_ms, i64::MAX);
+}
+
+#[test]
+fn nothing_is_compacted_that_is_not_decided_and_what_was_aborted_below_is_forgotten() {
+    let mut fold = Fold::new();
+    for n in 0..2 {
+        fold.change(super::transactions::init_as(&format!("t{n}"), None, 0));
+    }
+    let end_of =
+        |n: i64| end(TransactionOf { transactional_id: format!("t{n}"), ..of(n, 0, 1) }, false, false);
+    for n in 0..2 {
+        fold.append(&[joins(Joins::Adds, n, 0, 0)]);
+    }
+    fold.change(end_of(0));
+    assert_eq!(fold.change(compacted(2, 7)), void(Void::Undecided), "the other one is open from 1 on");
+    assert_eq!(fold.change(compacted(1, 7)), Outcome::Applied);
+    fold.change(end_of(1));
+    assert_eq!(aborted(&fold, 0, 4), [(0, 0, 2), (1, 1, 3)]);
+    let mut left = |upto| {
+        assert_eq!(fold.change(compacted(upto, 7)), Outcome::Applied);
+        assert_eq!(lies(&fold).len(), 4);
+        aborted(&fold, 0, 4)
+    };
+    assert_eq!(left(2), [(0, 0, 2), (1, 1, 3)], "its end is not below");
+    assert_eq!(left(3), [(1, 1, 3)], "records of the other one may be left");
+    assert_eq!(left(0), [(1, 1, 3)]);
+    assert_eq!(left(4), []);
 }
 
 #[test]

@@ -53,6 +53,8 @@ struct Log {
     index: Option<Branch>,
     /// Up to here everything is in the index, or was.
     indexed: i64,
+    /// All that was said of it: up to where, and when the first tombstone may go.
+    compacted: Vec<(i64, i64)>,
     producers: BTreeMap<i64, (i16, History)>,
     /// Journal time of each producer's last batch.
     heard_ms: BTreeMap<i64, i64>,
@@ -164,7 +166,9 @@ impl Model {
             Change::DeleteRecords { topic, partition, before } => {
                 applied(self.delete_records(topic, *partition, *before))
             }
-            Change::Swap(_) | Change::IndexChunks(_) | Change::Expire(_) => self.history_change(change),
+            Change::Swap(_) | Change::IndexChunks(_) | Change::Expire(_) | Change::Compacted(_) => {
+                self.history_change(change)
+            }
             Change::AllocateProducerIds { count } => {
                 self.ids += i64::from(*count);
                 Outcome::ProducerIds(self.ids - i64::from(*count))

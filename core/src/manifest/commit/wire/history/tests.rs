@@ -1,4 +1,4 @@
-//! Swaps, index changes and expiries that somebody wrote: what they say comes back, and what says nothing is refused.
+//! Swaps, index changes, expiries and what was compacted that somebody wrote: what they say comes back, and what says nothing is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
@@ -74,12 +74,20 @@ fn what_is_written_is_read() {
             retention_ms: number(&mut dice),
             retention_bytes: number(&mut dice),
         };
+        let compacted = Compacted {
+            topic: Uuid::from_u128(dice.u128()),
+            partition: dice.draw() as u32,
+            upto: number(&mut dice),
+            tombstones_ms: number(&mut dice),
+        };
         let bytes = SwapWire::from(&swap).encode_to_vec();
         assert_eq!(Swap::try_from(SwapWire::decode(&*bytes).unwrap()), Ok(swap));
         let bytes = IndexWire::from(&index).encode_to_vec();
         assert_eq!(IndexChunks::try_from(IndexWire::decode(&*bytes).unwrap()), Ok(index));
         let bytes = ExpireWire::from(&expire).encode_to_vec();
         assert_eq!(Expire::try_from(ExpireWire::decode(&*bytes).unwrap()), Ok(expire));
+        let bytes = CompactedWire::from(&compacted).encode_to_vec();
+        assert_eq!(Compacted::try_from(CompactedWire::decode(&*bytes).unwrap()), Ok(compacted));
     });
 }
 
@@ -144,4 +152,5 @@ fn what_says_nothing_is_refused() {
         assert!(IndexChunks::try_from(wire).is_err(), "{number}");
     }
     assert!(Expire::try_from(ExpireWire::default()).is_err());
+    assert!(Compacted::try_from(CompactedWire::default()).is_err());
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{DAY_MS, Log, Model};
 use crate::chunk::ChunkId;
-use crate::manifest::commit::history::{Expire, IndexChunks, ObjectName, Swap, SwapRun};
+use crate::manifest::commit::history::{Compacted, Expire, IndexChunks, ObjectName, Swap, SwapRun};
 use crate::manifest::state::ObjectId;
 use crate::manifest::{Change, Outcome, Partition, Void};
 
@@ -74,6 +74,11 @@ impl Log {
         runs
     }
 
+    /// Of those that came farthest the last.
+    pub(super) fn compacted(&self) -> (i64, i64) {
+        self.compacted.iter().copied().max_by_key(|(upto, _)| *upto).unwrap_or((0, i64::MAX))
+    }
+
     fn delete_before(&mut self, before: i64) {
         self.start = self.start.max(before);
         self.index = self.index.filter(|_| self.indexed > self.start);
@@ -83,6 +88,7 @@ impl Log {
     pub(super) fn check(&self, partition: &Partition) {
         assert_eq!((partition.log_start, partition.high_watermark), (self.start, self.end));
         assert_eq!(partition.index, self.index);
+        assert_eq!((partition.compacted, partition.tombstones_ms), self.compacted());
         let first = partition.extents.first().map_or(self.end, |first| first.base_offset);
         match self.index {
             Some(index) => assert!(index.base_offset <= self.start && index.end_offset == first, "{self:?}"),
@@ -112,6 +118,7 @@ impl Model {
             }
             Change::IndexChunks(index) => self.index(index),
             Change::Expire(expire) => self.expire_records(expire),
+            Change::Compacted(compacted) => self.compact(compacted),
             other => unreachable!("{other:?}"),
         };
         held.map_or_else(Outcome::Void, |()| Outcome::Applied)
@@ -222,6 +229,17 @@ impl Model {
             return Err(Void::Stale);
         }
         (log.index, log.indexed) = (Some(*root), root.end_offset);
+        Ok(())
+    }
+
+    fn compact(&mut self, compacted: &Compacted) -> Result<(), Void> {
+        self.log(&compacted.topic, compacted.partition)?;
+        let (_, logs) = self.topics.get_mut(&compacted.topic).unwrap();
+        let log = &mut logs[compacted.partition as usize];
+        if compacted.upto < 0 || compacted.upto > self.transactions.stable(log) {
+            return Err(Void::Undecided);
+        }
+        log.compacted.push((compacted.upto, compacted.tombstones_ms));
         Ok(())
     }
 

@@ -12,7 +12,9 @@ use super::history::{Run, Written};
 use super::{DAY_MS, Log, Model};
 use crate::chunk::Format;
 use crate::index::Branch;
-use crate::manifest::commit::history::{Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun};
+use crate::manifest::commit::history::{
+    Compacted, Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun,
+};
 use crate::manifest::{Change, Manifest};
 use crate::testing::Dice;
 
@@ -58,8 +60,9 @@ impl HistoryAuthor {
     }
 
     pub(super) fn change(&mut self, dice: &mut Dice, now_ms: i64, place: (Uuid, u32)) -> Change {
-        match dice.below(10) {
+        match dice.below(11) {
             0 | 1 => Change::Expire(self.expire(dice, place)),
+            10 => Change::Compacted(self.compacted(dice, now_ms, place)),
             2..5 => Change::IndexChunks(self.index(dice, now_ms, place)),
             _ => {
                 let id = name(dice, now_ms);
@@ -91,6 +94,21 @@ impl HistoryAuthor {
             _ => (ms, bytes),
         };
         Expire { topic, partition, before, retention_ms, retention_bytes }
+    }
+
+    fn compacted(&mut self, dice: &mut Dice, now_ms: i64, (topic, partition): (Uuid, u32)) -> Compacted {
+        let known = self.views.get(&(topic, partition));
+        let (stable, end) = known.map_or((0, 0), |view| (view.stable, view.end));
+        let upto = match dice.below(12) {
+            0 => *dice.pick(&[-1, i64::MIN, i64::MAX]),
+            1 => end,
+            2 => stable + 1,
+            3..6 => dice.below(stable as u64 + 1) as i64,
+            _ => stable,
+        };
+        let tombstones_ms = *dice.pick(&[now_ms, i64::MAX, i64::MIN, 0]);
+        let partition = if dice.per_mille(30) { 9 } else { partition };
+        Compacted { topic, partition, upto, tombstones_ms }
     }
 
     fn index(&mut self, dice: &mut Dice, now_ms: i64, (topic, partition): (Uuid, u32)) -> IndexChunks {

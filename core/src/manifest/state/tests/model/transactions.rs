@@ -367,8 +367,10 @@ impl Transactions {
         let open = |index: &usize| self.ever[*index].committed.is_none();
         let stable = self.stable(log);
         assert_eq!(partition.last_stable_offset(), stable);
+        // By the index; or nothing of them is left.
+        let told = log.indexed.max(log.compacted().0);
         let (told, aborted): (Vec<_>, Vec<_>) =
-            self.aborted(log).into_iter().partition(|(_, _, last)| *last < log.indexed);
+            self.aborted(log).into_iter().partition(|(_, _, last)| *last < told);
         let kept: Vec<_> = partition.aborted.iter().map(|one| one.last_offset).collect();
         assert_eq!(
             kept,
