@@ -7,6 +7,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
+import bed
 from bed import run_command
 from clientlib import admin, consumer
 
@@ -139,5 +140,7 @@ def test_a_group_with_members_is_left_alone(store, start_node):
         tools.delete_consumer_groups(["billing"], request_timeout=10)["billing"].result(10)
     assert refused.value.args[0].code() == confluent_kafka.KafkaError.NON_EMPTY_GROUP
     client.close()
+    # Leaving is answered before it is in the bucket.
+    bed.wait_until(lambda: not described(store, "billing")["members"], 10, "the group to be empty there")
     reset(store, "billing", "--topic", "orders", "--to-latest", "--execute")
     assert offsets(store, "billing") == {0: (RECORDS, 0), 1: (0, 0)}
