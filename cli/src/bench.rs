@@ -5,6 +5,7 @@
 //! of the log stand beside the raw ones of the same run, since stores differ and change from minute to minute.
 
 mod transactions;
+mod history;
 mod log;
 mod start;
 mod raw;
@@ -30,7 +31,7 @@ use report::Figures;
 const DELETES: usize = 32;
 const LISTED: usize = 10_000;
 /// What a run is made of, for the progress bar.
-const STEPS_PER_RUN: u64 = 10;
+const STEPS_PER_RUN: u64 = 12;
 
 pub(crate) async fn run(args: BenchArgs) -> Result<()> {
     let env = Env::system();
@@ -115,7 +116,15 @@ async fn measure_once(args: &BenchArgs, store: &Store, progress: &Progress) -> R
     bench.tail(span, &mut figures).await.context("following failed")?;
     journal.close().await;
     step("consuming, caches cold");
-    log::consume_cold(store, topic, args.partitions, span, &mut figures).await.context("consuming failed")?;
+    log::consume_cold(store, topic, args.partitions, span, log::COLD, &mut figures)
+        .await
+        .context("consuming failed")?;
+    step("compacting");
+    history::compact(store, &mut figures).await.context("compacting failed")?;
+    step("replaying what was compacted");
+    log::consume_cold(store, topic, args.partitions, span, log::REPLAY, &mut figures)
+        .await
+        .context("replaying failed")?;
     figures.relate();
     Ok(figures)
 }

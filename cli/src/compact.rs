@@ -55,12 +55,13 @@ fn summary(done: &Done) -> String {
     let Done { merges, chunks, indexes, cleaned, expired, bytes, .. } = *done;
     let mut said = vec![format!("{} written anew", show_bytes(bytes))];
     let parts = [
-        (merges, "merged segment"),
-        (chunks, "chunk"),
-        (indexes, "index change"),
-        (cleaned, "partition compacted by key"),
-        (expired, "partition with expired record"),
+        (merges, "merged segment", ""),
+        (chunks, "chunk", ""),
+        (indexes, "index change", ""),
+        (cleaned, "partition", " compacted by key"),
+        (expired, "partition", " with expired records"),
     ];
-    said.extend(parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| show_counted(*count, what)));
+    let told = parts.iter().filter(|(count, ..)| *count > 0);
+    said.extend(told.map(|(count, what, how)| format!("{}{how}", show_counted(*count, what))));
     said.join(", ")
 }

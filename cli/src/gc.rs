@@ -15,6 +15,7 @@ use strandline_core::store::Store;
 
 use crate::args::GcArgs;
 use crate::connect;
+use crate::interrupt::interrupted_twice;
 use crate::output::{self, Format};
 use crate::progress::Progress;
 use crate::units::{show_bytes, show_counted};
@@ -71,21 +72,9 @@ async fn watched(store: &Store, journal: Option<&Journal>) -> Result<Report> {
             None => sweep::survey(store, &watch).await,
         }
     };
-    let interrupted = async {
-        // Without a way to hear of Ctrl-C, it ends the program as it always does.
-        for last in [false, true] {
-            if tokio::signal::ctrl_c().await.is_err() {
-                return std::future::pending().await;
-            }
-            stop.store(true, Ordering::Relaxed);
-            if last {
-                return;
-            }
-        }
-    };
     let swept = tokio::select! {
         swept = swept => swept,
-        () = interrupted => return Err(anyhow!("stopped by Ctrl-C")),
+        () = interrupted_twice(&stop) => return Err(anyhow!("stopped by Ctrl-C")),
     };
     bar.clear();
     swept.with_context(|| format!("cannot collect the garbage of {store}"))

@@ -24,6 +24,7 @@ mod args;
 mod connect;
 mod batches;
 mod requests;
+mod interrupt;
 mod progress;
 mod output;
 mod units;

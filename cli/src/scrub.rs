@@ -16,6 +16,7 @@ use strandline_core::store::Store;
 
 use crate::args::{ScrubArgs, Shards};
 use crate::connect;
+use crate::interrupt::interrupted_twice;
 use crate::output::{self, Coded, Format};
 use crate::progress::Progress;
 use crate::units::show_counted;
@@ -79,21 +80,9 @@ async fn watched(store: &Store, options: &Options) -> Result<Report> {
             false => ControlFlow::Continue(()),
         }
     };
-    let interrupted = async {
-        // Without a way to hear of Ctrl-C, it ends the program as it always does.
-        for last in [false, true] {
-            if tokio::signal::ctrl_c().await.is_err() {
-                return std::future::pending().await;
-            }
-            stop.store(true, Ordering::Relaxed);
-            if last {
-                return;
-            }
-        }
-    };
     let scrubbed = tokio::select! {
         scrubbed = scrub::scrub(store, options, &watch) => scrubbed,
-        () = interrupted => return Err(anyhow!("stopped by Ctrl-C")),
+        () = interrupted_twice(&stop) => return Err(anyhow!("stopped by Ctrl-C")),
     };
     if let Some((_, bar)) = &*bars.lock().unwrap_or_else(PoisonError::into_inner) {
         bar.clear();

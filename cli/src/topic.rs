@@ -101,7 +101,7 @@ impl Listed {
             id: topic.id.to_string(),
             partitions: topic.partitions.len(),
             records: topic.partitions.iter().map(records).sum(),
-            bytes: topic.partitions.iter().map(bytes).sum(),
+            bytes: topic.partitions.iter().map(Partition::bytes).sum(),
         }
     }
 
@@ -119,10 +119,6 @@ impl Listed {
 /// Offsets that are there; compaction may leave fewer records.
 fn records(partition: &Partition) -> u64 {
     u64::try_from(partition.high_watermark - partition.log_start).unwrap_or(0)
-}
-
-fn bytes(partition: &Partition) -> u64 {
-    partition.bytes()
 }
 
 async fn describe(url: &str, format: Format, name: &str) -> Result<()> {
@@ -145,7 +141,7 @@ fn describe_json(topic: &Topic) -> Value {
                 "log_start": partition.log_start,
                 "high_watermark": partition.high_watermark,
                 "records": records(partition),
-                "bytes": bytes(partition),
+                "bytes": partition.bytes(),
                 "indexed_chunks": indexed(partition),
                 "extents": partition.extents.len(),
             })
@@ -169,7 +165,7 @@ fn describe_text(topic: &Topic) -> String {
             number.to_string(),
             show_count(partition.log_start.unsigned_abs()),
             show_count(partition.high_watermark.unsigned_abs()),
-            show_bytes(bytes(partition)),
+            show_bytes(partition.bytes()),
             show_count(indexed(partition) + partition.extents.len() as u64),
         ]
     };

@@ -3,22 +3,29 @@
 //! Must not know how a job is done. Invariants: nothing depends on who does a job or how often: a change that no longer holds
 //! is void, and what was written for it is garbage; while nothing happens to the log, no request is made, but for what is due.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use strandline_core::limits::MAX_CHANGES_PER_COMMIT;
-use strandline_core::manifest::{Change, Journal, Outcome, Void};
+use strandline_core::manifest::{Change, Journal, Outcome, Topic, Void};
 use strandline_core::{Error, Kind, Result};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::clean::Clean;
 use crate::gather::gather;
-use crate::job::Job;
+use crate::job::{Job, Run};
 use crate::merge::merge;
 use crate::metrics;
 use crate::pace::Pace;
 use crate::plan::{Policy, plan};
 use crate::retention::Expiry;
+use crate::sweep::Sweep;
 use crate::tree::Tree;
+
+/// How often a pass plans anew, at most: what was merged may go into a chunk, and that into an index.
+const MOST_ROUNDS: usize = 32;
 
 /// What a process decides about its compactor.
 #[derive(Debug, Clone)]
@@ -31,6 +38,8 @@ pub struct Config {
     pub look_every: Duration,
     /// How often the age and the bytes of partitions are looked at.
     pub expire_every: Duration,
+    /// How often the garbage is collected, if there may be any.
+    pub sweep_every: Duration,
 }
 
 impl Default for Config {
@@ -40,6 +49,7 @@ impl Default for Config {
             bytes_per_second: None,
             look_every: Duration::from_secs(10),
             expire_every: Duration::from_secs(300),
+            sweep_every: Duration::from_secs(6 * 3_600),
         }
     }
 }
@@ -100,6 +110,15 @@ pub struct Compactor {
     /// The last slot that was looked at.
     seen: u64,
     expired_at: Option<Instant>,
+    sweeping: Sweeping,
+}
+
+/// When the garbage was collected last, and whether some is waiting for its time.
+#[derive(Debug, Clone, Copy)]
+struct Sweeping {
+    next: Instant,
+    seen: u64,
+    waits: bool,
 }
 
 impl Compactor {
@@ -107,7 +126,11 @@ impl Compactor {
     pub fn new(journal: Journal, config: Config) -> Compactor {
         metrics::appear();
         let pace = Pace::new(config.bytes_per_second);
-        Compactor { journal, config, pace, expiry: Expiry::default(), seen: 0, expired_at: None }
+        // Soon, also for processes that do not live long.
+        let next = Instant::now() + journal.env().jitter(config.sweep_every / 6);
+        let sweeping = Sweeping { next, seen: 0, waits: false };
+        let expiry = Expiry::default();
+        Compactor { journal, config, pace, expiry, seen: 0, expired_at: None, sweeping }
     }
 
     /// Works until the journal is closed; `turn` is asked at each look.
@@ -120,13 +143,40 @@ impl Compactor {
                 () = self.journal.stopped() => return,
                 () = tokio::time::sleep(self.pause()) => {}
             }
-            match self.pass(turn(), |_| {}).await {
+            let turn = turn();
+            match self.pass(turn, |_| {}).await {
                 Ok(done) if done.is_nothing() => {}
                 Ok(done) => tracing::debug!(?done, "compacted"),
                 Err(error) if error.kind() == Kind::Closed => return,
                 Err(error) => tracing::warn!(%error, "compaction failed, it is tried again"),
             }
+            if turn != Turn::Theirs {
+                self.sweep().await;
+            }
         }
+    }
+
+    /// Collects the garbage, if it is time and there may be any.
+    async fn sweep(&mut self) {
+        let applied = self.journal.view(|manifest| manifest.applied);
+        let Sweeping { next, seen, waits } = self.sweeping;
+        if Instant::now() < next || (applied == seen && !waits) {
+            return;
+        }
+        let swept = Sweep::new(self.journal.clone()).run(&|_| ControlFlow::Continue(())).await;
+        let waits = match swept {
+            Ok(report) => {
+                tracing::debug!(?report, "swept");
+                report.waits()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the garbage could not be collected, it is tried again");
+                true
+            }
+        };
+        // What the sweep itself committed is no reason for another one.
+        let seen = self.journal.view(|manifest| manifest.applied);
+        self.sweeping = Sweeping { next: Instant::now() + self.config.sweep_every, seen, waits };
     }
 
     /// Several nodes that began together do not look at the same moment.
@@ -135,7 +185,7 @@ impl Compactor {
         every / 2 + self.journal.env().jitter(every)
     }
 
-    /// Does what is worth it now, and again until nothing is. One job that fails does not keep the others.
+    /// Does what is worth it of what is there now, and what is worth it after that. One job that fails does not keep the others.
     pub async fn pass(&mut self, turn: Turn, watch: impl Fn(Progress)) -> Result<Done> {
         let mut done = Done::default();
         match turn {
@@ -147,10 +197,12 @@ impl Compactor {
         if self.journal.view(|manifest| manifest.applied) == self.seen {
             return Ok(done);
         }
-        loop {
+        let ends = Ends::of(&self.journal);
+        for _ in 0..MOST_ROUNDS {
             let wall_ms = self.journal.env().wall_ms();
             let policy = &self.config.policy;
-            let jobs = self.journal.view(|manifest| plan(manifest, policy, manifest.now_ms.min(wall_ms)));
+            let mut jobs = self.journal.view(|manifest| plan(manifest, policy, manifest.now_ms.min(wall_ms)));
+            jobs.retain_mut(|job| ends.bound(job));
             if jobs.is_empty() {
                 break;
             }
@@ -241,6 +293,40 @@ impl Compactor {
         };
         let held = propose(journal, vec![change]).await?;
         Ok((held > 0).then(|| job.bytes()))
+    }
+}
+
+/// Where the partitions ended when a pass began: what comes in meanwhile is for the next one, or a pass would never end.
+struct Ends(BTreeMap<(Uuid, u32), i64>);
+
+impl Ends {
+    fn of(journal: &Journal) -> Ends {
+        let ends = journal.view(|manifest| {
+            let of = |topic: &Topic| {
+                let id = topic.id;
+                let ends = topic.partitions.iter().map(|partition| partition.high_watermark);
+                (0..).zip(ends).map(move |(number, end)| ((id, number), end)).collect::<Vec<_>>()
+            };
+            manifest.topics().flat_map(of).collect()
+        });
+        Ends(ends)
+    }
+
+    /// Leaves out of a job what came later; `false`: nothing is left.
+    fn bound(&self, job: &mut Job) -> bool {
+        let keep = |run: &mut Run| {
+            let end = self.0.get(&(run.topic, run.partition)).copied().unwrap_or(0);
+            run.extents.retain(|extent| extent.end_offset() <= end);
+            !run.extents.is_empty()
+        };
+        match job {
+            Job::Index(..) | Job::Clean(..) => true,
+            Job::Chunk(run) => keep(run),
+            Job::Merge(runs) => {
+                runs.retain_mut(keep);
+                !runs.is_empty()
+            }
+        }
     }
 }
 

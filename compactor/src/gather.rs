@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use strandline_core::chunk::{AbortedSpan, ChunkId, Footer, Format, Writer};
 use strandline_core::manifest::{Aborted, Change, Journal, ObjectName, Swap, SwapOutput, SwapRun};
+use strandline_core::mutation::{self, Mutation};
 use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
 use strandline_core::store::Upload;
@@ -52,7 +53,7 @@ pub(crate) async fn write(
         return Err(Error::Invalid("a chunk of nothing".into()));
     };
     let (topic, partition, base_offset) = (run.topic, run.partition, first.base_offset);
-    let (id, format) = (output::name(journal, &run.extents), Format::Batches);
+    let (id, format) = (output::name(journal, output::now_ms(journal), &run.extents), Format::Batches);
     let chunk = ChunkId { topic, partition, base_offset, id, format };
     let (mut writer, header) = Writer::new(chunk, block_bytes);
     let mut upload = journal.store().upload(&chunk.key());
@@ -111,6 +112,7 @@ fn aborted_in(journal: &Journal, run: &Run) -> Vec<AbortedSpan> {
     let found = journal.view(|manifest| {
         manifest.partition(&run.topic, run.partition).map(|partition| partition.aborted_in(from, upto))
     });
+    let found = found.filter(|_| !mutation::is(Mutation::AbortedNotIndexed));
     found.iter().flatten().map(span).filter(|span| overlaps(span, from, upto)).collect()
 }
 

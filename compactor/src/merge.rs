@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use strandline_core::manifest::{Change, Extent, Journal, ObjectId, ObjectName, Swap, SwapOutput, SwapRun};
-use strandline_core::record::{self, BatchHeader};
+use strandline_core::mutation::{self, Mutation};
+use strandline_core::record::{self, BatchHeader, RecordBuilder};
 use strandline_core::rope::Rope;
 use strandline_core::segment::Segment;
-use strandline_core::{Error, Result};
+use strandline_core::{Error, Result, env};
 
 use crate::input::{damaged, marker_batch, read_range};
 use crate::job::Run;
@@ -28,7 +30,7 @@ type Objects = BTreeMap<ObjectId, (u64, Rope)>;
 /// Writes the merged segment, and gives the change that puts it in the place of its inputs.
 pub(crate) async fn merge(journal: &Journal, pace: &Pace, runs: &[Run]) -> Result<Change> {
     let objects = read_objects(journal, pace, runs).await?;
-    let id = output::name(journal, runs.iter().flat_map(|run| &run.extents));
+    let id = output::name(journal, output::now_ms(journal), runs.iter().flat_map(|run| &run.extents));
     let mut laid = Vec::with_capacity(runs.len());
     let mut swaps = Vec::with_capacity(runs.len());
     for run in runs {
@@ -39,13 +41,25 @@ pub(crate) async fn merge(journal: &Journal, pace: &Pace, runs: &[Run]) -> Resul
     drop(objects);
     let segment = Segment::new(id, laid);
     pace.spend(segment.body.len() as u64).await;
-    segment.write(journal.store()).await?;
+    write(journal, &segment).await?;
     for (swap, placed) in swaps.iter_mut().zip(&segment.runs) {
         for output in &mut swap.outputs {
             (output.object, output.at) = (ObjectName::Merged(id), placed.at);
         }
     }
     Ok(Change::Swap(Swap { runs: swaps }))
+}
+
+async fn write(journal: &Journal, segment: &Segment) -> Result<()> {
+    if !mutation::is(Mutation::MergedTooEarly) {
+        return segment.write(journal.store()).await;
+    }
+    let (journal, segment) = (journal.clone(), segment.clone());
+    env::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        segment.write(journal.store()).await
+    });
+    Ok(())
 }
 
 async fn read_objects(journal: &Journal, pace: &Pace, runs: &[Run]) -> Result<Objects> {
@@ -69,6 +83,7 @@ fn lay(objects: &Objects, run: &Run) -> Result<(Vec<Bytes>, SwapRun)> {
     let (mut bytes, mut offsets, mut max_timestamp) = (0_u64, 0_u64, -1);
     for extent in &run.extents {
         let rope = match extent.object {
+            ObjectId::Marker(_) if mutation::is(Mutation::MarkersLost) => no_marker(extent.max_timestamp),
             ObjectId::Marker(marker) => marker_batch(&marker, extent.max_timestamp),
             object => cut(objects, object, extent)?,
         };
@@ -97,6 +112,13 @@ fn lay(objects: &Objects, run: &Run) -> Result<(Vec<Bytes>, SwapRun)> {
     Ok((batches, swap))
 }
 
+/// For [`Mutation::MarkersLost`].
+fn no_marker(timestamp_ms: i64) -> Rope {
+    let mut builder = RecordBuilder::default();
+    builder.push(timestamp_ms, None, None);
+    Rope::from(builder.finish())
+}
+
 fn cut(objects: &Objects, object: ObjectId, extent: &Extent) -> Result<Rope> {
     let (begin, rope) = objects.get(&object).ok_or_else(|| damaged(extent, "it was not read"))?;
     let from = (extent.at - begin) as usize;
@@ -109,7 +131,7 @@ fn check(extent: &Extent, rope: &Rope) -> Result<()> {
     let (mut at, mut offsets) = (0, 0_u64);
     while at < rope.len() {
         let header = BatchHeader::at(rope, at).map_err(|bad| damaged(extent, &bad.to_string()))?;
-        if !record::crc_holds(rope, at, &header) {
+        if !record::crc_holds(rope, at, &header) && !mutation::is(Mutation::DamagedMerged) {
             return Err(damaged(extent, "the checksum of a batch does not match"));
         }
         at += header.bytes;

@@ -9,12 +9,14 @@ use strandline_core::rope::Rope;
 use strandline_core::{Error, Result};
 use ulid::Ulid;
 
-/// A name for what is made of these extents. It carries journal time where that is ahead, so that the fold does not take the
-/// object for an old one.
-pub(crate) fn name<'a>(journal: &Journal, extents: impl IntoIterator<Item = &'a Extent>) -> Ulid {
-    let env = journal.env();
-    let now_ms = env.wall_ms().max(journal.view(|manifest| manifest.now_ms));
-    let drawn = env.ulid(now_ms);
+/// The time that new names carry: journal time where that is ahead, so that the fold does not take an object for an old one.
+pub(crate) fn now_ms(journal: &Journal) -> i64 {
+    journal.env().wall_ms().max(journal.view(|manifest| manifest.now_ms))
+}
+
+/// A name for what is made of these extents.
+pub(crate) fn name<'a>(journal: &Journal, at_ms: i64, extents: impl IntoIterator<Item = &'a Extent>) -> Ulid {
+    let drawn = journal.env().ulid(at_ms);
     let mut mixed = drawn.random();
     for extent in extents {
         let (kind, low, high) = match ObjectName::from(extent.object) {

@@ -6,6 +6,7 @@
 
 use strandline_core::limits::{CHUNK_BLOCK_BYTES, INDEX_LEAF_CHUNKS, MIB};
 use strandline_core::manifest::{Extent, Manifest, ObjectId, Partition, Retention, Topic};
+use strandline_core::mutation::{self, Mutation};
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -161,7 +162,10 @@ fn chunk_jobs<'a>(
     jobs: &mut Vec<Job>,
 ) -> &'a [Extent] {
     let mut rest = partition.extents.get(leading_chunks(partition)..).unwrap_or_default();
-    let stable = partition.last_stable_offset();
+    let stable = match mutation::is(Mutation::SwapsUndecided) {
+        true => partition.high_watermark,
+        false => partition.last_stable_offset(),
+    };
     loop {
         let decided = rest.partition_point(|extent| extent.end_offset() <= stable && !is_chunk(extent));
         let decided = rest.get(..decided).unwrap_or_default();
@@ -278,3 +282,6 @@ fn merge_jobs(policy: &Policy, runs: Vec<Run>, jobs: &mut Vec<Job>) {
         jobs.push(Job::Merge(merge));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use strandline_core::Result;
 use strandline_core::index::{Branch, Node};
 use strandline_core::manifest::{Change, Expire, Extent, Journal, Manifest, ObjectId, Partition, Retention};
+use strandline_core::mutation::{self, Mutation};
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -47,7 +48,8 @@ impl Expiry {
     pub(crate) async fn due(&mut self, journal: &Journal) -> Result<Vec<Change>> {
         let wall_ms = journal.env().wall_ms();
         let (now_ms, bounded) = journal.view(|manifest| {
-            let now_ms = manifest.now_ms.min(wall_ms);
+            let own_clock = mutation::is(Mutation::ExpiresByOwnClock);
+            let now_ms = if own_clock { wall_ms } else { manifest.now_ms.min(wall_ms) };
             (now_ms, bounded(manifest, now_ms))
         });
         let mut changes = Vec::new();

@@ -1,7 +1,8 @@
 //! The index of a partition: chunks join it at its end.
 //!
 //! Must not know when they should. Invariants: nodes are written before the root that leads to them is named; nodes that stay
-//! as they are keep their names; what lies below the partition's first offset is left out.
+//! as they are keep their names; what lies below the partition's first offset is left out. The fold looks at the time of the
+//! root alone: whatever comes in with it must not carry an earlier one, or it may be garbage by then.
 
 use bytes::Bytes;
 use strandline_core::chunk;
@@ -14,6 +15,13 @@ use uuid::Uuid;
 
 use crate::input::damaged;
 use crate::output;
+
+/// What new nodes are made of, and the time that all of them carry.
+#[derive(Debug, Clone, Copy)]
+struct Origin<'a> {
+    at_ms: i64,
+    chunks: &'a [Extent],
+}
 
 /// More than a footer ever has.
 const FOOTER_BYTES: u64 = 64 * MIB as u64;
@@ -44,7 +52,9 @@ impl<'a> Tree<'a> {
     /// Writes the nodes that take in the first `count` extents, and gives the change that names their root; `None`: there are
     /// no such chunks any more.
     pub(crate) async fn absorb(self, count: usize) -> Result<Option<Change>> {
+        let at_ms = output::now_ms(self.journal);
         let Some(Found { log_start, root, chunks }) = self.look(count) else { return Ok(None) };
+        let origin = Origin { at_ms, chunks: &chunks };
         let alive = |end_offset: i64| end_offset > log_start;
         let (mut branches, mut entries) = match &root {
             None => (Vec::new(), Vec::new()),
@@ -55,8 +65,8 @@ impl<'a> Tree<'a> {
         for chunk in &chunks {
             entries.push(self.entry(chunk).await?);
         }
-        branches.extend(self.put_leaves(entries, &chunks).await?);
-        let root_now = self.put_root(branches, &chunks).await?;
+        branches.extend(self.put_leaves(entries, origin).await?);
+        let root_now = self.put_root(branches, origin).await?;
         Ok(Some(Change::IndexChunks(IndexChunks {
             topic: self.topic,
             partition: self.partition,
@@ -111,11 +121,14 @@ impl<'a> Tree<'a> {
         if replaced.len() != chunks.len() || !replaced.iter().zip(chunks).all(same) {
             return Ok(None);
         }
+        let entry_ms = entry.chunk.id.timestamp_ms();
         entries.splice(at..at + chunks.len(), [entry]);
+        let at_ms = i64::try_from(entry_ms).unwrap_or(i64::MAX);
+        let origin = Origin { at_ms, chunks };
         let (mut before, after) = (leaves.get(..begin).unwrap_or_default().to_vec(), leaves.get(end..));
-        before.extend(self.put_leaves(entries, chunks).await?);
+        before.extend(self.put_leaves(entries, origin).await?);
         before.extend_from_slice(after.unwrap_or_default());
-        let root_now = self.put_root(before, chunks).await?;
+        let root_now = self.put_root(before, origin).await?;
         Ok(Some(Change::IndexChunks(IndexChunks {
             topic: self.topic,
             partition: self.partition,
@@ -125,21 +138,21 @@ impl<'a> Tree<'a> {
         })))
     }
 
-    async fn put_leaves(self, entries: Vec<Entry>, made_of: &[Extent]) -> Result<Vec<Branch>> {
+    async fn put_leaves(self, entries: Vec<Entry>, origin: Origin<'_>) -> Result<Vec<Branch>> {
         let mut leaves = Vec::new();
         for leaf in entries.chunks(self.leaf_chunks.clamp(1, INDEX_LEAF_CHUNKS)) {
-            leaves.push(self.put(Node::Leaf(leaf.to_vec()), made_of).await?);
+            leaves.push(self.put(Node::Leaf(leaf.to_vec()), origin).await?);
         }
         Ok(leaves)
     }
 
-    async fn put_root(self, leaves: Vec<Branch>, made_of: &[Extent]) -> Result<Branch> {
+    async fn put_root(self, leaves: Vec<Branch>, origin: Origin<'_>) -> Result<Branch> {
         match leaves.as_slice() {
             [only] => Ok(*only),
             _ if leaves.len() > INDEX_INNER_BRANCHES => {
                 Err(Error::Invalid("the index of a partition has as many chunks as it may".into()))
             }
-            _ => self.put(Node::Inner(leaves), made_of).await,
+            _ => self.put(Node::Inner(leaves), origin).await,
         }
     }
 
@@ -182,8 +195,8 @@ impl<'a> Tree<'a> {
         self.journal.store().get_as(&key, decode).await
     }
 
-    async fn put(self, node: Node, made_of: &[Extent]) -> Result<Branch> {
-        let id = output::name(self.journal, made_of);
+    async fn put(self, node: Node, origin: Origin<'_>) -> Result<Branch> {
+        let id = output::name(self.journal, origin.at_ms, origin.chunks);
         let body: Bytes = node.encode(self.topic, self.partition, id);
         output::put(self.journal, &self.key(id), body).await?;
         node.branch(id).ok_or_else(|| Error::Invalid("a node of an index without children".into()))

@@ -112,6 +112,18 @@ pub enum Mutation {
     TombstonesTooEarly,
     /// Records expire by a retention that their topic does not have any more.
     RetentionUnchecked,
+    /// Extents are replaced by objects that are so old that they may be deleted.
+    StaleOutputsTaken,
+    /// A merge leaves out the ends of transactions: something else has their offsets.
+    MarkersLost,
+    /// Chunks do not tell which transactions were aborted.
+    AbortedNotIndexed,
+    /// Records expire by the clock of the node that looks.
+    ExpiresByOwnClock,
+    /// What was damaged on its way to the compactor is written anew as it came.
+    DamagedMerged,
+    /// Extents are replaced before what takes their place is written.
+    MergedTooEarly,
 }
 
 #[cfg(feature = "simulation")]

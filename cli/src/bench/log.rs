@@ -167,12 +167,18 @@ impl Bench {
     }
 }
 
+/// Names of figures: MiB, GETs and dollars for each GiB.
+pub(super) const COLD: [&str; 3] = ["consume_cold_mib_s", "consume_gets_per_gib", "consume_dollars_per_gib"];
+/// The same for what was compacted.
+pub(super) const REPLAY: [&str; 3] = ["replay_mib_s", "replay_gets_per_gib", "replay_dollars_per_gib"];
+
 /// Everything that is there, by a node that knows nothing yet.
 pub(super) async fn consume_cold(
     store: &Store,
     topic: Uuid,
     partitions: u32,
     span: Duration,
+    [name, gets, dollars]: [&'static str; 3],
     figures: &mut Figures,
 ) -> Result<()> {
     let before = Requests::now();
@@ -195,9 +201,9 @@ pub(super) async fn consume_cold(
     let seconds = begun.elapsed().as_secs_f64();
     let requests = before.since();
     journal.close().await;
-    figures.set("consume_cold_mib_s", mib_per_second(bytes, seconds));
-    figures.set("consume_gets_per_gib", requests.gets as f64 / bytes.max(1) as f64 * GIB);
-    figures.set("consume_dollars_per_gib", requests.dollars / bytes.max(1) as f64 * GIB);
+    figures.set(name, mib_per_second(bytes, seconds));
+    figures.set(gets, requests.gets as f64 / bytes.max(1) as f64 * GIB);
+    figures.set(dollars, requests.dollars / bytes.max(1) as f64 * GIB);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
+use strandline_core::Error;
 use strandline_core::limits::{KIB, MIB};
 use strandline_core::rope::Rope;
 use strandline_core::store::Store;
@@ -56,6 +57,26 @@ pub(super) async fn measure(
     let (seconds, read_back) = wide(each, |n| read(store, wide_key(n % moved.max(1)))).await?;
     figures.set("raw_get_mib_s", mib_per_second(read_back * LARGE_BYTES, seconds));
     Ok(())
+}
+
+/// Reads and writes again what [`measure`] wrote for throughput; bytes of it.
+pub(super) async fn copy(store: &Store) -> Result<usize> {
+    let copies = (0..WIDE_REQUESTS).map(|n| async move {
+        let body = match store.get(&wide_key(n)).await {
+            Ok(body) => body,
+            // There were fewer: the time was over before.
+            Err(Error::NotFound(_)) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        };
+        create(store, format!("raw/copy-{n}"), &body).await?;
+        anyhow::Ok(body.len())
+    });
+    let mut copies = stream::iter(copies).buffer_unordered(WIDTH);
+    let mut bytes = 0;
+    while let Some(copied) = copies.next().await {
+        bytes += copied?;
+    }
+    Ok(bytes)
 }
 
 /// One small PUT; seconds of it.

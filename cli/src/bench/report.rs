@@ -15,7 +15,7 @@ use crate::requests::Requests;
 use crate::units::{show_counted, show_dollars};
 
 /// Name, unit, decimals, what it is. In the order of the table.
-const KNOWN: [(&str, &str, usize, &str); 36] = [
+const KNOWN: [(&str, &str, usize, &str); 45] = [
     ("raw_put_4k_p50_ms", "ms", 3, "store: create 4 KiB, half take less"),
     ("raw_put_4k_p99_ms", "ms", 3, "store: create 4 KiB, 99 of 100 take less"),
     ("raw_get_4k_p50_ms", "ms", 3, "store: read 4 KiB"),
@@ -46,6 +46,15 @@ const KNOWN: [(&str, &str, usize, &str); 36] = [
     ("consume_raw_ratio", "x", 2, "consume_cold_mib_s over raw_get_mib_s"),
     ("consume_gets_per_gib", "GETs", 1, "for each GiB read cold"),
     ("consume_dollars_per_gib", "$", 6, "for each GiB read cold"),
+    ("raw_copy_mib_s", "MiB/s", 0, "store: reading and writing again 8 MiB objects, 8 side by side"),
+    ("raw_copy_mib_cpu_s", "MiB/s", 0, "the same for each second of a processor"),
+    ("compact_mib_s", "MiB/s", 0, "all of the log written into chunks"),
+    ("compact_mib_cpu_s", "MiB/s", 0, "the same for each second of a processor"),
+    ("compact_raw_ratio", "x", 2, "compact_mib_cpu_s over raw_copy_mib_cpu_s"),
+    ("replay_mib_s", "MiB/s", 0, "all partitions from the start, from chunks, caches cold"),
+    ("replay_raw_ratio", "x", 2, "replay_mib_s over raw_get_mib_s"),
+    ("replay_gets_per_gib", "GETs", 1, "for each GiB replayed"),
+    ("replay_dollars_per_gib", "$", 6, "for each GiB replayed"),
     ("open_ms", "ms", 1, "opening the log for that"),
     ("start_commits", "", 0, "commits in the journal"),
     ("start_commits_per_s", "1/s", 0, "commits written"),
@@ -83,6 +92,8 @@ impl Figures {
             ("end_txn_p99_ratio", "end_txn_p99_ms", "raw_put_paced_p99_ms"),
             ("produce_raw_ratio", "produce_mib_s", "raw_put_mib_s"),
             ("consume_raw_ratio", "consume_cold_mib_s", "raw_get_mib_s"),
+            ("compact_raw_ratio", "compact_mib_cpu_s", "raw_copy_mib_cpu_s"),
+            ("replay_raw_ratio", "replay_mib_s", "raw_get_mib_s"),
         ] {
             if let (Some(above), Some(below)) = (self.0.get(above), self.0.get(below)) {
                 self.set(name, above / below);
@@ -171,11 +182,13 @@ mod tests {
         for what in latencies {
             figures.latencies(what, vec![0.001, 0.002]);
         }
-        for name in ["produce_mib_s", "raw_put_mib_s", "consume_cold_mib_s", "raw_get_mib_s"] {
+        let throughputs = ["produce_mib_s", "raw_put_mib_s", "consume_cold_mib_s", "raw_get_mib_s"];
+        for name in throughputs.into_iter().chain(["compact_mib_cpu_s", "raw_copy_mib_cpu_s", "replay_mib_s"])
+        {
             figures.set(name, 2.0);
         }
         figures.relate();
-        assert_eq!(figures.0.len(), 14 + 4 + 6);
+        assert_eq!(figures.0.len(), 14 + 7 + 8);
         assert!(figures.0.keys().all(|name| KNOWN.iter().any(|known| known.0 == *name)));
         assert_eq!(figures.0.get("ack_p50_ratio"), Some(&1.0));
     }

@@ -145,6 +145,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether there is something that a later sweep can go on with, though nothing else happens.
+    pub fn waits(&self) -> bool {
+        let young = Kind::ALL.iter().any(|kind| self.part(*kind).young.objects > 0);
+        young || self.prepared.checkpoint.is_some() || self.stopped
+    }
+
     /// The objects of one kind.
     pub fn part(&self, kind: Kind) -> &Part {
         match kind {

@@ -38,7 +38,9 @@ impl SlotTable {
     pub(super) fn from(&self, from: u64) -> impl Iterator<Item = (u64, u64)> {
         self.blocks
             .range(from / BLOCK..)
-            .flat_map(|(block, sizes)| (0..BLOCK).map(move |at| block * BLOCK + at).zip(sizes.iter()))
+            .flat_map(|(block, sizes)| {
+                sizes.iter().enumerate().map(move |(at, size)| (block * BLOCK + at as u64, size))
+            })
             .filter(move |(slot, size)| *slot >= from && **size > 0)
             .map(|(slot, size)| (slot, u64::from(*size - 1)))
     }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::compaction;
 use crate::consumer::Consumer;
 use crate::history::TopicLife;
 use crate::plan::{around, chance};
@@ -21,15 +22,18 @@ use crate::world::World;
 
 /// Creates a topic, trying until it is known to be there. `None`: the run ended first.
 pub(crate) async fn create(world: &World, name: &str, partitions: u32, dice: &mut Rng) -> Option<Uuid> {
+    let retention = compaction::drawn(world, name);
     loop {
         // Clocks are hours apart here: a node would refuse what it takes for the future.
-        let anytime = create_topics::ConfigEntry {
-            name: "message.timestamp.after.max.ms".to_owned(),
-            value: Some(i64::MAX.to_string()),
+        let anytime = ("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string());
+        let configs = std::iter::once(&anytime).chain(&retention);
+        let config = |(name, value): &(String, String)| create_topics::ConfigEntry {
+            name: name.clone(),
+            value: Some(value.clone()),
         };
         let topic = create_topics::NewTopic {
             name: name.to_owned(),
-            configs: vec![anytime],
+            configs: configs.map(config).collect(),
             num_partitions: partitions as i32,
             replication_factor: 1,
             ..Default::default()

@@ -1,4 +1,4 @@
-//! The objects, and what no bucket remembers: what every slot held first, and every segment that ever was.
+//! The objects, and what no bucket remembers: what every slot held first and when, and every segment that ever was.
 //!
 //! Must not know who asks, nor any fault of the way there. The truth of a slot is its first content: what is written
 //! there after it was deleted never counted.
@@ -26,7 +26,7 @@ pub enum Flaw {
     IgnoresCondition,
     /// Two steps, with room for others in between.
     ChecksThenActs,
-    /// Some segments are accepted and thrown away.
+    /// Some segments and chunks are accepted and thrown away.
     ForgetsWrites,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Bucket {
 
 #[derive(Debug, Default)]
 struct Past {
-    slots: BTreeMap<u64, Bytes>,
+    slots: BTreeMap<u64, (Instant, Bytes)>,
     segments: BTreeMap<String, Bytes>,
     stamps: BTreeMap<String, Instant>,
     deleted: BTreeSet<String>,
@@ -79,18 +79,19 @@ impl Bucket {
         self.objects.put_opts(key, body, PutMode::Overwrite.into()).await
     }
 
-    /// Every fiftieth segment.
+    /// Every fiftieth write, if it is data.
     fn forgets(&self, key: &Path) -> bool {
         let mut past = self.past.lock().unwrap();
         past.writes += 1;
-        key.as_ref().starts_with("segment/") && past.writes.is_multiple_of(50)
+        let data = ["segment/", "chunk/"].iter().any(|folder| key.as_ref().starts_with(folder));
+        data && past.writes.is_multiple_of(50)
     }
 
     fn remember(&self, key: &str, body: Bytes) {
         let mut past = self.past.lock().unwrap();
         past.stamps.insert(key.to_owned(), Instant::now());
         if let Some(slot) = slot_of(key) {
-            past.slots.entry(slot).or_insert(body);
+            past.slots.entry(slot).or_insert((Instant::now(), body));
         } else if key.starts_with("segment/") {
             past.segments.entry(key.to_owned()).or_insert(body);
         }
@@ -102,12 +103,24 @@ impl Bucket {
 
     /// The first content of every slot.
     pub(crate) fn slots(&self) -> BTreeMap<u64, Bytes> {
-        self.past.lock().unwrap().slots.clone()
+        let past = self.past.lock().unwrap();
+        past.slots.iter().map(|(slot, (_, body))| (*slot, body.clone())).collect()
+    }
+
+    /// The last slot that was ever filled; 0: none.
+    pub(crate) fn last_slot(&self) -> u64 {
+        self.past.lock().unwrap().slots.last_key_value().map_or(0, |(slot, _)| *slot)
     }
 
     /// The first content of a slot.
     pub(crate) fn slot(&self, slot: u64) -> Option<Bytes> {
-        self.past.lock().unwrap().slots.get(&slot).cloned()
+        self.past.lock().unwrap().slots.get(&slot).map(|(_, body)| body.clone())
+    }
+
+    /// How long after the beginning a slot was first filled.
+    pub(crate) fn filled_ms(&self, slot: u64) -> Option<u64> {
+        let filled = self.past.lock().unwrap().slots.get(&slot).map(|(at, _)| *at)?;
+        Some((filled - self.begun).as_millis() as u64)
     }
 
     /// The first content of a segment, also of one that is gone.

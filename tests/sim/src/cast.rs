@@ -20,10 +20,9 @@ use crate::producer::Producer;
 use crate::stable::{self, Reader};
 use crate::world::World;
 
-/// What copiers read, where they write, and where those write that copy what others have copied.
-const INPUT: &str = "copied";
-const OUTPUT: &str = "copies";
-const RELAYED: &str = "relayed";
+const INPUT: &str = Copying::INPUT;
+const OUTPUT: &str = Copying::OUTPUT;
+const RELAYED: &str = Copying::RELAYED;
 
 /// Whether transactions write to the topic.
 pub(crate) fn is_copied(topic: &str) -> bool {

@@ -56,7 +56,11 @@ fn strike(world: &Arc<World>, machine: Arc<Machine>, dice: &mut Rng) {
             }
         }
         6..8 => {
-            let outage = pick(dice, &[Outage::All, Outage::Writes, Outage::Segments, Outage::Journal]);
+            let usual = [Outage::All, Outage::Writes, Outage::Segments, Outage::Journal];
+            let outage = match world.plan.compacting {
+                Some(_) if dice.bool() => pick(dice, &[Outage::Chunks, Outage::Index, Outage::Segments]),
+                _ => pick(dice, &usual),
+            };
             world.trace.note(&machine.name, format_args!("outage: {outage:?} for {span:?}"));
             machine.weather.lock().unwrap().outage = outage;
             tokio::spawn(async move {

@@ -6,7 +6,8 @@
 //! - [`clients`]: the clients' histories against the truth
 //! - [`groups`]: what groups were told against what the journal holds
 //! - [`transactions`]: whole or not at all, each input once, nothing open for ever
-//! - [`bucket`]: the bucket as it lies there: chain, references, checkpoints
+//! - [`bucket`]: the bucket as it lies there: chain, checkpoints, agreement
+//! - `data`: the records as they lie there, wherever they were moved
 //! - [`truth`]: the slots, folded; every record by its offset
 //! - [`commits`]: every state of every committed offset, and who owned what, in the order of the journal
 //! - [`oracle`]: the fold, written a second time
@@ -15,6 +16,7 @@ pub(crate) mod clients;
 pub(crate) mod groups;
 pub(crate) mod transactions;
 pub(crate) mod bucket;
+mod data;
 pub(crate) mod truth;
 mod commits;
 mod oracle;

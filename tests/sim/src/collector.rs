@@ -1,21 +1,23 @@
 //! Moves the floor and deletes what the floor allows: slots, old checkpoints, orphans.
 //!
-//! Stands in for the part of the compactor that does so, until there is one. It looks at the bucket directly, without
-//! faults, but goes by the rules: what it deletes is what the worst collector that keeps them would.
+//! A second collector beside that of the compactor, never both in one run. It looks at the bucket directly, without faults,
+//! but goes by the rules: what it deletes is what the worst collector that keeps them would.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use strandline_core::chunk::ChunkId;
 use strandline_core::manifest::{Change, Journal, Manifest, ObjectId, Outcome};
 use strandline_core::object::{self, Shape};
 use strandline_core::paths;
 use tokio::time::{sleep, timeout};
 use ulid::Ulid;
 
-use crate::bucket::slot_of;
+use crate::bucket::{Bucket, slot_of};
 use crate::plan::chance;
+use crate::tree::Tree;
 use crate::world::{Phase, World};
 
 /// How long after the floor passed it a slot may be deleted, and how old an orphan must be.
@@ -51,15 +53,19 @@ impl Collector {
             let mut phase = self.world.phase.subscribe();
             // Whatever the time of day, a change of it is a good moment.
             let _ = timeout(Duration::from_millis(pause), phase.changed()).await;
-            if chance(&mut self.dice, 500) {
-                self.move_floor().await;
-            }
-            let Some(journal) = self.newest().await else { continue };
-            self.delete_slots(&journal).await;
-            self.delete_checkpoints().await;
-            if chance(&mut self.dice, 400) {
-                self.delete_orphans(&journal).await;
-            }
+            self.collect().await;
+        }
+    }
+
+    async fn collect(&mut self) {
+        if chance(&mut self.dice, 500) {
+            self.move_floor().await;
+        }
+        let Some(journal) = self.newest().await else { return };
+        self.delete_slots(&journal).await;
+        self.delete_checkpoints().await;
+        if chance(&mut self.dice, 400) {
+            self.delete_orphans(&journal).await;
         }
     }
 
@@ -140,22 +146,26 @@ impl Collector {
         }
     }
 
-    /// Segments that no commit names, and none can name any more: after a `Tick`, those older than a day of journal time.
+    /// What no commit names, and none can name any more: after a `Tick`, what is older than a day of journal time.
     async fn delete_orphans(&mut self, journal: &Journal) {
         let ticked = timeout(Duration::from_secs(30), journal.propose(vec![Change::Tick])).await;
         let Ok(Ok(outcomes)) = ticked else { return };
         if outcomes != [Outcome::Applied] {
             return;
         }
-        let (now_ms, used) = journal.view(|manifest| {
-            (manifest.now_ms, extents(manifest).map(|object| object.key()).collect::<BTreeSet<String>>())
-        });
-        for key in self.world.bucket.keys("segment").await {
-            let Some(id) = key.rsplit('/').next().and_then(|id| Ulid::from_string(id).ok()) else { continue };
-            let dead = id.timestamp_ms() as i64 + (DAY.as_millis() as i64) < now_ms;
-            if dead && !used.contains(&key) {
-                self.world.trace.note("collector", format_args!("deletes {key}"));
-                self.world.bucket.delete(&key).await;
+        let manifest = journal.view(Manifest::clone);
+        let used = match reachable(&self.world.bucket, &manifest).await {
+            Ok(used) => used,
+            Err(why) => return self.world.violated("D1", why),
+        };
+        for folder in ["segment", "chunk", "index"] {
+            for key in self.world.bucket.keys(folder).await {
+                let Some(id) = id_of(&key) else { continue };
+                let dead = id.timestamp_ms() as i64 + (DAY.as_millis() as i64) < manifest.now_ms;
+                if dead && !used.contains(&key) {
+                    self.world.trace.note("collector", format_args!("deletes {key}"));
+                    self.world.bucket.delete(&key).await;
+                }
             }
         }
         // Whatever comes next, not at once.
@@ -166,4 +176,26 @@ impl Collector {
 fn extents(manifest: &Manifest) -> impl Iterator<Item = ObjectId> {
     let partitions = manifest.topics().flat_map(|topic| &topic.partitions);
     partitions.flat_map(|partition| &partition.extents).map(|extent| extent.object)
+}
+
+/// The name of a segment, a chunk or a node of an index.
+fn id_of(key: &str) -> Option<Ulid> {
+    match ChunkId::from_key(key) {
+        Some(chunk) => Some(chunk.id),
+        None => Ulid::from_string(key.rsplit('/').next()?).ok(),
+    }
+}
+
+/// The keys of everything that a manifest refers to, itself or through indexes.
+async fn reachable(bucket: &Bucket, manifest: &Manifest) -> Result<BTreeSet<String>, String> {
+    let mut found: BTreeSet<String> = extents(manifest).map(|object| object.key()).collect();
+    for topic in manifest.topics() {
+        for (number, partition) in (0..).zip(&topic.partitions) {
+            let Some(root) = partition.index else { continue };
+            let tree = Tree::read(bucket, topic.id, number, (root, partition.log_start)).await?;
+            found.extend(tree.entries.iter().map(|entry| entry.chunk.key()));
+            found.extend(tree.nodes);
+        }
+    }
+    Ok(found)
 }

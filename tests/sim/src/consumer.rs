@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use fastrand::Rng;
 use strandline_core::record::{BatchHeader, records};
 use strandline_kafka::error::ErrorCode;
-use strandline_kafka::messages::{Request, Response, fetch, list_offsets};
+use strandline_kafka::messages::{Request, Response, fetch};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
@@ -18,12 +18,12 @@ use crate::client::Client;
 use crate::history::{Asked, Record, Seen};
 use crate::machine::EPOCH_MS;
 use crate::plan::{around, chance, pick};
+use crate::stable::{EARLIEST, offset_at};
 use crate::world::World;
 
 /// Names topics by id.
 const FETCH_VERSION: i16 = 13;
 const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
 
 /// One consumer of one partition.
 pub(crate) struct Consumer {
@@ -124,21 +124,9 @@ impl Consumer {
 
     /// When it was asked for, and what it is.
     async fn offset_at(&mut self, timestamp: i64) -> Option<(u64, i64)> {
-        let partition = list_offsets::RequestPartition {
-            partition_index: self.partition as i32,
-            timestamp,
-            ..Default::default()
-        };
-        let topic = list_offsets::RequestTopic { name: self.name.clone(), partitions: vec![partition] };
-        let request = list_offsets::Request { replica_id: -1, topics: vec![topic], ..Default::default() };
-        let begun_ms = self.world.trace.now_ms();
-        let answer = self.world.ask(&mut self.dice, 7, Request::ListOffsets(request)).await;
-        let Ok(Response::ListOffsets(answer)) = answer else { return None };
-        let partition = &answer.topics[0].partitions[0];
-        if partition.error_code != 0 || self.may_be_gone() {
-            return None;
-        }
-        Some((begun_ms, partition.offset))
+        let wanted = (self.name.clone(), self.partition, timestamp);
+        let found = offset_at(&self.world, wanted, &mut self.dice).await;
+        found.filter(|_| !self.may_be_gone())
     }
 
     /// What it wanted was deleted: it goes on with the first record that is there.

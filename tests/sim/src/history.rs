@@ -150,7 +150,7 @@ pub(crate) struct Fetched {
     pub(crate) commit: Option<String>,
 }
 
-/// Somebody asked to delete the records before an offset.
+/// Somebody asked to delete the records before an offset, or a compactor to let them expire.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deleted {
     pub(crate) topic: Uuid,
@@ -209,7 +209,13 @@ pub(crate) struct StableRead {
 }
 
 /// What a reader of decided records got, and where it came to.
-pub(crate) type DecidedRead = (Vec<(i64, Record)>, i64);
+#[derive(Debug, Default)]
+pub(crate) struct DecidedRead {
+    pub(crate) records: Vec<(i64, Record)>,
+    pub(crate) upto: i64,
+    /// What was gone when it came there: from and to.
+    pub(crate) skipped: Vec<(i64, i64)>,
+}
 
 /// A partition as a group sees it.
 pub(crate) type OfGroup = (String, Uuid, u32);

@@ -19,10 +19,13 @@
 //! - `copier`: programs that read, write and commit in one transaction
 //! - `stable`: readers of what is decided
 //! - `admin`, `producer`, `consumer`: the other clients
+//! - `compaction`: what topics keep, and whether compaction comes to rest
 //! - `world`: what all of them share
 //! - `client`: Kafka's protocol over a pipe, from the client's side
 //! - `machine`: one node, its clocks, its starts and ends
+//! - `compactor`: the production compactor inside a node
 //! - `link`: one node's way to the bucket, with every fault there is
+//! - `tree`: the index of a partition, as it lies in the bucket
 //! - `bucket`: the objects, and what every slot held first
 //! - `history`: what the clients did and saw
 //! - `plan`: what a seed decides
@@ -43,10 +46,13 @@ mod producer;
 mod copier;
 mod consumer;
 mod stable;
+mod compaction;
 mod world;
 mod client;
 mod machine;
+mod compactor;
 mod link;
+mod tree;
 mod bucket;
 mod history;
 mod plan;

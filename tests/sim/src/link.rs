@@ -3,6 +3,7 @@
 //! Must not know what the objects mean. A request that has left the node goes its way whatever becomes of the node: it
 //! is executed by a task of the bucket's, not of the caller's.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    UploadPart,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -36,6 +38,8 @@ pub(crate) enum Outage {
     /// One folder fails.
     Segments,
     Journal,
+    Chunks,
+    Index,
 }
 
 impl Outage {
@@ -46,6 +50,8 @@ impl Outage {
             Outage::Writes => write,
             Outage::Segments => key.starts_with("segment/"),
             Outage::Journal => key.starts_with("journal/"),
+            Outage::Chunks => key.starts_with("chunk/"),
+            Outage::Index => key.starts_with("index/"),
         }
     }
 }
@@ -99,6 +105,7 @@ struct Fate<F> {
     fault: F,
 }
 
+#[derive(Clone)]
 pub(crate) struct Link {
     bucket: Bucket,
     weather: Arc<Mutex<Weather>>,
@@ -157,6 +164,39 @@ impl Link {
                 stream::iter(pieces).boxed()
             }
         }
+    }
+
+    /// The start-up probe's own objects, and what dead nodes have said of themselves, go without any fault.
+    async fn delete_one(&self, key: Path) -> Result<Path> {
+        if ["probe/", "node/"].iter().any(|folder| key.as_ref().starts_with(folder)) {
+            self.bucket.delete(key.as_ref()).await;
+            return Ok(key);
+        }
+        let fate = self.fate(&key, true, draw_put, PutFault::Refused);
+        self.note(format_args!("delete {key} {:?}", fate.fault));
+        sleep(fate.there).await;
+        let bucket = self.bucket.clone();
+        match fate.fault {
+            PutFault::Refused => return Err(failed("503 SlowDown")),
+            PutFault::Denied => return Err(denied(&key)),
+            PutFault::Lost => std::future::pending().await,
+            PutFault::Late(by) => {
+                // Not a task of the node: the request goes its way also if the node dies.
+                tokio::spawn(async move {
+                    sleep(by).await;
+                    bucket.delete(key.as_ref()).await;
+                });
+                return Err(failed("504, still under way"));
+            }
+            _ => bucket.delete(key.as_ref()).await,
+        }
+        match fate.fault {
+            PutFault::AppliedRefused => return Err(failed("500 InternalError, applied")),
+            PutFault::AnswerLost => std::future::pending().await,
+            _ => {}
+        }
+        sleep(fate.back).await;
+        Ok(key)
     }
 
     fn note(&self, what: fmt::Arguments<'_>) {
@@ -337,7 +377,9 @@ impl ObjectStore for Link {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.bucket.objects().list_with_offset(prefix, offset)
+        let bucket = self.bucket.clone();
+        let listed = self.bucket.objects().list_with_offset(prefix, offset);
+        listed.map(move |meta| meta.map(|meta| bucket.stamped(meta))).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -345,12 +387,28 @@ impl ObjectStore for Link {
     }
 
     fn delete_stream(&self, keys: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.note(format_args!("delete"));
-        self.bucket.objects().delete_stream(keys)
+        let link = self.clone();
+        let delete = move |key: Result<Path>| {
+            let link = link.clone();
+            async move { link.delete_one(key?).await }
+        };
+        keys.then(delete).boxed()
     }
 
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        Err(Error::NotImplemented { operation: "multipart".into(), implementer: "Link".into() })
+    async fn put_multipart_opts(
+        &self,
+        key: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let fate = self.fate(key, true, draw_put, PutFault::Refused);
+        self.note(format_args!("begin {key} {:?}", fate.fault));
+        sleep(fate.there + fate.back).await;
+        match fate.fault {
+            PutFault::None => {
+                Ok(Box::new(Parts { link: self.clone(), key: key.clone(), begun: 0, there: Arc::default() }))
+            }
+            _ => Err(failed("503 for an upload in parts")),
+        }
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
@@ -359,6 +417,52 @@ impl ObjectStore for Link {
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         self.bucket.objects().rename_opts(from, to, options).await
+    }
+}
+
+/// An object that comes in parts. They lie at the bucket's side until all of them are there.
+#[derive(Debug)]
+struct Parts {
+    link: Link,
+    key: Path,
+    begun: usize,
+    there: Arc<Mutex<BTreeMap<usize, PutPayload>>>,
+}
+
+#[async_trait]
+impl MultipartUpload for Parts {
+    fn put_part(&mut self, part: PutPayload) -> UploadPart {
+        let (link, key, number) = (self.link.clone(), self.key.clone(), self.begun);
+        let there = Arc::clone(&self.there);
+        self.begun += 1;
+        Box::pin(async move {
+            let fate = link.fate(&key, true, draw_put, PutFault::Refused);
+            link.note(format_args!("part {number} of {key} {:?}", fate.fault));
+            sleep(fate.there).await;
+            match fate.fault {
+                PutFault::Lost | PutFault::AnswerLost => std::future::pending().await,
+                PutFault::None => drop(there.lock().unwrap().insert(number, part)),
+                _ => return Err(failed("503 for a part")),
+            }
+            sleep(fate.back).await;
+            Ok(())
+        })
+    }
+
+    /// One write over whatever is there, which may come to anything.
+    async fn complete(&mut self) -> Result<PutResult> {
+        let parts = std::mem::take(&mut *self.there.lock().unwrap());
+        let all = parts.len() == self.begun;
+        let body: PutPayload = parts.into_values().flatten().collect();
+        match all {
+            true => self.link.put_opts(&self.key, body, PutMode::Overwrite.into()).await,
+            false => Err(failed("400 InvalidPart")),
+        }
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.there.lock().unwrap().clear();
+        Ok(())
     }
 }
 

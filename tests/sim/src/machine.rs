@@ -1,5 +1,5 @@
-//! One node: the production journal, ingest, reader and gateway on a machine with clocks of its own, which starts, sleeps,
-//! dies and starts again.
+//! One node: the production journal, ingest, reader, gateway and compactor on a machine with clocks of its own, which starts,
+//! sleeps, dies and starts again.
 //!
 //! Must not know why. All tasks of a process belong to one [`Host`], so that it can be stopped at any await; requests
 //! that it has sent go on without it.
@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use object_store::path::Path;
+use strandline_compactor as compaction;
 use strandline_core::env::host::Host;
-use strandline_core::env::{Clock, Env};
+use strandline_core::env::{self, Clock, Env};
 use strandline_core::manifest::Journal;
 use strandline_core::manifest::journal;
 use strandline_core::store::{Provider, Store};
@@ -19,9 +20,11 @@ use strandline_gateway::{Connections, Listener};
 use strandline_ingest::Ingest;
 use strandline_reader::Reader;
 use tokio::io::DuplexStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::bucket::Bucket;
+use crate::compactor::{self, Duty};
 use crate::link::{Link, Weather};
 use crate::plan::{Limits, chance};
 use crate::trace::Trace;
@@ -132,6 +135,8 @@ pub(crate) struct Machine {
     limits: Limits,
     trace: Trace,
     number: i32,
+    compacting: Option<(compaction::Config, Mutex<Rng>)>,
+    duty: watch::Sender<Duty>,
     process: Mutex<Process>,
 }
 
@@ -154,14 +159,21 @@ impl Machine {
         number: i32,
         bucket: Bucket,
         (limits, wild_clocks): (Limits, bool),
+        compacting: Option<(compaction::Config, Rng)>,
         weather: Arc<Mutex<Weather>>,
         trace: Trace,
         dice: &mut Rng,
     ) -> Arc<Machine> {
         let clocks = Clocks::new(Instant::now(), wild_clocks, dice);
         let name = format!("node{number}");
-        let process = Mutex::default();
-        Arc::new(Machine { name, clocks, weather, bucket, limits, trace, number, process })
+        let (process, duty) = (Mutex::default(), watch::Sender::new(Duty::Busy));
+        let compacting = compacting.map(|(config, dice)| (config, Mutex::new(dice)));
+        Arc::new(Machine { name, clocks, weather, bucket, limits, trace, number, compacting, duty, process })
+    }
+
+    /// How much its compactor does from now on, if it has one.
+    pub(crate) fn compacts(&self, duty: Duty) {
+        self.duty.send_replace(duty);
     }
 
     /// Starts both with the same dice at the same time of their clocks: one is the restored snapshot of the other.
@@ -250,6 +262,10 @@ impl Machine {
             heartbeats: limits.heartbeats,
         };
         let connections = Connections::new(config, journal.clone(), ingest, reader).unwrap();
+        if let Some((config, dice)) = &self.compacting {
+            let (duty, dice) = (self.duty.subscribe(), dice.lock().unwrap().fork());
+            env::spawn(compactor::run(journal.clone(), config.clone(), duty, dice));
+        }
         Ok(Node { journal, connections })
     }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use strandline_compactor::plan::Policy;
 
 /// A run, decided.
 #[derive(Debug, Clone)]
@@ -33,6 +34,58 @@ pub(crate) struct Plan {
     pub(crate) groups: Option<Groups>,
     /// Programs copy records in transactions.
     pub(crate) copying: Option<Copying>,
+    /// What was written is written anew.
+    pub(crate) compacting: Option<Compacting>,
+}
+
+/// Compactors at work.
+#[derive(Debug, Clone)]
+pub(crate) struct Compacting {
+    pub(crate) policy: Policy,
+    pub(crate) look_every: Duration,
+    pub(crate) expire_every: Duration,
+    /// The first machine's alone, not those of all machines against each other.
+    pub(crate) alone: bool,
+    /// Some topics keep their records only for a while, or only so many of them.
+    pub(crate) expires: bool,
+    /// They collect the garbage as well, in place of the collector.
+    pub(crate) sweep_every: Option<Duration>,
+}
+
+impl Compacting {
+    fn drawn(dice: &mut Rng) -> Compacting {
+        Compacting {
+            policy: policy(dice),
+            look_every: Duration::from_millis(pick(dice, &[200, 700, 2_000, 5_000])),
+            expire_every: Duration::from_millis(pick(dice, &[500, 3_000, 10_000])),
+            alone: chance(dice, 250),
+            expires: chance(dice, 650),
+            sweep_every: chance(dice, 500).then(|| Duration::from_millis(dice.u64(1_000..20_000))),
+        }
+    }
+}
+
+/// Everything is worth it early, in other proportions each time.
+fn policy(dice: &mut Rng) -> Policy {
+    let chunks = chance(dice, 850);
+    let of_chunks = |value: u64| if chunks { value } else { u64::MAX };
+    Policy {
+        merge_bytes: pick(dice, &[1_000, 4_000, 20_000]),
+        merge_extents: pick(dice, &[2, 5, 20]),
+        merge_age_ms: pick(dice, &[0, 500, 5_000, 60_000]),
+        merge_slots: pick(dice, &[3, 20, 200]),
+        large_bytes: of_chunks(pick(dice, &[200, 3_000, 1 << 18])),
+        chunk_least_bytes: of_chunks(pick(dice, &[500, 3_000, 20_000])),
+        chunk_bytes: pick(dice, &[1_000, 5_000, 50_000]),
+        chunk_extents: of_chunks(pick(dice, &[1, 2, 6])) as usize,
+        chunk_age_ms: of_chunks(pick(dice, &[1_000, 20_000, 3_600_000])).min(i64::MAX as u64) as i64,
+        index_chunks: dice.usize(1..=3),
+        direct_chunks: pick(dice, &[1, 3, 1_000]),
+        job_extents: pick(dice, &[2, 10, 1_000]),
+        block_bytes: pick(dice, &[1, 300, 1_000]),
+        leaf_chunks: dice.usize(2..=4),
+        ..Policy::default()
+    }
 }
 
 /// Transactions at work.
@@ -45,6 +98,20 @@ pub(crate) struct Copying {
     pub(crate) outputs: u32,
     /// One more copies what they have copied.
     pub(crate) relayed: bool,
+}
+
+impl Copying {
+    /// What copiers read.
+    pub(crate) const INPUT: &str = "copied";
+    /// Where they write.
+    pub(crate) const OUTPUT: &str = "copies";
+    /// Where those write that copy what others have copied.
+    pub(crate) const RELAYED: &str = "relayed";
+
+    /// Whether somebody copies what is written to the topic: nothing of it may be gone before.
+    pub(crate) fn reads(self, topic: &str) -> bool {
+        topic == Copying::INPUT || (self.relayed && topic == Copying::OUTPUT)
+    }
 }
 
 /// Groups at work.
@@ -156,6 +223,7 @@ impl Plan {
             clone,
             groups,
             copying: None,
+            compacting: None,
         }
     }
 
@@ -168,6 +236,13 @@ impl Plan {
         let relayed = dice.bool();
         self.copying = Some(Copying { copiers, inputs, outputs, relayed });
         self.limits.heartbeats = true;
+        self
+    }
+
+    /// Compactors have dice of their own as well.
+    pub(crate) fn with_compactors(mut self, dice: &mut Rng) -> Plan {
+        self.compacting = chance(dice, 600).then(|| Compacting::drawn(dice));
+        self.collects &= self.compacting.as_ref().is_none_or(|plan| plan.sweep_every.is_none());
         self
     }
 }

@@ -22,6 +22,8 @@ use crate::chaos;
 use crate::check::truth::Truth;
 use crate::check::{bucket, clients, groups as groups_check, transactions};
 use crate::collector::Collector;
+use crate::compaction;
+use crate::compactor::Duty;
 use crate::consumer::Consumer;
 use crate::history::GroupLife;
 use crate::link::{Outage, Weather};
@@ -127,7 +129,8 @@ fn runtime(seed: u64) -> tokio::runtime::Runtime {
 async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
     let mut dice = Rng::with_seed(seed);
     let mut own = Rng::with_seed(!seed);
-    let plan = Plan::drawn(&mut dice).with_transactions(&mut own);
+    let mut compacting = Rng::with_seed(seed.rotate_left(32) ^ !(u64::MAX / 3));
+    let plan = Plan::drawn(&mut dice).with_transactions(&mut own).with_compactors(&mut compacting);
     let trace = Trace::new(keep_trace);
     trace.note("seed", format_args!("{seed}: {plan:?}"));
     let bucket = Bucket::new(flaw);
@@ -136,15 +139,25 @@ async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
             let limits = (plan.limits, plan.wild_clocks);
             // The first open is in good weather: a bucket that cannot be probed is no cluster.
             let weather = Weather::new(Rates::default(), dice.fork());
-            Machine::new(number as i32, bucket.clone(), limits, weather, trace.clone(), &mut dice)
+            let compacts = plan.compacting.as_ref().filter(|plan| number == 1 || !plan.alone);
+            let compacts = compacts.map(|plan| (compaction::config(plan), compacting.fork()));
+            let (number, bucket, trace) = (number as i32, bucket.clone(), trace.clone());
+            Machine::new(number, bucket, limits, compacts, weather, trace, &mut dice)
         })
         .collect();
-    let world = Arc::new(World::new(plan, bucket, machines, trace));
+    let world = Arc::new(World::new(plan, bucket, machines, trace, compacting.fork()));
     let ended = timeout(PATIENCE, begin(&world, &mut dice)).await;
     let mut simulated = Duration::ZERO;
     match ended {
         Ok(actors) => {
             let mut actors = actors;
+            if world.plan.compacting.is_some() {
+                actors.spawn(compaction::awake(Arc::clone(&world), compacting.fork()));
+            }
+            if world.plan.compacting.as_ref().is_some_and(|plan| plan.expires) {
+                let topics = world.history().topics.iter().map(|topic| topic.id).collect();
+                actors.spawn(compaction::alter(Arc::clone(&world), topics, compacting.fork()));
+            }
             if let Some(copying) = world.plan.copying {
                 copy(&world, copying, &mut actors, &mut own).await;
             }
@@ -152,6 +165,9 @@ async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
                 pass(&world, season, &mut dice).await;
             }
             end(&world, actors).await;
+            if !world.is_broken() {
+                compaction::comes_to_rest(&world).await;
+            }
             simulated = Duration::from_millis(world.trace.now_ms());
             judge(&world, &mut dice).await;
         }
@@ -237,11 +253,13 @@ async fn begin(world: &Arc<World>, dice: &mut Rng) -> JoinSet<()> {
 async fn pass(world: &World, season: Season, dice: &mut Rng) {
     world.trace.note("season", format_args!("{season:?}"));
     world.phase.send_replace(Phase::Active);
+    world.compact(Duty::Busy);
     sleep(season.active / 2).await;
     let sleeper = &world.machines[dice.usize(0..world.machines.len())];
     let asleep = season.sleeper && world.machines.len() > 1 && sleeper.pause();
     sleep(season.active / 2).await;
     world.phase.send_replace(Phase::Rest);
+    world.compact(Duty::Seldom);
     world.trace.note("season", format_args!("rest"));
     for machine in &world.machines {
         machine.weather.lock().unwrap().outage = Outage::None;
@@ -264,6 +282,7 @@ async fn end(world: &Arc<World>, mut actors: JoinSet<()>) {
         tokio::spawn(async move { machine.start().await });
     }
     world.phase.send_replace(Phase::Ending);
+    world.compact(Duty::Busy);
     let all = async {
         while let Some(ended) = actors.join_next().await {
             if let Err(error) = ended
@@ -282,6 +301,7 @@ async fn end(world: &Arc<World>, mut actors: JoinSet<()>) {
 
 /// Lets late requests land, looks at every node, kills them all, reads everything with a fresh one, and compares.
 async fn judge(world: &Arc<World>, dice: &mut Rng) {
+    world.compact(Duty::Seldom);
     for machine in &world.machines {
         if let Some(journal) = machine.journal() {
             check_open(world, &machine.name, &journal);
@@ -309,6 +329,8 @@ async fn judge(world: &Arc<World>, dice: &mut Rng) {
         }
         machine.kill();
     }
+    world.compact(Duty::Never);
+    world.look_for_expiries();
     let truth = Truth::of(&world.bucket, &wanted(world).await, &world.trace);
     read_cold(world, &truth, dice).await;
     let audits = world.history().audits.clone();

@@ -12,7 +12,7 @@ use fastrand::Rng;
 use strandline_core::manifest::{Change, EndTransaction, TransactionOf};
 use strandline_core::record::{BatchHeader, crc_holds, records};
 use strandline_core::rope::Rope;
-use strandline_kafka::messages::{Request, Response, fetch, find_coordinator, offset_fetch};
+use strandline_kafka::messages::{Request, Response, fetch, find_coordinator, list_offsets, offset_fetch};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
@@ -95,6 +95,27 @@ async fn hurry(world: &World, life: &CopierLife, dice: &mut Rng) {
     }
 }
 
+/// The first offset of a partition that is there.
+pub(crate) const EARLIEST: i64 = -2;
+
+/// The offset at a timestamp, or at one of the places that have a name: when it was asked for, and what it is.
+pub(crate) async fn offset_at(
+    world: &World,
+    (name, partition, timestamp): (String, u32, i64),
+    dice: &mut Rng,
+) -> Option<(u64, i64)> {
+    let partition_index = partition as i32;
+    let partitions =
+        vec![list_offsets::RequestPartition { partition_index, timestamp, ..Default::default() }];
+    let topics = vec![list_offsets::RequestTopic { name, partitions }];
+    let request = list_offsets::Request { replica_id: -1, topics, ..Default::default() };
+    let begun_ms = world.trace.now_ms();
+    let answer = world.ask(dice, 7, Request::ListOffsets(request)).await;
+    let Ok(Response::ListOffsets(answer)) = answer else { return None };
+    let found = &answer.topics[0].partitions[0];
+    (found.error_code == 0).then_some((begun_ms, found.offset))
+}
+
 /// One reader of one partition.
 pub(crate) struct Reader {
     world: Arc<World>,
@@ -163,6 +184,10 @@ impl Reader {
         match found.error_code {
             0 => {}
             7 | 56 => return None,
+            1 if self.position < self.world.log_start(self.topic, self.partition).1 => {
+                self.skip().await;
+                return None;
+            }
             code => {
                 self.broken("K8", format!("at {} it got code {code}", self.position));
                 return None;
@@ -196,9 +221,30 @@ impl Reader {
         let of = (self.number, self.committed, self.topic, self.partition);
         let mut history = self.world.history();
         let read = history.decided_reads.entry(of).or_default();
-        read.0.extend(taken);
-        read.1 = self.position;
+        read.records.extend(taken);
+        read.upto = self.position;
         Ok(())
+    }
+
+    /// What it wanted is gone: it goes on with the first record that is there.
+    async fn skip(&mut self) {
+        let name = self.world.history().topic(self.topic).map(|topic| topic.name.clone());
+        let wanted = (name.unwrap_or_default(), self.partition, EARLIEST);
+        let (low, _) = self.world.log_start(self.topic, self.partition);
+        let Some((_, first)) = offset_at(&self.world, wanted, &mut self.dice).await else { return };
+        let (_, high) = self.world.log_start(self.topic, self.partition);
+        if !(low..=high).contains(&first) {
+            self.broken("K2", format!("it begins at {first}, expected {low} to {high}"));
+        }
+        if first > self.position {
+            let of = (self.number, self.committed, self.topic, self.partition);
+            let mut history = self.world.history();
+            let read = history.decided_reads.entry(of).or_default();
+            read.skipped.push((self.position, first));
+            read.upto = first;
+            drop(history);
+            self.position = first;
+        }
     }
 
     fn broken(&self, invariant: &'static str, what: String) {

@@ -2,18 +2,22 @@
 //!
 //! Must not know what anybody does with it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fastrand::Rng;
+use strandline_core::manifest::{Change, Commit, Expire};
+use strandline_core::paths;
+use strandline_core::rope::Rope;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::bucket::Bucket;
 use crate::client::{Client, Gone};
-use crate::history::{Committed, Ended, Fetched, History, Record, Seen, Sent};
+use crate::compactor::Duty;
+use crate::history::{Committed, Deleted, Ended, Fetched, History, Record, Seen, Sent};
 use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::trace::Trace;
@@ -52,13 +56,46 @@ pub(crate) struct World {
     feeding: AtomicUsize,
     history: Mutex<History>,
     violations: Mutex<Vec<Violation>>,
+    /// Of what topics keep.
+    retention_dice: Mutex<Rng>,
+    /// The last slot in which expiries were looked for.
+    looked: AtomicU64,
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan, bucket: Bucket, machines: Vec<Arc<Machine>>, trace: Trace) -> World {
+    pub(crate) fn new(
+        plan: Plan,
+        bucket: Bucket,
+        machines: Vec<Arc<Machine>>,
+        trace: Trace,
+        retention_dice: Rng,
+    ) -> World {
         let phase = watch::Sender::new(Phase::Active);
-        let (producing, feeding, history, violations) = Default::default();
-        World { plan, bucket, machines, trace, phase, producing, feeding, history, violations }
+        let (producing, feeding, history, violations, looked) = Default::default();
+        let retention_dice = Mutex::new(retention_dice);
+        World {
+            plan,
+            bucket,
+            machines,
+            trace,
+            phase,
+            producing,
+            feeding,
+            history,
+            violations,
+            retention_dice,
+            looked,
+        }
+    }
+
+    /// How much compactors do from now on.
+    pub(crate) fn compact(&self, duty: Duty) {
+        self.machines.iter().for_each(|machine| machine.compacts(duty));
+    }
+
+    /// Dice for what a topic keeps.
+    pub(crate) fn retention_dice(&self) -> MutexGuard<'_, Rng> {
+        self.retention_dice.lock().unwrap()
     }
 
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
@@ -215,7 +252,27 @@ impl World {
 
     /// The first offset of a partition: at least what was acknowledged by now, at most what was asked for.
     pub(crate) fn log_start(&self, topic: Uuid, partition: u32) -> (i64, i64) {
+        self.look_for_expiries();
         let now_ms = self.trace.now_ms();
         self.history().log_start(topic, partition, now_ms, now_ms)
+    }
+    /// What a compactor says that it has expired may be gone, whether or not the fold agrees: that is for the checkers.
+    pub(crate) fn look_for_expiries(&self) {
+        loop {
+            let slot = self.looked.load(Ordering::Relaxed) + 1;
+            let (Some(object), Some(begun_ms)) = (self.bucket.slot(slot), self.bucket.filled_ms(slot)) else {
+                return;
+            };
+            self.looked.store(slot, Ordering::Relaxed);
+            let Ok((commit, _)) = Commit::decode(&paths::slot(slot), &Rope::from(object)) else { continue };
+            let expiries = commit.changes.iter().filter_map(|change| match change {
+                Change::Expire(Expire { topic, partition, before, .. }) => {
+                    let (topic, partition, before) = (*topic, *partition, *before);
+                    Some(Deleted { topic, partition, before, begun_ms, ended_ms: None })
+                }
+                _ => None,
+            });
+            self.history().deleted.extend(expiries);
+        }
     }
 }

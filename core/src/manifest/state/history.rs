@@ -130,7 +130,7 @@ fn outputs(run: &SwapRun, end_offset: i64, now_ms: i64) -> Result<Vec<Extent>, V
             }
             ObjectName::Segment(_) | ObjectName::Slot(_) | ObjectName::Marker => return Err(Void::Malformed),
         };
-        if is_stale(id, now_ms) {
+        if is_stale(id, now_ms) && !mutation::is(Mutation::StaleOutputsTaken) {
             return Err(Void::Stale);
         }
         let extent = Extent { base_offset, offsets, object, at, bytes, max_timestamp };

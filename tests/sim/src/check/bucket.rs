@@ -1,4 +1,4 @@
-//! The bucket as it lies there at the end, and the nodes beside it: references, checkpoints, agreement.
+//! The bucket as it lies there at the end, and the nodes beside it: data, checkpoints, agreement.
 //!
 //! Must not know the clients.
 
@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use object_store::path::Path;
 use strandline_core::env::Env;
-use strandline_core::manifest::{ObjectId, checkpoint};
+use strandline_core::manifest::checkpoint;
 use strandline_core::paths;
-use strandline_core::record::BatchHeader;
-use strandline_core::rope::Rope;
 use strandline_core::scrub::{Options, Verdict, scrub};
 use strandline_core::store::{Provider, Store};
 
+use super::data;
 use super::truth::Truth;
 use crate::auditor::fingerprint;
 use crate::bucket::{Bucket, slot_of};
@@ -25,7 +24,7 @@ type Faults = Vec<(&'static str, String)>;
 pub(crate) async fn check(bucket: &Bucket, truth: &Truth, audits: &[Audit]) -> Faults {
     let mut faults = truth.faults.clone();
     agreement(truth, audits, &mut faults);
-    references(bucket, truth, &mut faults).await;
+    data::check(bucket, truth, &mut faults).await;
     checkpoints(bucket, truth, &mut faults).await;
     contents(bucket, &mut faults).await;
     scrubbed(bucket, &mut faults).await;
@@ -42,34 +41,6 @@ fn agreement(truth: &Truth, audits: &[Audit], faults: &mut Faults) {
         if right != Some(&audit.fingerprint) {
             faults.push(("J2", format!("{} held another manifest at slot {}", audit.machine, audit.applied)));
             return;
-        }
-    }
-}
-
-/// Every extent is there, and its batches are whole.
-async fn references(bucket: &Bucket, truth: &Truth, faults: &mut Faults) {
-    let extents = truth.manifest.topics().flat_map(|topic| &topic.partitions).flat_map(|one| &one.extents);
-    for extent in extents.filter(|extent| !extent.is_marker()) {
-        let Some(object) = bucket.get(&extent.object.key()).await else {
-            let invariant = if matches!(extent.object, ObjectId::Slot(_)) { "D2" } else { "D1" };
-            faults.push((invariant, format!("{} is gone, and {extent:?} lies in it", extent.object.key())));
-            continue;
-        };
-        let (mut at, mut offsets) = (extent.at as usize, 0);
-        let end = at + extent.bytes as usize;
-        let object = Rope::from(object);
-        while at < end {
-            let batch = BatchHeader::at(&object, at).ok();
-            let whole = batch.filter(|batch| strandline_core::record::crc_holds(&object, at, batch));
-            let Some(batch) = whole else {
-                faults.push(("D1", format!("{extent:?} is damaged")));
-                break;
-            };
-            at += batch.bytes;
-            offsets += batch.offsets;
-        }
-        if at == end && offsets != extent.offsets {
-            faults.push(("D1", format!("{extent:?} holds {offsets} records")));
         }
     }
 }

@@ -9,6 +9,7 @@ mod logs;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use strandline_core::manifest::commit::{ConfigChange, ConfigOp};
 use strandline_core::manifest::{
@@ -39,6 +40,19 @@ pub(super) struct Oracle {
     folded: BTreeMap<Ulid, (BTreeSet<u64>, i64)>,
     /// Of these, those that were refused in part because they were overtaken.
     unsettled: BTreeSet<(Ulid, u64)>,
+    /// What has expired since somebody asked.
+    expired: Vec<Expired>,
+}
+
+/// Records that are gone for their age or their number.
+#[derive(Debug, Clone)]
+pub(super) struct Expired {
+    pub(super) topic: Uuid,
+    pub(super) partition: u32,
+    pub(super) offsets: Range<i64>,
+    /// What the topic kept then; negative: no bound.
+    pub(super) retention_ms: i64,
+    pub(super) retention_bytes: i64,
 }
 
 #[derive(Debug, Default)]
@@ -86,18 +100,15 @@ impl Oracle {
         outcomes
     }
 
+    /// What has expired since the last question.
+    pub(super) fn take_expired(&mut self) -> Vec<Expired> {
+        std::mem::take(&mut self.expired)
+    }
+
     fn change(&mut self, change: &Change, overtaken: bool) -> Outcome {
         match change {
             Change::CreateTopic { id, name, partitions, configs } => {
-                if self.topics.contains_key(id) {
-                    return Outcome::Void(Void::Malformed);
-                }
-                if self.topics.values().any(|topic| topic.name == *name) {
-                    return Outcome::Void(Void::TopicExists);
-                }
-                let partitions = (0..*partitions).map(|_| Partition::default()).collect();
-                self.topics.insert(*id, Topic { name: name.clone(), configs: configs.clone(), partitions });
-                Outcome::Applied
+                self.create_topic(*id, name, *partitions, configs)
             }
             Change::DeleteTopic { id } => match self.topics.remove(id) {
                 Some(_) => {
@@ -115,17 +126,8 @@ impl Oracle {
             Change::CreatePartitions { .. } | Change::AlterConfigs { .. } | Change::DeleteRecords { .. } => {
                 self.of_topic(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
             }
-            Change::Swap(swap) => Outcome::Swapped(swap.runs.iter().map(|run| self.swap(run)).collect()),
-            Change::IndexChunks(change) => {
-                self.take_in(change).map_or_else(Outcome::Void, |()| Outcome::Applied)
-            }
-            Change::Expire(expire) => {
-                self.expire_records(expire).map_or_else(Outcome::Void, |()| Outcome::Applied)
-            }
-            Change::Compacted(compacted) => {
-                let held = self.undecided(&compacted.topic, compacted.partition);
-                let held = held.and_then(|(partition, stable)| partition.compact(compacted, stable));
-                held.map_or_else(Outcome::Void, |()| Outcome::Applied)
+            Change::Swap(_) | Change::IndexChunks(_) | Change::Expire(_) | Change::Compacted(_) => {
+                self.of_history(change)
             }
             Change::UpdateGroup(update) => self.groups.update(update, self.slot, self.now_ms),
             Change::CommitOffsets(commit) => {
@@ -211,6 +213,41 @@ impl Oracle {
         Ok((partition, stable))
     }
 
+    /// What befalls records that are there already.
+    fn create_topic(
+        &mut self,
+        id: Uuid,
+        name: &str,
+        partitions: u32,
+        configs: &BTreeMap<String, String>,
+    ) -> Outcome {
+        if self.topics.contains_key(&id) {
+            return Outcome::Void(Void::Malformed);
+        }
+        if self.topics.values().any(|topic| topic.name == name) {
+            return Outcome::Void(Void::TopicExists);
+        }
+        let partitions = (0..partitions).map(|_| Partition::default()).collect();
+        self.topics.insert(id, Topic { name: name.to_owned(), configs: configs.clone(), partitions });
+        Outcome::Applied
+    }
+
+    fn of_history(&mut self, change: &Change) -> Outcome {
+        let held = match change {
+            Change::Swap(swap) => {
+                return Outcome::Swapped(swap.runs.iter().map(|run| self.swap(run)).collect());
+            }
+            Change::IndexChunks(change) => self.take_in(change),
+            Change::Compacted(compacted) => {
+                let held = self.undecided(&compacted.topic, compacted.partition);
+                held.and_then(|(partition, stable)| partition.compact(compacted, stable))
+            }
+            Change::Expire(expire) => self.expire_records(expire),
+            _ => Ok(()),
+        };
+        held.map_or_else(Outcome::Void, |()| Outcome::Applied)
+    }
+
     fn swap(&mut self, run: &SwapRun) -> Result<(), Void> {
         let now_ms = self.now_ms;
         let (partition, stable) = self.undecided(&run.topic, run.partition)?;
@@ -229,7 +266,11 @@ impl Oracle {
             return Err(Void::RetentionChanged);
         }
         let (partition, stable) = self.undecided(&expire.topic, expire.partition)?;
-        partition.expire(expire, stable)
+        let offsets = partition.start..expire.before;
+        partition.expire(expire, stable)?;
+        let Expire { topic, partition, retention_ms, retention_bytes, .. } = *expire;
+        self.expired.push(Expired { topic, partition, offsets, retention_ms, retention_bytes });
+        Ok(())
     }
 
     fn of_transaction(&mut self, change: &Change) -> Outcome {

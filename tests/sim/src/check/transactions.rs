@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::truth::{Entry, Of, Truth};
-use crate::history::{CopierLife, History, Record, Transacted};
+use crate::history::{CopierLife, DecidedRead, History, Record, Transacted};
 
 /// The number of readers that read everything from a node that was never there before.
 pub(crate) const FRESH: usize = 9_000;
@@ -36,13 +36,18 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
         copied(life, history, truth, &verdicts, &mut faults);
         in_order(life, history, truth, &verdicts, &mut faults);
     }
-    for ((reader, committed, topic, partition), (records, upto)) in &history.decided_reads {
+    for ((reader, committed, topic, partition), read) in &history.decided_reads {
+        let DecidedRead { records, upto, skipped } = read;
         let log = truth.logs.get(&(*topic, *partition)).map_or(&[][..], Vec::as_slice);
-        let end = stable_end(truth, *topic, *partition);
-        if *reader == FRESH && *upto != end {
-            faults.push(("J4", format!("a fresh node served {topic}/{partition} to {upto}, not to {end}")));
+        let (start, end) = bounds(truth, *topic, *partition);
+        if *reader == FRESH && (*upto != end || skipped.iter().any(|(_, to)| *to != start)) {
+            let what = format!(
+                "a fresh node served {topic}/{partition} to {upto} but for {skipped:?}, not {start} to {end}"
+            );
+            faults.push(("J4", what));
         }
-        let expected: Vec<_> = expected(log, *upto, *committed, &verdicts);
+        let mut expected = expected(log, *upto, *committed, &verdicts);
+        expected.retain(|(offset, _)| !skipped.iter().any(|(from, to)| (*from..*to).contains(offset)));
         if let Some(place) =
             (0..records.len().max(expected.len())).find(|at| records.get(*at) != expected.get(*at))
         {
@@ -242,7 +247,10 @@ fn told_too_early(history: &History, faults: &mut Faults) {
     }
 }
 
-/// Where what readers get under `read_committed` comes to an end in a log.
-fn stable_end(truth: &Truth, topic: Uuid, partition: u32) -> i64 {
-    truth.manifest.partition(&topic, partition).map_or(0, |one| one.last_stable_offset())
+/// The first offset, and where what readers get under `read_committed` comes to an end.
+fn bounds(truth: &Truth, topic: Uuid, partition: u32) -> (i64, i64) {
+    truth
+        .manifest
+        .partition(&topic, partition)
+        .map_or((0, 0), |one| (one.log_start, one.last_stable_offset()))
 }

@@ -9,12 +9,12 @@ use strandline_core::manifest::{
     Append, BatchMeta, Change, Commit, Joins, Manifest, ObjectId, Outcome, checkpoint, state,
 };
 use strandline_core::paths;
-use strandline_core::record::{BatchHeader, records};
+use strandline_core::record::{BatchHeader, MARKER_BYTES, records};
 use strandline_core::rope::Rope;
 use uuid::Uuid;
 
 use super::commits::Commits;
-use super::oracle::Oracle;
+use super::oracle::{Expired, Oracle};
 use crate::auditor::fingerprint;
 use crate::bucket::Bucket;
 use crate::history::{OfGroup, Record};
@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) slot: u64,
     pub(crate) timestamp: i64,
     pub(crate) of: Of,
+    /// Of its batch, if it is the first record there; else 0.
+    pub(crate) bytes: u64,
 }
 
 /// What an offset has to do with transactions.
@@ -66,7 +68,26 @@ pub(crate) struct Truth {
     pub(crate) faults: Vec<(&'static str, String)>,
 }
 
+/// A transaction that was aborted in a partition: its producer, its first offset there, that of its end.
+pub(crate) type Aborted = (i64, i64, i64);
+
 impl Truth {
+    /// The transactions that were aborted in a partition, by their ends.
+    pub(crate) fn aborted(&self, topic: Uuid, partition: u32) -> Vec<Aborted> {
+        let (mut open, mut found) = (BTreeMap::new(), Vec::new());
+        for (offset, entry) in (0..).zip(self.logs.get(&(topic, partition)).into_iter().flatten()) {
+            match entry.of {
+                Of::Nobody => {}
+                Of::Transaction(producer) => drop(open.entry(producer).or_insert(offset)),
+                Of::Marker(producer, commit) => {
+                    let first = open.remove(&producer).filter(|_| !commit);
+                    found.extend(first.map(|first| (producer, first, offset)));
+                }
+            }
+        }
+        found
+    }
+
     /// Folds the first content of all slots; `wanted`: the slots whose fingerprints are of interest.
     pub(crate) fn of(bucket: &Bucket, wanted: &BTreeSet<u64>, trace: &Trace) -> Truth {
         let mut truth = Truth::default();
@@ -88,6 +109,7 @@ impl Truth {
                     return truth.fault_and_end("J3", format!("slot {slot} cannot be read: {error}"));
                 }
             };
+            let before_ms = truth.manifest.now_ms;
             let outcomes = state::apply(&mut truth.manifest, slot, &commit, payload_at);
             let expected = oracle.fold(slot, &commit);
             if outcomes != expected {
@@ -101,6 +123,9 @@ impl Truth {
             truth.faults.extend(broken.into_iter().map(|what| ("K7", format!("slot {slot}: {what}"))));
             truth.keep(bucket, slot, &commit, &object, payload_at, &outcomes);
             truth.mark(slot);
+            for expired in oracle.take_expired() {
+                truth.rightly(slot, before_ms, &expired);
+            }
             truth.follow(slot);
             if wanted.contains(&slot) {
                 truth.fingerprints.insert(slot, fingerprint(&checkpoint::encode(&truth.manifest)));
@@ -171,6 +196,7 @@ impl Truth {
                     let Some(entry) = entry.filter(|entry| entry.slot == slot) else { break };
                     if let ObjectId::Marker(marker) = extent.object {
                         entry.of = Of::Marker(marker.producer_id, marker.commit);
+                        entry.bytes = u64::from(MARKER_BYTES);
                     }
                 }
                 let from = partition.log_start.max(0) as usize;
@@ -182,6 +208,29 @@ impl Truth {
             }
         }
         unmarked.into_iter().for_each(|what| self.fault("K1", format!("slot {slot}: {what}")));
+    }
+
+    /// What expires is older than its topic keeps it, by the time of the journal before anybody said so, or so many bytes come
+    /// behind it.
+    fn rightly(&mut self, slot: u64, now_ms: i64, expired: &Expired) {
+        let log = self.logs.get(&(expired.topic, expired.partition)).map_or(&[][..], Vec::as_slice);
+        let (mut behind, mut wrong) = (0, None);
+        for (offset, entry) in log.iter().enumerate().rev() {
+            let offset = offset as i64;
+            let is_old =
+                expired.retention_ms >= 0 && now_ms.saturating_sub(entry.timestamp) > expired.retention_ms;
+            let is_much = u64::try_from(expired.retention_bytes).is_ok_and(|most| behind >= most);
+            let is_record = !matches!(entry.of, Of::Marker(..));
+            if is_record && expired.offsets.contains(&offset) && !is_old && !is_much {
+                wrong = Some((offset, *entry));
+            }
+            behind += entry.bytes;
+        }
+        if let Some(wrong) = wrong {
+            let what =
+                format!("slot {slot}: at {now_ms} {wrong:?} expired by {expired:?}, with {behind} bytes");
+            self.fault("D4", what);
+        }
     }
 
     /// Notes where copiers have come to.
@@ -252,7 +301,7 @@ fn run_of(bucket: &Bucket, append: &Append, object: &Rope, payload_at: u64) -> O
 }
 
 fn hole(slot: u64) -> Entry {
-    Entry { record: NO_RECORD, slot, timestamp: i64::MIN, of: Of::Nobody }
+    Entry { record: NO_RECORD, slot, timestamp: i64::MIN, of: Of::Nobody, bytes: 0 }
 }
 
 fn entries(slot: u64, batch: &Bytes, meta: &BatchMeta) -> Result<Vec<Entry>, String> {
@@ -267,7 +316,8 @@ fn entries(slot: u64, batch: &Bytes, meta: &BatchMeta) -> Result<Vec<Entry>, Str
     let entry = |record: strandline_core::record::Record| {
         let name = record.value.as_ref().and_then(|value| Record::of(value));
         let name = name.ok_or("a record that nobody sent")?;
-        Ok(Entry { record: name, slot, timestamp: record.timestamp, of })
+        let bytes = if record.offset_delta == 0 { u64::from(meta.bytes) } else { 0 };
+        Ok(Entry { record: name, slot, timestamp: record.timestamp, of, bytes })
     };
     found.into_iter().map(entry).collect()
 }

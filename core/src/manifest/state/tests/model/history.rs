@@ -16,7 +16,9 @@ use crate::manifest::{Change, Outcome, Partition, Void};
 
 /// Objects by their name: of each batch in them, by topic, partition and first offset, where it lies and its length.
 #[derive(Default)]
-pub(super) struct Written(BTreeMap<ObjectName, BTreeMap<(Uuid, u32, i64), (u64, u32)>>);
+pub(super) struct Written(BTreeMap<ObjectName, Batches>);
+
+type Batches = BTreeMap<(Uuid, u32, i64), (u64, u32)>;
 
 impl Written {
     pub(super) fn put(&mut self, object: ObjectName, batch: (Uuid, u32, i64), at: u64, bytes: u32) {
