@@ -26,9 +26,10 @@ fn go(_: &Progress) -> ControlFlow<()> {
 
 /// Runs `one` for many seeds, each on a runtime of its own whose time stands still until nothing else is left to do.
 fn for_seeds<F: Future<Output = ()>>(count: u64, one: impl Fn(u64) -> F) {
-    let seeds = match std::env::var("STRANDLINE_SEED").ok().and_then(|seed| seed.parse::<u64>().ok()) {
+    let set = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let seeds = match set("STRANDLINE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..count,
+        None => 0..set("STRANDLINE_SEEDS").unwrap_or(count),
     };
     for seed in seeds {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -74,7 +75,7 @@ async fn grown(seed: u64) -> World {
 fn what_is_needed_stays_and_all_else_goes() {
     let mut gone = [0; Kind::ALL.len()];
     let counted = std::sync::Mutex::new(&mut gone);
-    for_seeds(30, |seed| {
+    for_seeds(20, |seed| {
         let counted = &counted;
         async move {
             let mut world = World::new(seed).await;
@@ -109,7 +110,7 @@ fn what_is_needed_stays_and_all_else_goes() {
 /// Cut off at any request, whether it came to the bucket or not: nothing is lost, and the next sweep does the rest.
 #[test]
 fn a_sweep_that_dies_anywhere_is_taken_up() {
-    for_seeds(4, |seed| async move {
+    for_seeds(2, |seed| async move {
         let world = grown(seed).await;
         sleep(HOUR * 26).await;
         let whole = world.disk.fork();
@@ -379,6 +380,7 @@ fn what_is_not_ours_stays() {
         for key in &ours {
             world.disk.put(key, "12345").await;
         }
+        sleep(HOUR * 3).await;
         sweep(&world.journal).await;
         assert!(world.disk.get(&ours[3]).await.is_some(), "somebody may be at work with it");
         settle(&world.journal).await;
