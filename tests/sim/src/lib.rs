@@ -1,7 +1,7 @@
 //! Whole clusters in one thread, from a seed: real nodes on a store that fails below them, clients that remember
 //! everything, and checkers that know what was promised.
 //!
-//! Nothing of the log is mocked: nodes are the production journal, ingest, reader and gateway; clients speak Kafka's
+//! Nothing of the log is mocked: nodes are the production journal, ingest, reader, gateway and compactor; clients speak Kafka's
 //! protocol to them over pipes in memory. Only what lies outside is simulated: the bucket, the machines' clocks, time
 //! itself. Invariant: the same seed gives the same run, to the byte of its trace.
 //!
