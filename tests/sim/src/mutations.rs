@@ -55,7 +55,7 @@ const RULES: [(M, u64); 56] = [
     (M::DamagedSlotIsFinal, 3),
     (M::DamagedRecordsKept, 88),
     (M::DamagedBlockKept, 108),
-    (M::GapOverlooked, 194),
+    (M::GapOverlooked, 468),
     (M::ZeroIsABeginning, 3),
     (M::CloneTakenForOwn, 45),
     (M::StandstillOverlooked, 33),
