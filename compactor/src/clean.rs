@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use strandline_core::chunk::AbortedSpan;
 use strandline_core::index::Entry;
-use strandline_core::manifest::{Change, Compacted, Extent, Journal, ObjectId, Outcome, Retention};
+use strandline_core::manifest::{Change, Compacted, Extent, Journal, ObjectId, Retention};
 use strandline_core::mutation::{self, Mutation};
 use strandline_core::record::{self, BatchHeader, Record};
 use strandline_core::{Error, Result};
@@ -20,6 +20,7 @@ use crate::gather::{self, Laid, Written, lay, overlaps, span};
 use crate::input::{Batch, Input};
 use crate::job::Run;
 use crate::keys::Keys;
+use crate::output::propose;
 use crate::pace::Pace;
 use crate::plan::Policy;
 use crate::tree::Tree;
@@ -83,10 +84,11 @@ impl Clean<'_> {
     /// Compacts the partition up to where it may. How many bytes were written; `None`: somebody else was at work on it.
     pub(crate) async fn clean(self) -> Result<Option<u64>> {
         let Some(scope) = self.look().await? else { return Ok(None) };
-        let rules = self.rules(&scope).await?;
+        let extents = scope.extents()?;
+        let rules = self.rules(&scope, &extents).await?;
         let mut written_bytes = 0;
         let mut tombstones_ms = i64::MAX;
-        for part in self.parts(&scope) {
+        for part in self.parts(&scope, extents) {
             if !self.changes(&part, &rules, &mut tombstones_ms).await? {
                 continue;
             }
@@ -98,8 +100,8 @@ impl Clean<'_> {
             return Ok(None);
         }
         let compacted = Compacted { topic: self.topic, partition: self.partition, upto, tombstones_ms };
-        let outcomes = self.journal.propose(vec![Change::Compacted(compacted)]).await?;
-        Ok(matches!(outcomes.as_slice(), [Outcome::Applied]).then_some(written_bytes))
+        let held = propose(self.journal, vec![Change::Compacted(compacted)]).await?;
+        Ok((held > 0).then_some(written_bytes))
     }
 
     async fn look(self) -> Result<Option<Scope>> {
@@ -146,7 +148,7 @@ impl Clean<'_> {
     }
 
     /// Reads what was not compacted before, as far as there is room for its keys.
-    async fn rules(self, scope: &Scope) -> Result<Rules> {
+    async fn rules(self, scope: &Scope, extents: &[(bool, Extent)]) -> Result<Rules> {
         let aborted =
             scope.aborted.iter().map(|span| (span.producer_id, span.last_offset, span.first_offset));
         let mut rules = Rules {
@@ -158,7 +160,7 @@ impl Clean<'_> {
             horizon_ms: scope.latest_ms.saturating_add(scope.retention.tombstones_ms),
         };
         let from = rules.upto;
-        let dirty = scope.extents()?.into_iter().map(|(_, extent)| extent);
+        let dirty = extents.iter().map(|(_, extent)| *extent);
         let dirty: Vec<_> = dirty.filter(|extent| extent.end_offset() > from).collect();
         let Some(end_offset) = dirty.last().map(Extent::end_offset) else { return Ok(rules) };
         let mut input = Input::new(self.journal, self.pace, dirty);
@@ -175,10 +177,10 @@ impl Clean<'_> {
     }
 
     /// What is written anew together: as much as a chunk aims at, not across the end of the index.
-    fn parts(self, scope: &Scope) -> Vec<Part> {
+    fn parts(self, scope: &Scope, extents: Vec<(bool, Extent)>) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
         let mut bytes = 0;
-        for (indexed, extent) in scope.extents().unwrap_or_default() {
+        for (indexed, extent) in extents {
             let full = bytes >= self.policy.chunk_bytes;
             match parts.last_mut().filter(|part| part.indexed == indexed && !full) {
                 Some(part) => part.extents.push(extent),
@@ -239,12 +241,8 @@ impl Clean<'_> {
                 None => return Ok(None),
             },
         };
-        let outcomes = journal.propose(vec![change]).await?;
-        let held = match outcomes.first() {
-            Some(Outcome::Swapped(runs)) => runs.iter().all(Result::is_ok),
-            outcome => outcome == Some(&Outcome::Applied),
-        };
-        Ok(held.then_some(written.footer.bytes))
+        let held = propose(journal, vec![change]).await?;
+        Ok((held > 0).then_some(written.footer.bytes))
     }
 
     async fn replace(self, extents: &[Extent], written: &Written) -> Result<Option<Change>> {

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use strandline_core::limits::MAX_CHANGES_PER_COMMIT;
-use strandline_core::manifest::{Change, Journal, Outcome, Topic, Void};
+use strandline_core::manifest::{Journal, Topic};
 use strandline_core::{Error, Kind, Result};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use crate::gather::gather;
 use crate::job::{Job, Run};
 use crate::merge::merge;
 use crate::metrics;
+use crate::output::propose;
 use crate::pace::Pace;
 use crate::plan::{Policy, plan};
 use crate::retention::Expiry;
@@ -338,23 +339,4 @@ impl Ends {
             }
         }
     }
-}
-
-/// Proposes changes; how many of them, or of their runs, hold. Nothing is cleaned up here, whatever the answer: what is not
-/// referred to is garbage by its age.
-async fn propose(journal: &Journal, changes: Vec<Change>) -> Result<usize> {
-    let outcomes = journal.propose(changes).await?;
-    let void = |void: &Void| tracing::debug!(%void, "a change of the compactor no longer holds");
-    let held = outcomes.iter().map(|outcome| match outcome {
-        Outcome::Swapped(runs) => {
-            runs.iter().filter_map(|run| run.as_ref().err()).for_each(void);
-            runs.iter().filter(|run| run.is_ok()).count()
-        }
-        Outcome::Void(reason) => {
-            void(reason);
-            0
-        }
-        _ => 1,
-    });
-    Ok(held.sum())
 }

@@ -1,10 +1,11 @@
-//! What is common to all that the compactor writes: names, and a look at what is there when an answer was unclear.
+//! What is common to all that the compactor writes: names, a look at what is there when an answer was unclear, and the change
+//! that makes it count.
 //!
 //! Must not know what the objects hold. Invariant: a name follows from chance and from what was read, so that two clones of a
 //! process, which throw the same dice, give one name to one content only.
 
 use bytes::Bytes;
-use strandline_core::manifest::{Extent, Journal, ObjectName};
+use strandline_core::manifest::{Change, Extent, Journal, ObjectName, Outcome, Void};
 use strandline_core::rope::Rope;
 use strandline_core::{Error, Result};
 use ulid::Ulid;
@@ -54,4 +55,23 @@ pub(crate) async fn put(journal: &Journal, key: &str, body: Bytes) -> Result<()>
         return Ok(());
     }
     Err(Error::Invalid(format!("{key} exists and holds something else").into()))
+}
+
+/// Proposes changes; how many of them, or of their runs, hold. Nothing is cleaned up here, whatever the answer: what is not
+/// referred to is garbage by its age.
+pub(crate) async fn propose(journal: &Journal, changes: Vec<Change>) -> Result<usize> {
+    let outcomes = journal.propose(changes).await?;
+    let void = |void: &Void| tracing::debug!(%void, "a change of the compactor no longer holds");
+    let held = outcomes.iter().map(|outcome| match outcome {
+        Outcome::Swapped(runs) => {
+            runs.iter().filter_map(|run| run.as_ref().err()).for_each(void);
+            runs.iter().filter(|run| run.is_ok()).count()
+        }
+        Outcome::Void(reason) => {
+            void(reason);
+            0
+        }
+        _ => 1,
+    });
+    Ok(held.sum())
 }

@@ -184,15 +184,8 @@ impl<'a> Tree<'a> {
     /// A node of the index.
     pub(crate) async fn get(self, branch: &Branch) -> Result<Node> {
         let key = self.key(branch.id);
-        let decode = |body: &strandline_core::rope::Rope| {
-            let (topic, partition, id, node) = Node::decode(&key, &body.to_bytes())?;
-            let same = (topic, partition, id) == (self.topic, self.partition, branch.id);
-            match same && node.branch(id) == Some(*branch) {
-                true => Ok(node),
-                false => Err(Error::corrupt(&key, "it is not what the node above it says")),
-            }
-        };
-        self.journal.store().get_as(&key, decode).await
+        let store = self.journal.store();
+        store.get_as(&key, |body| Node::decode_as(&key, &body.to_bytes(), branch)).await
     }
 
     async fn put(self, node: Node, origin: Origin<'_>) -> Result<Branch> {

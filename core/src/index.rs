@@ -173,6 +173,15 @@ impl Node {
         Ok((topic, partition, id, node))
     }
 
+    /// The same for whoever comes from the node above, or from the manifest: it is refused if it is not what `branch` says.
+    pub fn decode_as(key: &str, bytes: &[u8], branch: &Branch) -> Result<Node> {
+        let (.., node) = Node::decode(key, bytes)?;
+        match node.branch(branch.id) == Some(*branch) {
+            true => Ok(node),
+            false => Err(Error::corrupt(key, "it is not what the node above it, or the manifest, says")),
+        }
+    }
+
     /// How the one above it names it, if it is written as `id`. `None` if it is empty.
     pub fn branch(&self, id: Ulid) -> Option<Branch> {
         let last = self.len().checked_sub(1)?;

@@ -92,14 +92,7 @@ impl<'a> Index<'a> {
 
     async fn read(&self, branch: &Branch) -> Result<Node, (String, Error)> {
         let key = self.key(branch.id);
-        let decode = |body: &strandline_core::rope::Rope| {
-            let (.., node) = Node::decode(&key, &body.to_bytes())?;
-            match node.branch(branch.id) == Some(*branch) {
-                true => Ok(node),
-                false => Err(Error::corrupt(&key, "it is not what the node above it says")),
-            }
-        };
-        let read = self.store.get_as(&key, decode).await;
+        let read = self.store.get_as(&key, |body| Node::decode_as(&key, &body.to_bytes(), branch)).await;
         read.map_err(|error| (key, error))
     }
 

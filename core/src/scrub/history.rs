@@ -310,13 +310,7 @@ impl Walk<'_, '_> {
 async fn read_node(ctx: &Context<'_>, topic: Uuid, partition: u32, branch: &Branch) -> Result<Node> {
     let key = paths::index(topic, partition, branch.id);
     let _entered = ctx.enter(1).await;
-    let decode = |bytes: &[u8]| {
-        let (.., node) = Node::decode(&key, bytes)?;
-        match node.branch(branch.id) == Some(*branch) {
-            true => Ok(node),
-            false => Err(Error::corrupt(&key, "it is not what the node above it, or the manifest, says")),
-        }
-    };
+    let decode = |bytes: &[u8]| Node::decode_as(&key, bytes, branch);
     match decode(&ctx.read(&key).await?.to_bytes()) {
         Err(Error::Corrupt { .. }) => decode(&ctx.read(&key).await?.to_bytes()),
         decided => decided,
