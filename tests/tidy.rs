@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Crates, and which of ours each may use: `cli -> gateway -> {kafka, ingest, reader} -> core`, `{cli, reader} -> archive -> core`,
+/// Crates, and which of ours each may use: `cli -> gateway -> {kafka, ingest, reader} -> core`, `{cli, gateway, reader} -> archive -> core`,
 /// `cli -> compactor -> {archive, core}`.
 const CRATES: [(&str, &[&str]); 11] = [
     ("core", &[]),
@@ -17,7 +17,7 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("ingest", &["core"]),
     ("reader", &["archive", "core"]),
     ("compactor", &["archive", "core"]),
-    ("gateway", &["kafka", "ingest", "reader", "core"]),
+    ("gateway", &["kafka", "ingest", "reader", "archive", "core"]),
     ("cli", &["gateway", "compactor", "ingest", "reader", "archive", "core"]),
     ("tests/sim", &["gateway", "kafka", "ingest", "reader", "compactor", "archive", "core"]),
     ("tests/model", &[]),

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
 use strandline_core::Error;
-use strandline_core::scrub::{self, Options, Part, Report, Verdict};
+use strandline_core::scrub::{self, Options, Part, ReadFooter, Report, Verdict};
 use strandline_core::store::Store;
 
 use crate::args::{ScrubArgs, Shards};
@@ -66,7 +66,10 @@ fn options(args: &ScrubArgs) -> Result<Options> {
         return Err(Coded { code: USAGE, said: "--from lies behind --to".to_owned() }.into());
     }
     let shards = args.shard.map(|Shards(first, last)| first..=last);
-    Ok(Options { concurrency: args.concurrency as usize, quick: args.quick, slots, shards })
+    let (concurrency, quick) = (args.concurrency as usize, args.quick);
+    let parquet_footer: ReadFooter =
+        |chunk, tail_at, tail| strandline_archive::read_footer(chunk, tail_at, tail).map(|(footer, _)| footer);
+    Ok(Options { concurrency, quick, slots, shards, parquet_footer })
 }
 
 async fn watched(store: &Store, options: &Options) -> Result<Report> {

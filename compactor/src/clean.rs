@@ -16,7 +16,7 @@ use strandline_core::record::{self, BatchHeader, Record};
 use strandline_core::{Error, Result};
 use uuid::Uuid;
 
-use crate::gather::{self, Laid, Written, lay, overlaps, span};
+use crate::gather::{self, Laid, lay, overlaps, span};
 use crate::input::{Batch, Input};
 use crate::job::Run;
 use crate::keys::Keys;
@@ -24,6 +24,7 @@ use crate::output::propose;
 use crate::pace::Pace;
 use crate::plan::Policy;
 use crate::tree::Tree;
+use crate::written::Written;
 
 /// One compaction of one partition.
 #[derive(Debug, Clone, Copy)]

@@ -4,34 +4,41 @@
 //! header, which is the real one from now on; what is held is bounded, however long the chunk.
 
 use bytes::Bytes;
-use strandline_core::chunk::{AbortedSpan, ChunkId, Footer, Format, Writer};
-use strandline_core::manifest::{Aborted, Change, Journal, ObjectName, Swap, SwapOutput, SwapRun};
+use strandline_core::Result;
+use strandline_core::chunk::{AbortedSpan, Format, Writer};
+use strandline_core::manifest::{Aborted, Change, Journal};
 use strandline_core::mutation::{self, Mutation};
 use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
 use strandline_core::store::Upload;
-use strandline_core::{Error, Result};
 
 use crate::input::{Batch, Input};
 use crate::job::Run;
-use crate::output;
 use crate::pace::Pace;
+use crate::parquet;
+use crate::written::{self, Written};
 
 /// A batch as it is written: its header and its bytes, with the real base offset in both.
 pub(crate) type Laid = (BatchHeader, Vec<Bytes>);
 
-/// A chunk that is in the bucket, and that nobody knows of yet.
-#[derive(Debug)]
-pub(crate) struct Written {
-    pub(crate) chunk: ChunkId,
-    pub(crate) footer: Footer,
-}
-
 /// Writes the chunk, and gives the change that puts it in the place of its inputs.
 pub(crate) async fn gather(journal: &Journal, pace: &Pace, block_bytes: u64, run: &Run) -> Result<Change> {
     let aborted = aborted_in(journal, run);
+    if in_columns(journal, run)
+        && let Some(written) = parquet::write(journal, pace, run, &aborted).await?
+    {
+        return written.swap(run);
+    }
     let written = write(journal, pace, block_bytes, run, aborted, |batch| lay(batch).map(Some)).await?;
     written.swap(run)
+}
+
+/// Whether the topic's chunks are Parquet files. One that is compacted by key has batches: they alone say when a tombstone may go.
+fn in_columns(journal: &Journal, run: &Run) -> bool {
+    journal.view(|manifest| {
+        let topic = manifest.topic(&run.topic);
+        topic.is_some_and(|topic| topic.archive_format() == Format::Parquet && !topic.retention().compacts)
+    })
 }
 
 /// As it is.
@@ -49,12 +56,7 @@ pub(crate) async fn write(
     aborted: Vec<AbortedSpan>,
     filter: impl Fn(&Batch) -> Result<Option<Laid>>,
 ) -> Result<Written> {
-    let (Some(first), Some(last)) = (run.extents.first(), run.extents.last()) else {
-        return Err(Error::Invalid("a chunk of nothing".into()));
-    };
-    let (topic, partition, base_offset) = (run.topic, run.partition, first.base_offset);
-    let (id, format) = (output::name(journal, output::now_ms(journal), &run.extents), Format::Batches);
-    let chunk = ChunkId { topic, partition, base_offset, id, format };
+    let (chunk, last) = written::name(journal, run, Format::Batches)?;
     let (mut writer, header) = Writer::new(chunk, block_bytes);
     let mut upload = journal.store().upload(&chunk.key());
     upload.write(header).await?;
@@ -69,30 +71,12 @@ pub(crate) async fn write(
         Ok(())
     };
     if let Err(error) = copied.await {
-        give_up(upload, &chunk).await;
+        written::give_up(upload, &chunk).await;
         return Err(error);
     }
     let (footer, bytes) = writer.finish(aborted, last.end_offset())?;
-    finish(journal, upload, &chunk, footer.bytes, bytes).await?;
+    written::finish(journal, upload, &chunk, footer.bytes, bytes).await?;
     Ok(Written { chunk, footer })
-}
-
-impl Written {
-    /// The change that puts it in the place of the extents that it was made of.
-    pub(crate) fn swap(&self, run: &Run) -> Result<Change> {
-        let too_large = |_| Error::Invalid("a chunk is larger than an extent can be".into());
-        let ChunkId { topic, partition, base_offset, id, format } = self.chunk;
-        let output = SwapOutput {
-            object: ObjectName::Chunk(id, format),
-            at: self.chunk.run_at(),
-            bytes: u32::try_from(self.footer.bytes).map_err(too_large)?,
-            offsets: u32::try_from(self.footer.end_offset - base_offset).map_err(too_large)?,
-            max_timestamp: self.footer.max_timestamp,
-        };
-        let inputs = run.extents.iter().map(|extent| extent.object.into()).collect();
-        let run = SwapRun { topic, partition, base_offset, inputs, outputs: vec![output] };
-        Ok(Change::Swap(Swap { runs: vec![run] }))
-    }
 }
 
 pub(crate) fn span(aborted: &Aborted) -> AbortedSpan {
@@ -133,31 +117,4 @@ async fn copy(
         reached = header.base_offset + i64::from(header.offsets);
     }
     Ok(reached)
-}
-
-async fn give_up(upload: Upload, chunk: &ChunkId) {
-    if let Err(error) = upload.abort().await {
-        tracing::debug!(key = chunk.key(), %error, "parts of a chunk that was given up may be left");
-    }
-}
-
-/// After an unclear answer the object itself tells: under its name there can be no other content.
-async fn finish(
-    journal: &Journal,
-    mut upload: Upload,
-    chunk: &ChunkId,
-    run_bytes: u64,
-    footer: Bytes,
-) -> Result<()> {
-    let footer = Rope::from(footer);
-    upload.write(footer.clone()).await?;
-    let unclear = match upload.finish().await {
-        Err(error @ Error::Unknown(_)) => error,
-        decided => return decided,
-    };
-    let at = chunk.run_at() + run_bytes;
-    match journal.store().get_range(&chunk.key(), at..at + footer.len() as u64).await {
-        Ok(there) if there == footer => Ok(()),
-        _ => Err(unclear),
-    }
 }

@@ -8,6 +8,8 @@ use std::ops::Range;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
+use strandline_archive::Layout;
+use strandline_core::chunk::{ChunkId, Format};
 use strandline_core::limits::MIB;
 use strandline_core::manifest::{Extent, Journal, Marker, ObjectId};
 use strandline_core::mutation::{self, Mutation};
@@ -22,6 +24,8 @@ use crate::pace::Pace;
 const MEMORY_BYTES: u64 = 48 * MIB as u64;
 /// What is read at once of a long extent.
 const WINDOW_BYTES: u64 = 8 * MIB as u64;
+/// The most that is read behind the row groups of a Parquet file.
+const MOST_FOOTER_BYTES: u64 = 64 * MIB as u64;
 /// Reads side by side.
 const READS_AT_ONCE: usize = 16;
 
@@ -74,6 +78,8 @@ pub(crate) struct Input {
     at: usize,
     extent: usize,
     next_offset: i64,
+    /// The Parquet file that it lies in, and its next row group.
+    rows: Option<(Layout, usize)>,
 }
 
 impl Input {
@@ -90,6 +96,7 @@ impl Input {
             at: 0,
             extent: 0,
             next_offset: first.map_or(0, |extent| extent.base_offset),
+            rows: None,
         }
     }
 
@@ -100,6 +107,9 @@ impl Input {
                 return self.take(header).map(Some);
             }
             let rest = self.rope.slice(self.at..self.rope.len()).unwrap_or_default();
+            if rest.is_empty() && self.next_row_group().await? {
+                continue;
+            }
             self.read_ahead();
             let Some(Window { extent, bytes, read }) = self.reads.next().await else {
                 return self.leave(&rest).map(|()| None);
@@ -113,7 +123,37 @@ impl Input {
                 read = Rope::new(rest.pieces().iter().chain(read.pieces()).cloned());
             }
             (self.rope, self.at) = (read, 0);
+            self.open_rows().await?;
         }
+    }
+
+    /// If the extent is a Parquet file: its footer. Its row groups are read one by one, not ahead; few have to be.
+    async fn open_rows(&mut self) -> Result<()> {
+        let Some(extent) = self.extents.get(self.extent) else { return Ok(()) };
+        let Some(chunk) = parquet(extent) else { return Ok(()) };
+        let end = extent.at + u64::from(extent.bytes);
+        let store = self.journal.store();
+        let tail = store.get_range(&chunk.key(), end..end + MOST_FOOTER_BYTES).await?;
+        let (_, layout) = strandline_archive::read_footer(&chunk, end, &tail.to_bytes())?;
+        self.rows = layout.map(|layout| (layout, 0));
+        Ok(())
+    }
+
+    /// Puts the next row group of a Parquet file, as batches, in the place of what was given out. `false`: there is none.
+    async fn next_row_group(&mut self) -> Result<bool> {
+        let Some((layout, number)) = &mut self.rows else { return Ok(false) };
+        let Some(range) = layout.row_groups().get(*number).map(|group| group.range.clone()) else {
+            self.rows = None;
+            return Ok(false);
+        };
+        let Some(extent) = self.extents.get(self.extent) else { return Ok(false) };
+        self.pace.spend(range.end - range.start).await;
+        let bytes = read_range(&self.journal, extent.object, range).await?;
+        let batches = strandline_archive::batches(layout, *number, &bytes.to_bytes())?;
+        *number += 1;
+        self.rope = Rope::new(batches.into_iter().map(|(_, bytes)| bytes));
+        self.at = 0;
+        Ok(true)
     }
 
     /// Starts as many reads as there is room for, and one in any case.
@@ -122,8 +162,9 @@ impl Input {
             let (index, at) = self.ahead;
             let Some(extent) = self.extents.get(index).copied() else { return };
             let end = extent.at + u64::from(extent.bytes);
-            let upto = end.min(at + WINDOW_BYTES);
-            let bytes = upto - at;
+            let whole = parquet(&extent).is_some();
+            let upto = if whole { end } else { end.min(at + WINDOW_BYTES) };
+            let bytes = if whole { 0 } else { upto - at };
             if self.under_way + bytes > MEMORY_BYTES && !self.reads.is_empty() {
                 return;
             }
@@ -173,9 +214,19 @@ impl Input {
     }
 }
 
+/// Its chunk, if that is a Parquet file.
+fn parquet(extent: &Extent) -> Option<ChunkId> {
+    match extent.object {
+        ObjectId::Chunk(chunk) if chunk.format == Format::Parquet => Some(chunk),
+        _ => None,
+    }
+}
+
 async fn read(journal: &Journal, pace: &Pace, extent: &Extent, range: Range<u64>) -> Result<Rope> {
     match extent.object {
         ObjectId::Marker(marker) => Ok(marker_batch(&marker, extent.max_timestamp)),
+        // Comes row group by row group, when it is its turn.
+        _ if parquet(extent).is_some() => Ok(Rope::default()),
         object => {
             pace.spend(range.end - range.start).await;
             read_range(journal, object, range).await

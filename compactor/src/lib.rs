@@ -11,11 +11,13 @@
 //! - `clean`: of each key the last record stays
 //! - `merge`: extents of many partitions become one merged segment
 //! - `gather`: extents of one partition become one chunk
+//! - `parquet`: the same as a Parquet file
 //! - `tree`: chunks join the index of their partition
 //! - [`plan`]: what is worth doing
 //! - [`sweep`]: what nobody needs any more: the floor, slots, checkpoints, orphans
 //! - `keys`: the last offset of each key
 //! - `input`: the batches of extents, read and checked
+//! - `written`: a chunk on its way into the bucket
 //! - `output`: names of what is written
 //! - `pace`: how fast bytes may be moved
 //! - [`job`]: a piece of work
@@ -25,11 +27,13 @@ mod retention;
 mod clean;
 mod merge;
 mod gather;
+mod parquet;
 mod tree;
 pub mod plan;
 pub mod sweep;
 mod keys;
 mod input;
+mod written;
 mod output;
 mod pace;
 pub mod job;

@@ -199,7 +199,8 @@ impl<'a> Tree<'a> {
         let ObjectId::Chunk(id) = extent.object else { return Err(damaged(extent, "it is no chunk")) };
         let (key, end) = (id.key(), extent.at + u64::from(extent.bytes));
         let tail = self.journal.store().get_range(&key, end..end + FOOTER_BYTES).await?;
-        let entry = Entry::new(id, &chunk::read_footer(&key, &tail.to_bytes())?);
+        let (footer, _) = strandline_archive::read_footer(&id, end, &tail.to_bytes())?;
+        let entry = Entry::new(id, &footer);
         let same = entry.end_offset == extent.end_offset() && entry.bytes == u64::from(extent.bytes);
         if same { Ok(entry) } else { Err(damaged(extent, "its footer tells of another run")) }
     }

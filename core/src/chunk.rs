@@ -26,6 +26,8 @@ use columns::{AbortedWire, Extent, PositionsWire};
 /// Bytes of the trailer, the last ones of the object.
 pub const TRAILER_BYTES: usize = 8;
 const TRAILER_MAGIC: [u8; 4] = *b"SLtr";
+/// What a Parquet file begins with is no part of any row group.
+const PARQUET_MAGIC_BYTES: u64 = 4;
 /// The largest timestamp of a run without batches, as Kafka has it.
 const NO_TIMESTAMP: i64 = -1;
 
@@ -101,9 +103,12 @@ impl ChunkId {
         object::encode(Shape::Chunk, &header)
     }
 
-    /// Where the run of a chunk of batches begins, in bytes from the start of the object.
+    /// Where the run of the chunk begins, in bytes from the start of the object.
     pub fn run_at(&self) -> u64 {
-        self.header().len() as u64
+        match self.format {
+            Format::Batches => self.header().len() as u64,
+            Format::Parquet => PARQUET_MAGIC_BYTES,
+        }
     }
 }
 

@@ -33,7 +33,8 @@ pub use report::{
     Count, DataPart, Finding, GoOn, JournalPart, Kind, Orphans, Records, Report, Unchecked, Unknown, Verdict,
 };
 
-use crate::error::Result;
+use crate::chunk::{ChunkId, Footer};
+use crate::error::{Error, Result};
 use crate::limits::SCRUB_REQUESTS;
 use crate::manifest::Manifest;
 use crate::paths;
@@ -44,6 +45,9 @@ use end::End;
 use report::Findings;
 use survey::Survey;
 use walk::Walk;
+
+/// Reads the footer of a Parquet chunk from all of the bytes behind its run, which ends at the given byte of the object.
+pub type ReadFooter = fn(&ChunkId, u64, &[u8]) -> Result<Footer>;
 
 /// What is to be checked, and how fast. Without ranges: everything; with one of them: that part alone.
 #[derive(Debug, Clone)]
@@ -57,12 +61,18 @@ pub struct Options {
     /// Shards of the data part: the two hex digits of segments' keys, and the last byte of the names of chunks and of index
     /// nodes.
     pub shards: Option<RangeInclusive<u8>>,
+    /// Without it, Parquet chunks are not checked, and the report says so.
+    pub parquet_footer: ReadFooter,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { concurrency: SCRUB_REQUESTS, quick: false, slots: None, shards: None }
+        Options { concurrency: SCRUB_REQUESTS, quick: false, slots: None, shards: None, parquet_footer: unread }
     }
+}
+
+fn unread(chunk: &ChunkId, _: u64, _: &[u8]) -> Result<Footer> {
+    Err(Error::Unsupported(format!("{} is a Parquet file, which is not read", chunk.key()).into()))
 }
 
 /// What is under way.

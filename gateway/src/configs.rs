@@ -150,7 +150,22 @@ pub fn check(
         config.check(&value)?;
         checked.insert(name, value);
     }
+    check_together(&checked)?;
     Ok(checked)
+}
+
+/// Why configs that are good alone are not good together.
+fn check_together(configs: &BTreeMap<String, String>) -> Result<(), String> {
+    let of = |name: &str| configs.get(name).map_or("", |value| value.trim());
+    let compacts = of("cleanup.policy").split(',').any(|policy| policy.trim() == "compact");
+    if compacts && of("strandline.archive.format") == "parquet" {
+        return Err("Invalid value parquet for configuration strandline.archive.format: a topic whose \
+                    cleanup.policy has compact keeps batches"
+            .to_owned());
+    }
+    strandline_archive::Unfold::of(of).map(drop).map_err(|bad| {
+        format!("Invalid value for configuration strandline.value.schema: {bad}")
+    })
 }
 
 /// Whether topics have a config of this name.

@@ -27,10 +27,19 @@ const READ_AHEAD_AT_ONCE: usize = 16;
 
 type Key = (ObjectId, u64);
 
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kept {
+    /// By its number.
+    Block(Key),
+    /// Batches that were made of a row group, by where that begins.
+    Rendered(Key),
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     journal: Journal,
-    blocks: Blocks<Key, Rope>,
+    blocks: Blocks<Kept, Rope>,
     ahead: Arc<Ahead>,
 }
 
@@ -78,7 +87,7 @@ impl Cache {
     pub(crate) fn read_ahead(&self, object: ObjectId, range: Range<u64>) {
         for block in blocks_of(&range) {
             let key = (object, block);
-            if self.blocks.contains_key(&key)
+            if self.blocks.contains_key(&Kept::Block(key))
                 || self.journal.tail().get(&object).is_some()
                 || !self.ahead.begin(key)
             {
@@ -101,7 +110,7 @@ impl Cache {
     /// Forgets the blocks of `range`, which turned out to be damaged: the next read asks the store again.
     pub(crate) async fn forget(&self, object: ObjectId, range: Range<u64>) {
         for block in blocks_of(&range).filter(|_| !mutation::is(Mutation::DamagedBlockKept)) {
-            self.blocks.invalidate(&(object, block)).await;
+            self.blocks.invalidate(&Kept::Block((object, block))).await;
         }
     }
 
@@ -112,15 +121,38 @@ impl Cache {
             let at = key.1 * BLOCK_BYTES;
             self.journal.store().get_range(&key.0.key(), at..at + BLOCK_BYTES).await
         };
-        let block =
-            self.blocks.try_get_with(key, fetch).await.map_err(|error: Arc<Error>| (*error).clone())?;
+        let block = self.keep(Kept::Block(key), fetch).await?;
         metrics::READS.with_label_values(&[from]).inc();
-        if from == "store" {
+        Ok(block)
+    }
+
+    /// What `render` makes of the row group that begins at `at` in an object, made once however many ask.
+    pub(crate) async fn rendered(
+        &self,
+        object: ObjectId,
+        at: u64,
+        render: impl Future<Output = Result<Rope, Error>>,
+    ) -> Result<Rope, Error> {
+        self.keep(Kept::Rendered((object, at)), render).await
+    }
+
+    async fn keep(
+        &self,
+        key: Kept,
+        make: impl Future<Output = Result<Rope, Error>>,
+    ) -> Result<Rope, Error> {
+        let mut made = false;
+        let make = async {
+            made = true;
+            make.await
+        };
+        let rope = self.blocks.try_get_with(key, make).await.map_err(|error: Arc<Error>| (*error).clone())?;
+        if made {
             // Evictions are put off by default; with blocks this large that would be hundreds of megabytes.
             self.blocks.run_pending_tasks().await;
             metrics::CACHE_BYTES.set(self.blocks.weighted_size() as i64);
         }
-        Ok(block)
+        Ok(rope)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
+use strandline_archive::Layout;
 use strandline_core::chunk::{self, AbortedSpan, ChunkId, Footer, Format, Position};
 use strandline_core::index::{Branch, Entry, Node};
 use strandline_core::manifest::{Extent, ObjectId};
@@ -21,6 +22,9 @@ use crate::metrics;
 
 /// What is read behind the run of a chunk at once: nearly every footer is shorter.
 const FOOTER_BYTES: u64 = 64 * limits::KIB as u64;
+
+/// The most that is read behind the row groups of a Parquet file, whose footer does not say in front how long it is.
+const MOST_FOOTER_BYTES: u64 = 64 * limits::MIB as u64;
 
 /// A run of offsets of one partition and where its bytes lie: an extent, or a chunk that only the index knows.
 #[derive(Debug, Clone)]
@@ -69,17 +73,11 @@ impl Run {
         self.indexed.as_ref().map_or(&[], |inside| &inside.aborted)
     }
 
-    /// It, if it holds batches.
-    pub(crate) fn of_batches(self) -> Result<Run, Error> {
+    /// Its chunk, if that is a Parquet file.
+    pub(crate) fn parquet(&self) -> Option<ChunkId> {
         match self.object {
-            ObjectId::Chunk(ChunkId { format: Format::Parquet, .. }) => {
-                let key = self.object.key();
-                let why = format!(
-                    "{key} is a Parquet file, which this program cannot read: upgrade Strandline on this node"
-                );
-                Err(Error::Unsupported(why.into()))
-            }
-            _ => Ok(self),
+            ObjectId::Chunk(chunk) if chunk.format == Format::Parquet => Some(chunk),
+            _ => None,
         }
     }
 
@@ -116,6 +114,7 @@ pub(crate) enum Known {
     Inner(Arc<[Branch]>),
     Leaf(Arc<[Run]>),
     Chunk(Arc<Inside>),
+    Columns(Arc<Layout>, Arc<Inside>),
 }
 
 impl Known {
@@ -126,6 +125,7 @@ impl Known {
         let behind = match self {
             Known::Inner(branches) => size_of_val(&**branches),
             Known::Chunk(chunk) => inside(chunk),
+            Known::Columns(layout, chunk) => layout.memory_bytes() + inside(chunk),
             Known::Leaf(runs) => {
                 let indexed = runs.iter().filter_map(|run| run.indexed.as_deref());
                 size_of_val(&**runs) + indexed.map(inside).sum::<usize>()
@@ -173,28 +173,49 @@ impl History {
         if let Some(indexed) = &run.indexed {
             return Ok(Some(Arc::clone(indexed)));
         }
-        let fetch = async {
-            let key = chunk.key();
-            let read = || self.read_footer(&key, run.end_at());
-            let decode = |tail: &Rope| {
-                let Footer { end_offset, bytes, positions, aborted, .. } =
-                    chunk::read_footer(&key, &tail.to_bytes())?;
-                if (chunk.run_at(), bytes, end_offset) != (run.at, run.bytes, run.end_offset) {
-                    return Err(Error::corrupt(&key, "its footer is not that of its extent"));
-                }
-                Ok(Known::Chunk(Arc::new(Inside { positions, aborted })))
-            };
-            self.store.get_whole(&key, read, decode).await?.1
-        };
-        match self.get(Key::Footer(chunk), fetch).await? {
-            Known::Chunk(inside) => Ok(Some(inside)),
+        match self.footer(run, chunk).await? {
+            Known::Chunk(inside) | Known::Columns(_, inside) => Ok(Some(inside)),
             Known::Inner(_) | Known::Leaf(_) => Ok(None),
         }
     }
 
+    /// What the footer of a Parquet chunk says.
+    pub(crate) async fn layout(&self, run: &Run, chunk: ChunkId) -> Result<Arc<Layout>, Error> {
+        match self.footer(run, chunk).await? {
+            Known::Columns(layout, _) => Ok(layout),
+            _ => Err(Error::corrupt(chunk.key(), "it is no Parquet file")),
+        }
+    }
+
+    async fn footer(&self, run: &Run, chunk: ChunkId) -> Result<Known, Error> {
+        let fetch = async {
+            let key = chunk.key();
+            let read = || self.read_footer(&key, chunk.format, run.end_at());
+            let decode = |tail: &Rope| {
+                let (footer, layout) = strandline_archive::read_footer(&chunk, run.end_at(), &tail.to_bytes())?;
+                let Footer { end_offset, bytes, positions, aborted, .. } = footer;
+                if (chunk.run_at(), bytes, end_offset) != (run.at, run.bytes, run.end_offset) {
+                    return Err(Error::corrupt(&key, "its footer is not that of its extent"));
+                }
+                let inside = Arc::new(Inside { positions, aborted });
+                Ok(match layout {
+                    Some(layout) => Known::Columns(Arc::new(layout), inside),
+                    None => Known::Chunk(inside),
+                })
+            };
+            self.store.get_whole(&key, read, decode).await?.1
+        };
+        self.get(Key::Footer(chunk), fetch).await
+    }
+
     /// All that lies in a chunk from `at` on.
-    async fn read_footer(&self, key: &str, at: u64) -> Result<Rope, Error> {
+    async fn read_footer(&self, key: &str, format: Format, at: u64) -> Result<Rope, Error> {
         let begin = self.store.get_range(key, at..at.saturating_add(FOOTER_BYTES)).await?;
+        if format == Format::Parquet {
+            let whole = (begin.len() as u64) < FOOTER_BYTES;
+            let all = at..at.saturating_add(MOST_FOOTER_BYTES);
+            return if whole { Ok(begin) } else { self.store.get_range(key, all).await };
+        }
         let prefix = begin.array::<{ object::PREFIX_BYTES }>(0).unwrap_or_default();
         // What is no footer is refused when it is decoded.
         let frame = object::header_end(key, Shape::Footer, &prefix).unwrap_or(0);
@@ -278,7 +299,7 @@ impl<'a> Runs<'a> {
     pub(crate) async fn next(&mut self, history: &History, since: i64) -> Result<Option<Run>, Error> {
         loop {
             match self.step(since) {
-                Step::Run(run) => return run.of_batches().map(Some),
+                Step::Run(run) => return Ok(Some(run)),
                 Step::End => return Ok(None),
                 Step::Open(branch) => {
                     let known = history.node(self.span.topic, self.span.partition, branch).await?;
@@ -330,7 +351,7 @@ impl<'a> Runs<'a> {
         match known {
             Known::Inner(branches) if self.inner.is_none() => self.inner = Some((branches, 0)),
             Known::Leaf(runs) => self.leaf = Some((runs, 0)),
-            Known::Inner(_) | Known::Chunk(_) => {
+            Known::Inner(_) | Known::Chunk(_) | Known::Columns(..) => {
                 let key = paths::index(self.span.topic, self.span.partition, branch.id);
                 return Err(Error::corrupt(key, "the index has no third level"));
             }

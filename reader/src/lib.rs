@@ -10,6 +10,7 @@
 //! - `locate`: from an offset to bytes
 //! - `plan`: which partitions are read how far, and whether there is enough yet
 //! - `walk`: batch after batch through a run
+//! - `render`: row groups of Parquet chunks as batches
 //! - `history`: which runs hold the offsets: index and extents
 //! - `resume`: where in a run the next pull goes on
 //! - `cache`: blocks of objects, read once
@@ -20,6 +21,7 @@ mod times;
 mod locate;
 mod plan;
 mod walk;
+mod render;
 mod history;
 mod resume;
 mod cache;

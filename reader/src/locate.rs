@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use strandline_core::Error;
+use strandline_core::chunk::ChunkId;
 use strandline_core::manifest::{Aborted, Journal, Marker, ObjectId};
 use strandline_core::mutation::{self, Mutation};
 use strandline_core::record::{self, BatchHeader};
@@ -14,8 +15,9 @@ use strandline_core::rope::Rope;
 use crate::cache::Cache;
 use crate::history::{History, Run, Runs};
 use crate::plan::{FetchPartition, Isolation, Share};
+use crate::render::{group_at, render};
 use crate::resume::{Place, Resume};
-use crate::walk::{Found, beginning, damaged, inside, is_over, walk};
+use crate::walk::{Found, beginning, damaged, inside, is_over, walk, walk_rows};
 
 /// The least that is read of a run at once, so that small fetches do not make many small reads.
 pub(crate) const LEAST_READ_BYTES: u64 = 64 * 1024;
@@ -168,6 +170,9 @@ impl Locate {
         show: impl FnMut(&Found<'_>) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
         let shown = async {
+            if let Some(chunk) = run.parquet() {
+                return self.show_rows(run, chunk, place, show).await;
+            }
             let rope = self.read_from(run, (place.at, end), bytes).await?;
             let before = *place;
             let full = walk(run, &rope, place, show)?;
@@ -181,6 +186,28 @@ impl Locate {
             self.cache.forget(run.object, run.at..run.end_at()).await;
         }
         shown
+    }
+
+    /// Shows the batches of the row group that `place` lies in, from its offset on.
+    async fn show_rows(
+        &self,
+        run: &Run,
+        chunk: ChunkId,
+        place: &mut Place,
+        show: impl FnMut(&Found<'_>) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        let layout = self.history.layout(run, chunk).await?;
+        let (number, end_at) = group_at(run, &layout, place.at)?;
+        let render = async {
+            let rope = self.cache.read(run.object, place.at..end_at).await?;
+            render(run, &layout, number, &rope.to_bytes())
+        };
+        let rope = self.cache.rendered(run.object, place.at, render).await?;
+        let full = walk_rows(run, &rope, place, show)?;
+        if !full {
+            place.at = end_at;
+        }
+        Ok(full)
     }
 
     /// Bytes from `at` on: `room` of them or a little more, but at least one whole batch.

@@ -136,17 +136,16 @@ impl Locate {
                 let there = runs.iter().filter(|run| run.end_offset > span.from);
                 into.extend(there.map(|run| ranked(Candidate::Run(run.clone()))));
             }
-            Known::Chunk(_) => {}
+            Known::Chunk(_) | Known::Columns(..) => {}
         }
         Ok(())
     }
 
     /// The parts of a run that end behind the offset `from`, in order.
     async fn blocks(&self, run: &Run, from: i64) -> Result<Vec<Block>, Error> {
-        let run = run.clone().of_batches()?;
-        let Some(inside) = self.history.inside(&run).await? else {
+        let Some(inside) = self.history.inside(run).await? else {
             let whole =
-                Block { begin: beginning(&run), end_at: run.end_at(), max_timestamp: run.max_timestamp };
+                Block { begin: beginning(run), end_at: run.end_at(), max_timestamp: run.max_timestamp };
             return Ok(vec![whole]);
         };
         let positions = &inside.positions;

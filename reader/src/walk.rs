@@ -72,6 +72,32 @@ pub(crate) fn walk(
     Ok(false)
 }
 
+/// The same of a row group, `rope` being the batches that were made of all of it. Moves the offset of `place` alone: the batches
+/// lie nowhere in the object.
+pub(crate) fn walk_rows(
+    run: &Run,
+    rope: &Rope,
+    place: &mut Place,
+    mut show: impl FnMut(&Found<'_>) -> Result<bool, Error>,
+) -> Result<bool, Error> {
+    let mut at = 0;
+    while at < rope.len() {
+        let header = BatchHeader::at(rope, at).map_err(|bad| damaged(run, &bad.to_string()))?;
+        let base_offset = header.base_offset;
+        let end_offset = base_offset.saturating_add(i64::from(header.offsets));
+        if end_offset > place.offset {
+            let found = Found { header, base_offset, end_offset, rope, at };
+            found.check(run, place.offset)?;
+            if !show(&found)? {
+                return Ok(true);
+            }
+            place.offset = end_offset;
+        }
+        at += header.bytes;
+    }
+    Ok(false)
+}
+
 pub(crate) fn damaged(run: &Run, what: &str) -> Error {
     Error::corrupt(run.object.key(), what.to_owned())
 }

@@ -310,9 +310,20 @@ fn for_seeds(count: u64, one: impl AsyncFn(u64)) {
 /// and without transactions; and lookups by time find what they found.
 #[test]
 fn what_is_written_anew_reads_as_before() {
+    reads_as_before("batches", |_, _| false);
+}
+
+/// The same where chunks are Parquet files; what was aborted is not in them.
+#[test]
+fn what_is_written_in_columns_reads_as_before() {
+    reads_as_before("parquet", |world, record| world.is_aborted(record));
+}
+
+fn reads_as_before(format: &str, may_go: impl Fn(&World, &Written) -> bool) {
     let all = Mutex::new(Done::default());
     for_seeds(25, async |seed| {
-        let mut world = World::start(seed, &[("retention.ms", "-1")]).await;
+        let configs = [("retention.ms", "-1"), ("strandline.archive.format", format)];
+        let mut world = World::start(seed, &configs).await;
         let mut compactor = world.compactor();
         for _ in 0..12 {
             for _ in 0..world.dice.usize(1..15) {
@@ -331,23 +342,27 @@ fn what_is_written_anew_reads_as_before() {
             }
             let found = world.read(Isolation::ReadUncommitted).await;
             same(&world, &found);
-            assert_eq!(found.len(), world.written.len());
+            for (offset, record) in &world.written {
+                assert!(found.contains_key(offset) || may_go(&world, record), "{offset} is gone: {record:?}");
+            }
             let committed = world.read(Isolation::ReadCommitted).await;
             same(&world, &committed);
             let (_, stable, _) = world.bounds();
             let expected = world.written.iter().filter(|(at, one)| **at < stable && world.is_committed(one));
             assert!(committed.keys().eq(expected.map(|(at, _)| at)), "{committed:?}");
-            looked_up(&mut world).await;
+            looked_up(&mut world, &found).await;
         }
+        let parquet = world.watched.keys().iter().any(|key| key.ends_with(".parquet"));
+        assert_eq!(parquet, format == "parquet");
     });
     let all = all.into_inner().unwrap();
     assert!(all.merges > 50 && all.chunks > 50 && all.indexes > 50, "{all:?}");
 }
 
-async fn looked_up(world: &mut World) {
+async fn looked_up(world: &mut World, found: &BTreeMap<i64, Written>) {
     let reader = Reader::start(world.journal.clone(), strandline_reader::Config { cache_bytes: 0 });
     let at = world.journal.stamp_ms() - world.dice.i64(-1_000..300_000);
-    let since = world.written.iter().find(|(_, record)| record.timestamp >= at);
+    let since = found.iter().find(|(_, record)| record.timestamp >= at);
     let expected = since.map_or(OffsetFound { offset: -1, timestamp: -1 }, |(offset, record)| OffsetFound {
         offset: *offset,
         timestamp: record.timestamp,

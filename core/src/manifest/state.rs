@@ -19,6 +19,7 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use super::commit::{Append, BatchMeta, Change, Commit, CommitId, Identity, Outcome, Placed, Void};
+use crate::chunk::Format;
 use crate::limits::{COMMIT_WINDOW, DAY, EXPIRE_EVERY};
 use crate::mutation::{self, Mutation};
 use extents::push_extent;
@@ -73,6 +74,14 @@ impl Topic {
     /// What becomes of its old records.
     pub fn retention(&self) -> Retention {
         self.retention
+    }
+
+    /// How the records of its chunks lie in them (`strandline.archive.format`).
+    pub fn archive_format(&self) -> Format {
+        match self.configs.get("strandline.archive.format").map(|format| format.trim()) {
+            Some("parquet") => Format::Parquet,
+            _ => Format::Batches,
+        }
     }
 
     fn configure(&mut self, configs: BTreeMap<String, String>) {

@@ -93,6 +93,11 @@ impl RunCheck {
         check
     }
 
+    /// A run whose bytes are no batches: only its checksum is looked at.
+    pub(super) fn of_checksum(at: u64, bytes: u64, crc: u32) -> RunCheck {
+        RunCheck { state: State::Lost, ..RunCheck::new(at, bytes, Some(crc), Vec::new()) }
+    }
+
     /// Where the next byte belongs, from the start of the object.
     pub(super) fn at(&self) -> u64 {
         self.at
@@ -245,7 +250,11 @@ impl RunCheck {
             // The bytes are not what was written: then nobody is wrong about them.
             Some(problem) if !holds => Some(Problem { damaged: true, ..problem }),
             None if !holds => {
-                let what = "its checksum does not hold, though those of its batches do".to_owned();
+                let what = match self.spans.is_empty() {
+                    true => "its checksum does not hold",
+                    false => "its checksum does not hold, though those of its batches do",
+                };
+                let what = what.to_owned();
                 Some(Problem { span: None, offsets: None, damaged: true, what })
             }
             // Batches that nobody relies on may be anything.

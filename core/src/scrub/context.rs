@@ -11,7 +11,7 @@ use futures_util::stream::{self, BoxStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::report::Findings;
-use super::{Options, Progress, Watch};
+use super::{Options, Progress, ReadFooter, Watch};
 use crate::error::{Error, Result};
 use crate::limits::{KIB, LIST_PAGE, SCRUB_BYTES, SCRUB_FAILURES};
 use crate::paths;
@@ -26,6 +26,7 @@ pub(super) struct Context<'a> {
     pub(super) store: &'a Store,
     pub(super) quick: bool,
     pub(super) width: usize,
+    pub(super) parquet_footer: ReadFooter,
     requests: Semaphore,
     bytes: Semaphore,
     asked: AtomicU64,
@@ -48,6 +49,7 @@ impl<'a> Context<'a> {
             store,
             quick: options.quick,
             width,
+            parquet_footer: options.parquet_footer,
             requests: Semaphore::new(width),
             bytes: Semaphore::new(UNITS),
             asked: AtomicU64::new(0),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use strandline_core::manifest::{ConfigChange, ConfigOp};
 
-use super::{TopicConfig, Type, unknown};
+use super::{TopicConfig, Type, check_together, unknown};
 
 /// Checks changes of a topic that has these configs, as IncrementalAlterConfigs does (KIP-339), and gives those that it would
 /// have afterwards. `replace`: those that no change names go back to their defaults. The error says what is wrong.
@@ -38,6 +38,7 @@ pub fn check_changes(
         change.alter(&mut configs);
         config.check(configs.get(name).map_or("", String::as_str))?;
     }
+    check_together(&configs)?;
     Ok(configs)
 }
 

@@ -1,4 +1,4 @@
-//! Every topic config of Kafka 4, by name.
+//! Every topic config of Kafka 4, and those of Strandline, by name.
 //!
 //! Must not know how values are checked or sent. Invariant: sorted by name; the defaults are Kafka's.
 
@@ -162,6 +162,36 @@ pub(crate) static TOPIC_CONFIGS: &[TopicConfig] = &[
         Type::Long,
         AtLeast(1),
         "Age of records from which on a compacted topic is compacted, however few they are. There are no log files here.",
+    ),
+    config(
+        "strandline.archive.format",
+        "batches",
+        Type::String,
+        OneOf(&["batches", "parquet"]),
+        "How old records are kept: as the batches that producers sent, or as Parquet files that analytics tools read in place, \
+         too. Records that were aborted are left out of Parquet files. Not for compacted topics.",
+    ),
+    config(
+        "strandline.value.format",
+        "none",
+        Type::String,
+        OneOf(&["none", "json", "avro", "protobuf"]),
+        "What the values of a topic with Parquet files are: their fields become columns beside the raw bytes, by \
+         strandline.value.schema.",
+    ),
+    config(
+        "strandline.value.framing",
+        "none",
+        Type::String,
+        OneOf(&["none", "confluent"]),
+        "What stands before each value: nothing, or the five bytes and more that clients of a schema registry write.",
+    ),
+    config(
+        "strandline.value.schema",
+        "",
+        Type::String,
+        Any,
+        "The schema of the values: JSON Schema, Avro's JSON, or the text of a .proto file.",
     ),
     config("unclean.leader.election.enable", "false", Type::Boolean, Any, UNREPLICATED),
 ];

@@ -1,0 +1,24 @@
+//! What ends a chunk, whichever way its records lie in it.
+//!
+//! Must not know the store. Invariant: whoever only wants to find offsets need not know the format.
+
+use strandline_core::Result;
+use strandline_core::chunk::{self, ChunkId, Footer, Format};
+
+use crate::layout::Layout;
+
+/// Reads the footer of a chunk from all of the bytes behind its run, which ends at `tail_at` in the object; of a Parquet file
+/// also what is needed to read its row groups.
+///
+/// # Errors
+/// [`strandline_core::Error::Corrupt`] for what nobody wrote, [`strandline_core::Error::Unsupported`] for what a later version did.
+pub fn read_footer(chunk: &ChunkId, tail_at: u64, tail: &[u8]) -> Result<(Footer, Option<Layout>)> {
+    let key = chunk.key();
+    match chunk.format {
+        Format::Batches => Ok((chunk::read_footer(&key, tail)?, None)),
+        Format::Parquet => {
+            let layout = Layout::read(&key, tail_at, tail)?;
+            Ok((layout.footer(), Some(layout)))
+        }
+    }
+}

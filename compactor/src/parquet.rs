@@ -1,0 +1,97 @@
+//! Extents of one partition become one Parquet chunk, streamed.
+//!
+//! Must not know which chunks are worth it. Invariants: each batch is checked before its records are read; what no committed
+//! reader may see, and the ends of transactions, stay out, all else keeps its offset, time, key, value and headers; what is held
+//! is a row group and what is read ahead.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use strandline_archive::{Encoder, Options, Row};
+use strandline_core::Result;
+use strandline_core::chunk::{AbortedSpan, Format};
+use strandline_core::manifest::Journal;
+use strandline_core::store::Upload;
+
+use crate::input::{Batch, Input};
+use crate::job::Run;
+use crate::pace::Pace;
+use crate::written::{self, Written};
+
+/// Writes the chunk. `None`: no record of the run can be a row, or there is none; it can still be a chunk of batches.
+pub(crate) async fn write(
+    journal: &Journal,
+    pace: &Pace,
+    run: &Run,
+    aborted: &[AbortedSpan],
+) -> Result<Option<Written>> {
+    let (chunk, last) = written::name(journal, run, Format::Parquet)?;
+    let mut encoder = Encoder::new(Options::new(chunk.partition, chunk.base_offset))?;
+    let mut upload = journal.store().upload(&chunk.key());
+    let input = Input::new(journal, pace, run.extents.clone());
+    let copied = copy(&mut encoder, &mut upload, input, pace, Aborts::new(aborted)).await;
+    if !matches!(copied, Ok(true)) {
+        written::give_up(upload, &chunk).await;
+        return copied.map(|_| None);
+    }
+    let (pieces, tail, summary) = encoder.finish(last.end_offset())?;
+    for piece in pieces {
+        upload.write(piece).await?;
+    }
+    let footer = summary.footer();
+    written::finish(journal, upload, &chunk, footer.bytes, tail).await?;
+    Ok(Some(Written { chunk, footer }))
+}
+
+/// `false`: there is no row, or some batch has records that cannot be read (nobody checks compressed ones on their way in).
+async fn copy(
+    encoder: &mut Encoder,
+    upload: &mut Upload,
+    mut input: Input,
+    pace: &Pace,
+    aborts: Aborts,
+) -> Result<bool> {
+    let mut any = false;
+    while let Some(batch) = input.next().await? {
+        if batch.header.control() || aborts.has(&batch) {
+            continue;
+        }
+        let Some(records) = batch.records() else { return Ok(false) };
+        for record in records {
+            any = true;
+            encoder.push(&Row {
+                offset: batch.base_offset + i64::from(record.offset_delta),
+                timestamp: record.timestamp,
+                append_time: batch.header.append_time(),
+                key: record.key,
+                value: record.value,
+                headers: record.headers,
+            })?;
+        }
+        let ready: Vec<Bytes> = encoder.take();
+        for piece in ready {
+            pace.spend(piece.len() as u64).await;
+            upload.write(piece).await?;
+        }
+    }
+    Ok(any)
+}
+
+/// The transactions that were aborted: producer, last and first offset.
+struct Aborts(BTreeSet<(i64, i64, i64)>);
+
+impl Aborts {
+    fn new(spans: &[AbortedSpan]) -> Aborts {
+        let spans = spans.iter().map(|span| (span.producer_id, span.last_offset, span.first_offset));
+        Aborts(spans.collect())
+    }
+
+    /// Whether the batch is part of one.
+    fn has(&self, batch: &Batch) -> bool {
+        let id = batch.header.producer_id;
+        let ended = (id, batch.base_offset, i64::MIN)..=(id, i64::MAX, i64::MAX);
+        // The transactions of a producer follow each other: the first that ends behind the batch is the one that it may be in.
+        let next = self.0.range(ended).next();
+        batch.header.transactional() && next.is_some_and(|(.., first)| *first <= batch.base_offset)
+    }
+}
