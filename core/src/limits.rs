@@ -24,10 +24,12 @@ pub const MAX_TOPICS: usize = 100_000;
 pub const MAX_PARTITIONS: usize = 200_000;
 /// Characters of a topic name (Kafka's `Topic.MAX_NAME_LENGTH`).
 pub const MAX_TOPIC_NAME_CHARS: usize = 249;
-/// Configs of one topic, and characters of one value.
+/// Configs of one topic.
 pub const MAX_TOPIC_CONFIGS: usize = 64;
-/// Characters of one topic config, its name and its value each.
+/// Bytes of the name of a topic's config; below feature level 4 of its value, too.
 pub const MAX_CONFIG_CHARS: usize = 1_024;
+/// Bytes of the value of a topic's config: a schema is one.
+pub const MAX_CONFIG_VALUE_CHARS: usize = 32 * KIB;
 /// Records of one batch.
 pub const MAX_RECORDS_PER_BATCH: u32 = 10_000_000;
 /// Producers remembered for one partition; the one that was silent longest makes room, but for those that have a transaction

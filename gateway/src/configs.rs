@@ -12,7 +12,7 @@ pub(crate) use change::change;
 pub use change::check_changes;
 pub(crate) use table::TOPIC_CONFIGS;
 
-use strandline_core::limits::MAX_CONFIG_CHARS;
+use strandline_core::limits::MAX_CONFIG_VALUE_CHARS;
 
 use crate::node::Node;
 
@@ -90,9 +90,9 @@ impl TopicConfig {
     /// Why the value is not good.
     fn check(&self, value: &str) -> Result<(), String> {
         let bad = |why: &str| Err(format!("Invalid value {value} for configuration {}: {why}", self.name));
-        if value.len() > MAX_CONFIG_CHARS {
+        if value.len() > MAX_CONFIG_VALUE_CHARS {
             return Err(format!(
-                "The value for configuration {} has more than {MAX_CONFIG_CHARS} bytes",
+                "The value for configuration {} has more than {MAX_CONFIG_VALUE_CHARS} bytes",
                 self.name
             ));
         }

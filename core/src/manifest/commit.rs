@@ -16,6 +16,7 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::limits::MAX_CONFIG_CHARS;
 use crate::object::{self, Shape};
 use crate::rope::Rope;
 use history::{Compacted, Expire, IndexChunks, Swap};
@@ -140,6 +141,8 @@ impl Change {
     /// The first feature level whose programs know the change.
     pub fn level(&self) -> u32 {
         match self {
+            Change::CreateTopic { configs, .. } if configs.values().any(|value| is_long(value)) => 4,
+            Change::AlterConfigs { changes, .. } if changes.iter().any(ConfigChange::is_long) => 4,
             Change::Swap(_) | Change::IndexChunks(_) | Change::Expire(_) | Change::Compacted(_) => 4,
             Change::Append(append) if append.batches.iter().any(|batch| batch.joins != Joins::Nothing) => 3,
             Change::InitProducer(_)
@@ -171,6 +174,21 @@ pub struct ConfigChange {
     pub name: String,
     /// How.
     pub op: ConfigOp,
+}
+
+impl ConfigChange {
+    /// Whether the config may become longer than it could be before level 4.
+    fn is_long(&self) -> bool {
+        match &self.op {
+            ConfigOp::Set(value) => is_long(value),
+            // What becomes of a list shows in the fold alone; before level 4 it stays below what it could be then.
+            ConfigOp::Delete | ConfigOp::Append { .. } | ConfigOp::Subtract { .. } => false,
+        }
+    }
+}
+
+fn is_long(value: &str) -> bool {
+    value.len() > MAX_CONFIG_CHARS
 }
 
 /// How a config changes. Lists are texts separated by commas.

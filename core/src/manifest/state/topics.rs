@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::commit::{ConfigChange, Void};
 use super::{Manifest, Partition, Topic};
 use crate::limits::{
-    MAX_CONFIG_CHARS, MAX_PARTITIONS, MAX_PARTITIONS_PER_TOPIC, MAX_TOPIC_CONFIGS, MAX_TOPICS,
+    MAX_CONFIG_CHARS, MAX_CONFIG_VALUE_CHARS, MAX_PARTITIONS, MAX_PARTITIONS_PER_TOPIC, MAX_TOPIC_CONFIGS, MAX_TOPICS,
 };
 use crate::record::validate_topic_name;
 
@@ -46,7 +46,7 @@ impl Manifest {
         }
         // What open transactions wrote to a topic that is gone must not be looked for in another.
         let used = self.topics.contains_key(&id) || self.transactions.span(&id);
-        if id.is_nil() || used || !configs_fit(configs) {
+        if id.is_nil() || used || !self.configs_fit(configs) {
             return Err(Void::Malformed);
         }
         if self.names.contains_key(name) {
@@ -81,14 +81,15 @@ impl Manifest {
         replace: bool,
         changes: &[ConfigChange],
     ) -> Result<(), Void> {
-        let topic = self.topics.get_mut(topic).ok_or(Void::UnknownTopic)?;
-        let mut configs = if replace { BTreeMap::new() } else { topic.configs.clone() };
+        let current = &self.topics.get(topic).ok_or(Void::UnknownTopic)?.configs;
+        let mut configs = if replace { BTreeMap::new() } else { current.clone() };
         for change in changes {
             change.alter(&mut configs);
         }
-        if !configs_fit(&configs) {
+        if !self.configs_fit(&configs) {
             return Err(Void::Malformed);
         }
+        let topic = self.topics.get_mut(topic).ok_or(Void::UnknownTopic)?;
         topic.configure(configs);
         Ok(())
     }
@@ -103,10 +104,10 @@ impl Manifest {
         self.extents -= partition.delete_before(before);
         Ok(())
     }
-}
 
-fn configs_fit(configs: &BTreeMap<String, String>) -> bool {
-    let fits =
-        |(key, value): (&String, &String)| key.len() <= MAX_CONFIG_CHARS && value.len() <= MAX_CONFIG_CHARS;
-    configs.len() <= MAX_TOPIC_CONFIGS && configs.iter().all(fits)
+    fn configs_fit(&self, configs: &BTreeMap<String, String>) -> bool {
+        let most = if self.feature_level < 4 { MAX_CONFIG_CHARS } else { MAX_CONFIG_VALUE_CHARS };
+        let fits = |(key, value): (&String, &String)| key.len() <= MAX_CONFIG_CHARS && value.len() <= most;
+        configs.len() <= MAX_TOPIC_CONFIGS && configs.iter().all(fits)
+    }
 }

@@ -4,6 +4,7 @@ use super::transactions::{aborted, end, init, joins, kept, of, tick, void};
 use super::*;
 use crate::chunk::{ChunkId, Format};
 use crate::index::Branch;
+use crate::limits::{MAX_CONFIG_CHARS, MAX_CONFIG_VALUE_CHARS};
 use crate::manifest::commit::history::{
     Compacted, Expire, IndexChunks, ObjectName, Swap, SwapOutput, SwapRun,
 };
@@ -519,4 +520,26 @@ fn what_nobody_has_set_is_as_in_kafka() {
         let loaded = checkpoint::decode("key", &checkpoint::encode(&fold.manifest)).unwrap();
         assert_eq!(loaded.topic(&TOPIC).unwrap().retention(), retention, "{configs:?}");
     }
+}
+
+/// A schema is a long config. Nodes that do not know of level 4 would call it malformed: it raises the level.
+#[test]
+fn values_of_configs_may_be_long_from_level_4_on() {
+    let schema = |bytes: usize| Change::AlterConfigs {
+        topic: TOPIC,
+        replace: false,
+        changes: vec![ConfigChange {
+            name: "strandline.value.schema".to_owned(),
+            op: ConfigOp::Set("s".repeat(bytes)),
+        }],
+    };
+    let (old, new) = (MAX_CONFIG_CHARS, MAX_CONFIG_VALUE_CHARS);
+    assert_eq!((schema(old).level(), schema(old + 1).level()), (2, 4));
+    let mut fold = Fold::new();
+    assert_eq!(fold.change(schema(old)), Outcome::Applied);
+    assert_eq!(fold.change(schema(old + 1)), Outcome::Void(Void::Malformed));
+    fold.change(Change::FeatureLevel { level: 4 });
+    assert_eq!(fold.change(schema(new)), Outcome::Applied);
+    assert_eq!(fold.change(schema(new + 1)), Outcome::Void(Void::Malformed));
+    assert_eq!(fold.manifest.topic(&TOPIC).unwrap().configs["strandline.value.schema"].len(), new);
 }
