@@ -246,6 +246,14 @@ class Store:
     def prefix(self):
         return self.url.split("/", 3)[3]
 
+    def keys(self, prefix):
+        """The keys of its objects that begin so, as Strandline sees them."""
+        if self.kind == "file":
+            root = pathlib.Path(self.url.removeprefix("file://"))
+            names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+            return [name for name in names if name.startswith(prefix)]
+        return [key.removeprefix(f"{self.prefix}/") for key in self.server.keys(f"{self.prefix}/{prefix}")]
+
 
 def new_store(kind, folder, server=None):
     """A store of this kind that nobody has used before."""

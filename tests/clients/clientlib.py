@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 import bed
 
@@ -59,6 +59,14 @@ def create_topic(node, name, partitions, config=None, **options):
 def delete_topic(node, name):
     client = admin(node)
     client.delete_topics([name], operation_timeout=10, request_timeout=15)[name].result(20)
+
+
+def alter(node, name, *changes, kind=ResourceType.TOPIC, **options):
+    """`changes`: (operation, config, value)"""
+    entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType[op]) for op, key, value in changes]
+    resource = ConfigResource(kind, name, incremental_configs=entries)
+    client = admin(node)
+    client.incremental_alter_configs([resource], request_timeout=15, **options)[resource].result(20)
 
 
 def topics(node):

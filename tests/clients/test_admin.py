@@ -8,8 +8,6 @@ from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
-    AlterConfigOpType,
-    ConfigEntry,
     ConfigResource,
     NewPartitions,
     ResourcePatternType,
@@ -21,6 +19,7 @@ from clientlib import (
     CODECS,
     Acks,
     admin,
+    alter,
     consume_all,
     consumer,
     create_topic,
@@ -43,14 +42,6 @@ def reader(node):
     client = consumer(node, auto_offset_reset="earliest")
     yield client
     client.close()
-
-
-def alter(node, name, *changes, kind=ResourceType.TOPIC, **options):
-    """`changes`: (operation, config, value)"""
-    entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType[op]) for op, key, value in changes]
-    resource = ConfigResource(kind, name, incremental_configs=entries)
-    client = admin(node)
-    client.incremental_alter_configs([resource], request_timeout=15, **options)[resource].result(20)
 
 
 def delete_records(node, name, partition, before):

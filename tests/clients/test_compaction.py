@@ -10,12 +10,19 @@ import re
 import time
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_LOG_APPEND_TIME,
+    KafkaException,
+    TopicPartition,
+)
 
 import bed
 from bed import run_command
 from clientlib import (
     Acks,
+    alter,
     assert_gapless,
     bootstrap,
     consume_all,
@@ -39,6 +46,12 @@ def served(request, make_store, start_node):
     node = start_node(make_store(request.param), flags=["--inline-max", "8KiB", "--compact", "off"])
     yield node
     assert node.healthy() and not node.panics()
+
+
+@pytest.fixture(params=["batches", "parquet"])
+def kept(request):
+    """How a topic's chunks are: its configs."""
+    return {"strandline.archive.format": request.param}
 
 
 def compact(node, *flags):
@@ -98,9 +111,9 @@ def offsets_for_times(node, topic, times):
         client.close()
 
 
-def test_history_and_live_tail_are_one_log(served):
+def test_history_and_live_tail_are_one_log(served, kept):
     """Read from offset 0 through chunks, merged segments and what has just come, by librdkafka and by kcat."""
-    create_topic(served, "t", PARTITIONS)
+    create_topic(served, "t", PARTITIONS, kept)
     written = write(served, "t", "first", 1_500)
     before = read(served, "t")
     times = sorted({at for *_, (_, at) in before.values()})[::100]
@@ -123,13 +136,47 @@ def test_history_and_live_tail_are_one_log(served):
     assert compact(served, "--all") and "nothing is due" in compact(served)
 
 
-def test_a_cold_node_reads_history(served, start_node):
-    create_topic(served, "t", PARTITIONS)
+def test_a_cold_node_reads_history(served, start_node, kept):
+    create_topic(served, "t", PARTITIONS, kept)
     write(served, "t", "cold", 1_000)
     before = read(served, "t")
     compact(served, "--all")
     other = start_node(served.store, node_id=2, flags=["--compact", "off"])
     assert read(other, "t") == before
+
+
+def test_chunks_of_both_formats_and_both_kinds_of_time_are_one_log(served):
+    """A topic goes over to Parquet and back; times that the log stamps stay times that the log stamped."""
+    create_topic(served, "t", PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
+    for archive, kind in (("batches", "CreateTime"), ("parquet", "LogAppendTime"), ("parquet", "CreateTime"), ("batches", "CreateTime")):
+        write(served, "t", f"{archive}/{kind}", 300)
+        alter(served, "t", ("SET", "strandline.archive.format", archive), ("SET", "message.timestamp.type", kind))
+        before = read(served, "t")
+        compact(served, "--all")
+        assert read(served, "t") == before
+    assert {kind for *_, (kind, _) in before.values()} == {TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME}
+    assert chunk_formats(served) == {"batches", "parquet"}
+    run_command(["scrub", served.store.url], served.store)
+
+
+def test_a_compacted_topic_keeps_batches(served):
+    create_topic(served, "t", 1, {"strandline.archive.format": "parquet"})
+    with pytest.raises(KafkaException, match="keeps batches"):
+        alter(served, "t", ("SET", "cleanup.policy", "compact"))
+    write(served, "t", "keyed", 300)
+    compact(served, "--all")
+    settings = {"strandline.archive.format": "batches", "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0"}
+    alter(served, "t", *(("SET", name, value) for name, value in settings.items()))
+    before = {read.offset: (read.key, read.value) for read in read_compacted(served, "t")}
+    assert "1 partition compacted by key" in compact(served, "--all")
+    after = read_compacted(served, "t")
+    assert all(before[read.offset] == (read.key, read.value) for read in after)
+    assert len(after) == len({key for key, _ in before.values()})
+    assert "parquet" in chunk_formats(served), "what was replaced is not deleted at once"
+
+
+def chunk_formats(node):
+    return {key.rsplit(".", 1)[1] for key in node.store.keys("chunk/")}
 
 
 def transact(node, name, topic, purpose, transactions):
@@ -147,8 +194,8 @@ def transact(node, name, topic, purpose, transactions):
             client.commit_transaction(30)
 
 
-def test_transactions_stay_what_they_were(served):
-    create_topic(served, "t", PARTITIONS)
+def test_transactions_stay_what_they_were(served, kept):
+    create_topic(served, "t", PARTITIONS, kept)
     transact(served, "one", "t", "one", 15)
     produce_all(served, "t", records("between", 200))
     transact(served, "two", "t", "two", 15)
