@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use strandline_archive::{Encoder, Options, Row};
+use strandline_archive::{Encoder, Options, Row, Summary};
 use strandline_core::Result;
-use strandline_core::chunk::{AbortedSpan, Format};
+use strandline_core::chunk::{AbortedSpan, Footer, Format};
 use strandline_core::manifest::Journal;
+use strandline_core::rope::Rope;
 use strandline_core::store::Upload;
 
 use crate::input::{Batch, Input};
@@ -34,12 +35,17 @@ pub(crate) async fn write(
         written::give_up(upload, &chunk).await;
         return copied.map(|_| None);
     }
-    let (pieces, tail, summary) = encoder.finish(last.end_offset())?;
-    for piece in pieces {
-        upload.write(piece).await?;
-    }
-    let footer = summary.footer();
-    written::finish(journal, upload, &chunk, footer.bytes, tail).await?;
+    let (pieces, summary) = encoder.finish(last.end_offset())?;
+    let rest = Rope::new(pieces);
+    // The last row group, and what lies behind it.
+    let tail_bytes = (summary.file_bytes - chunk.run_at() - summary.bytes) as usize;
+    let border = rest.len().saturating_sub(tail_bytes);
+    let tail = rest.slice(border..rest.len()).unwrap_or_default().to_bytes();
+    upload.write(rest.slice(0..border).unwrap_or_default()).await?;
+    let Summary { bytes, records, max_timestamp, positions, .. } = summary;
+    let (end_offset, aborted) = (last.end_offset(), Vec::new());
+    let footer = Footer { end_offset, bytes, records, max_timestamp, positions, aborted };
+    written::finish(journal, upload, &chunk, bytes, tail).await?;
     Ok(Some(Written { chunk, footer }))
 }
 
@@ -59,7 +65,7 @@ async fn copy(
         let Some(records) = batch.records() else { return Ok(false) };
         for record in records {
             any = true;
-            encoder.push(&Row {
+            encoder.push(Row {
                 offset: batch.base_offset + i64::from(record.offset_delta),
                 timestamp: record.timestamp,
                 append_time: batch.header.append_time(),
