@@ -5,6 +5,8 @@
 //!
 //! Modules stand in the order in which a record meets them, and import only modules that stand after them:
 //!
+//! - [`footer`]: what ends a chunk, whichever way its records lie in it
+//! - [`batches`]: a row group as Kafka's batches
 //! - [`encoder`]: rows become a file, a row group at a time
 //! - [`decoder`]: the bytes of one row group become columns
 //! - [`layout`]: what the footer of a file says
@@ -13,6 +15,8 @@
 //! - [`schema`]: the columns, their types and their ids
 //! - [`value`]: columns out of what values hold
 //! - [`error`]: what can go wrong
+pub mod footer;
+pub mod batches;
 pub mod encoder;
 pub mod decoder;
 pub mod layout;
@@ -24,9 +28,11 @@ pub mod error;
 #[cfg(test)]
 mod testing;
 
+pub use batches::batches;
 pub use decoder::decode;
 pub use encoder::{Encoder, Options, Summary};
 pub use error::{ArchiveError, Result};
+pub use footer::read_footer;
 pub use layout::{Layout, RowGroup};
 pub use rows::{RowsBuilder, rows, times};
 pub use schema::{Column, schema};

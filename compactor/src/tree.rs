@@ -5,7 +5,6 @@
 //! root alone: whatever comes in with it must not carry an earlier one, or it may be garbage by then.
 
 use bytes::Bytes;
-use strandline_core::chunk;
 use strandline_core::index::{Branch, Entry, Node};
 use strandline_core::limits::{INDEX_INNER_BRANCHES, INDEX_LEAF_CHUNKS, MIB};
 use strandline_core::manifest::{Change, Extent, IndexChunks, Journal, ObjectId};

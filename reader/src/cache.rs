@@ -136,11 +136,7 @@ impl Cache {
         self.keep(Kept::Rendered((object, at)), render).await
     }
 
-    async fn keep(
-        &self,
-        key: Kept,
-        make: impl Future<Output = Result<Rope, Error>>,
-    ) -> Result<Rope, Error> {
+    async fn keep(&self, key: Kept, make: impl Future<Output = Result<Rope, Error>>) -> Result<Rope, Error> {
         let mut made = false;
         let make = async {
             made = true;

@@ -192,7 +192,8 @@ impl History {
             let key = chunk.key();
             let read = || self.read_footer(&key, chunk.format, run.end_at());
             let decode = |tail: &Rope| {
-                let (footer, layout) = strandline_archive::read_footer(&chunk, run.end_at(), &tail.to_bytes())?;
+                let (footer, layout) =
+                    strandline_archive::read_footer(&chunk, run.end_at(), &tail.to_bytes())?;
                 let Footer { end_offset, bytes, positions, aborted, .. } = footer;
                 if (chunk.run_at(), bytes, end_offset) != (run.at, run.bytes, run.end_offset) {
                     return Err(Error::corrupt(&key, "its footer is not that of its extent"));

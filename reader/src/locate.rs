@@ -42,6 +42,8 @@ pub(crate) struct Stamped {
     pub(crate) aborted: Vec<Aborted>,
     /// From here on nothing was looked at. Between the last batch and this there is none.
     pub(crate) next_offset: i64,
+    /// They were made of the rows of Parquet files: nothing in them was aborted.
+    of_rows: bool,
     /// First offset of the first batch.
     base_offset: i64,
     /// One past the last offset of the last batch.
@@ -67,6 +69,13 @@ impl Locate {
         'runs: while stamped.bytes < share.most_bytes
             && let Some(run) = runs.next(&self.history, i64::MIN).await?
         {
+            // A Parquet file has no markers: who was told of an aborted transaction would wait for its end, and drop what its
+            // producer wrote after that. What one answer tells is forgotten with the next.
+            let in_rows = run.parquet().is_some();
+            if stamped.bytes > 0 && stamped.of_rows != in_rows {
+                break;
+            }
+            stamped.of_rows = in_rows;
             let mut place = match begun {
                 true => beginning(&run),
                 false => self.begin(wanted, share, &run, runs.clone()).await?,
@@ -87,7 +96,7 @@ impl Locate {
         }
         let gap = stamped.end_offset.max(share.from)..stamped.next_offset;
         self.resume.put_gap(wanted.topic, wanted.partition, gap);
-        if share.isolation == Isolation::ReadCommitted {
+        if share.isolation == Isolation::ReadCommitted && !stamped.of_rows {
             stamped.aborted = aborted_in(known, stamped.base_offset, stamped.end_offset);
         }
         Ok(stamped)

@@ -23,9 +23,9 @@ pub(crate) fn group_at(run: &Run, layout: &Layout, at: u64) -> Result<(usize, u6
 pub(crate) fn render(run: &Run, layout: &Layout, number: usize, bytes: &Bytes) -> Result<Rope, Error> {
     let mut batches = strandline_archive::batches(layout, number, bytes)?;
     let last = layout.row_groups().len() == number + 1;
-    let reached = batches.last().map_or(run.base_offset, |(header, _)| {
-        header.base_offset.saturating_add(i64::from(header.offsets))
-    });
+    let reached = batches
+        .last()
+        .map_or(run.base_offset, |(header, _)| header.base_offset.saturating_add(i64::from(header.offsets)));
     if last && reached < run.end_offset {
         batches.push(record::empty(run.end_offset - 1, run.max_timestamp));
     }

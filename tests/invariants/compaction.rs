@@ -352,7 +352,7 @@ fn reads_as_before(format: &str, may_go: impl Fn(&World, &Written) -> bool) {
             assert!(committed.keys().eq(expected.map(|(at, _)| at)), "{committed:?}");
             looked_up(&mut world, &found).await;
         }
-        let parquet = world.watched.keys().iter().any(|key| key.ends_with(".parquet"));
+        let parquet = world.watched.keys("chunk").await.iter().any(|key| key.ends_with(".parquet"));
         assert_eq!(parquet, format == "parquet");
     });
     let all = all.into_inner().unwrap();
