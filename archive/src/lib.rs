@@ -24,7 +24,7 @@ pub mod error;
 #[cfg(test)]
 mod testing;
 
-pub use decoder::decode;
+pub use decoder::{decode, decode_rows};
 pub use encoder::{Encoder, Options, Summary};
 pub use error::{ArchiveError, Result};
 pub use layout::{Layout, RowGroup};
