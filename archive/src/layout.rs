@@ -178,7 +178,9 @@ fn row_groups(metadata: &ParquetMetaData, facts: &Facts, tail_at: u64) -> Option
         });
         (at, next_offset) = (end, facts.last_offset.checked_add(1)?);
     }
-    (at == tail_at && next_offset <= facts.end_offset).then_some(row_groups)
+    let records: u64 = row_groups.iter().map(|group| group.records).sum();
+    let complete = u64::try_from(metadata.file_metadata().num_rows()) == Ok(records) && at == tail_at;
+    (complete && next_offset <= facts.end_offset).then_some(row_groups)
 }
 
 /// Where a column ends that begins here.

@@ -29,7 +29,7 @@ pub mod error;
 mod testing;
 
 pub use batches::batches;
-pub use decoder::decode;
+pub use decoder::{decode, decode_rows};
 pub use encoder::{Encoder, Options, Summary};
 pub use error::{ArchiveError, Result};
 pub use footer::read_footer;

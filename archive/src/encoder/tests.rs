@@ -6,7 +6,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 
 use super::*;
-use crate::decoder::decode;
+use crate::decoder::{decode, decode_rows};
 use crate::layout::Layout;
 use crate::rows::{rows, times};
 use crate::schema::Column;
@@ -58,6 +58,7 @@ fn every_row_is_read_back_from_its_row_group_alone() {
                 crc: row_group.crc,
             };
             assert_eq!(*position, said);
+            assert_eq!(decode_rows(&layout, at, &bytes).unwrap(), read);
             assert!(read.len() <= options.row_group_rows);
             let only_times = times(&decode(&layout, at, &bytes, &Column::TIMES).unwrap()).unwrap();
             assert!(only_times.into_iter().eq(read.iter().map(|row| (row.offset, row.timestamp))));
