@@ -7,10 +7,8 @@ use bytes::Bytes;
 use strandline_core::record::{self, BatchHeader};
 use strandline_core::{Error, Result};
 
-use crate::decoder::decode;
+use crate::decoder::decode_rows;
 use crate::layout::Layout;
-use crate::rows::rows;
-use crate::schema::Column;
 
 /// Bytes that a batch aims at: about what producers send.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -20,7 +18,6 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// # Errors
 /// [`Error::Corrupt`] if the bytes are not those that were written.
 pub fn batches(layout: &Layout, number: usize, bytes: &Bytes) -> Result<Vec<(BatchHeader, Bytes)>> {
-    let columns = decode(layout, number, bytes, &Column::ROW)?;
-    let rows = rows(&columns).map_err(|bad| Error::corrupt(layout.key(), bad.to_string()))?;
+    let rows = decode_rows(layout, number, bytes)?;
     record::compose(&rows, BATCH_BYTES).map_err(|bad| Error::corrupt(layout.key(), bad.to_string()))
 }

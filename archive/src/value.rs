@@ -37,6 +37,7 @@ mod cell;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use arrow::array::{StringArray, StringBuilder, StructArray};
@@ -123,7 +124,24 @@ pub struct Unfold {
     columns: usize,
 }
 
+/// The configs of a topic that say how its values become columns.
+pub const CONFIGS: [&str; 3] =
+    ["strandline.value.format", "strandline.value.schema", "strandline.value.framing"];
+
 impl Unfold {
+    /// By the configs of a topic, see [`CONFIGS`]. `None`: its values are not unfolded.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Unfold::new`].
+    pub fn of_configs(configs: &BTreeMap<String, String>) -> Result<Option<Unfold>, ArchiveError> {
+        let [format, schema, framing] =
+            CONFIGS.map(|name| configs.get(name).map_or("", |value| value.trim()));
+        let or_none = |value| if value == "" { "none" } else { value };
+        let Some(format) = ValueFormat::parse(or_none(format))? else { return Ok(None) };
+        Unfold::new(format, schema, or_none(framing).parse()?).map(Some)
+    }
+
     /// Reads a schema: `strandline.value.schema`.
     ///
     /// # Errors

@@ -5,9 +5,10 @@
 //! is a row group and what is read ahead.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use strandline_archive::{Encoder, Options, Row, Summary};
+use strandline_archive::{Encoder, Options, Row, Summary, Unfold};
 use strandline_core::Result;
 use strandline_core::chunk::{AbortedSpan, Footer, Format};
 use strandline_core::manifest::Journal;
@@ -27,7 +28,9 @@ pub(crate) async fn write(
     aborted: &[AbortedSpan],
 ) -> Result<Option<Written>> {
     let (chunk, last) = written::name(journal, run, Format::Parquet)?;
-    let mut encoder = Encoder::new(Options::new(chunk.partition, chunk.base_offset))?;
+    let options =
+        Options { unfold: unfold(journal, run), ..Options::new(chunk.partition, chunk.base_offset) };
+    let mut encoder = Encoder::new(options)?;
     let mut upload = journal.store().upload(&chunk.key());
     let input = Input::new(journal, pace, run.extents.clone());
     let copied = copy(&mut encoder, &mut upload, input, pace, Aborts::new(aborted)).await;
@@ -47,6 +50,16 @@ pub(crate) async fn write(
     let footer = Footer { end_offset, bytes, records, max_timestamp, positions, aborted };
     written::finish(journal, upload, &chunk, bytes, tail).await?;
     Ok(Some(Written { chunk, footer }))
+}
+
+/// How the values of the topic become columns, if they do.
+fn unfold(journal: &Journal, run: &Run) -> Option<Arc<Unfold>> {
+    let configs = journal.view(|manifest| manifest.topic(&run.topic).map(|topic| topic.configs.clone()))?;
+    // Nobody could have set a schema that cannot be read; without it the values are still there as bytes.
+    let unfold = Unfold::of_configs(&configs);
+    let unfold =
+        unfold.inspect_err(|error| tracing::warn!(topic = %run.topic, %error, "a schema cannot be read"));
+    unfold.ok().flatten().map(Arc::new)
 }
 
 /// `false`: there is no row, or some batch has records that cannot be read (nobody checks compressed ones on their way in).

@@ -12,6 +12,7 @@ pub(crate) use change::change;
 pub use change::check_changes;
 pub(crate) use table::TOPIC_CONFIGS;
 
+use strandline_archive::Unfold;
 use strandline_core::limits::MAX_CONFIG_VALUE_CHARS;
 
 use crate::node::Node;
@@ -163,7 +164,8 @@ fn check_together(configs: &BTreeMap<String, String>) -> Result<(), String> {
                     cleanup.policy has compact keeps batches"
             .to_owned());
     }
-    Ok(())
+    let columns = Unfold::of_configs(configs);
+    columns.map(drop).map_err(|bad| format!("Invalid value for configuration strandline.value.schema: {bad}"))
 }
 
 /// Whether topics have a config of this name.
