@@ -22,4 +22,4 @@ pub use error::{ArchiveError, Result};
 pub use rows::{RowsBuilder, rows};
 pub use schema::{Column, schema};
 pub use strandline_core::record::Row;
-pub use value::Unfold;
+pub use value::{Framing, Unfold, ValueFormat};
