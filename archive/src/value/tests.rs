@@ -242,6 +242,37 @@ fn an_avro_value_that_does_not_fit_says_where() {
     assert_eq!(one(&small, [0, 4]), json!("u: no branch of the union"));
 }
 
+#[test]
+fn avro_numbers_beyond_their_type_do_not_fit() {
+    let unfold = |schema: &str| {
+        let record =
+            format!(r#"{{"type": "record", "name": "R", "fields": [{{"name": "f", "type": {schema}}}]}}"#);
+        unfolder(ValueFormat::Avro, &record)
+    };
+    let fits = |schema: &str, bytes: &[u8], value: Value| assert_eq!(one(&unfold(schema), bytes)["f"], value);
+    let not =
+        |schema: &str, bytes: &[u8], why: &str| assert_eq!(one(&unfold(schema), bytes), format!("f: {why}"));
+    let most = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+    fits(r#""long""#, &most, json!(i64::MAX));
+    not(r#""int""#, &most, "expected int, found a longer number");
+    not(r#""long""#, &[0xff; 11], "a number longer than 64 bits");
+    not(r#""boolean""#, &[2], "expected boolean, found another byte");
+    not(r#""string""#, &[2, 0xff], "expected string, found no UTF-8");
+    not(r#""bytes""#, &[1], "a negative length");
+    let millis = r#"{"type": "long", "logicalType": "timestamp-millis"}"#;
+    not(millis, &most, "a time beyond what microseconds reach");
+
+    let decimal = r#"{"type": "bytes", "logicalType": "decimal", "precision": 3}"#;
+    fits(decimal, &[4, 0xfc, 0x19], json!("-999"));
+    fits(decimal, &[0], json!("0"));
+    fits(decimal, &[[40].as_slice(), &[0xff; 20]].concat(), json!("-1"));
+    for long in [&[4, 0xfc, 0x18][..], &[[34].as_slice(), &[0], &[0xff; 16]].concat()] {
+        not(decimal, long, "a decimal of more digits than its precision");
+    }
+    let uuid = r#"{"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}"#;
+    fits(uuid, &[0xab; 16], json!("abababab-abab-abab-abab-abababababab"));
+}
+
 const PROTO: &str = r#"
   syntax = "proto3"; // } " a comment
   package shop;
