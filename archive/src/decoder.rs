@@ -14,7 +14,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use strandline_core::record::Row;
 use strandline_core::{Error, Result};
 
-use crate::layout::{Layout, RowGroup};
+use crate::layout::{Layout, RowGroup, guarded};
 use crate::rows::rows;
 use crate::schema::Column;
 
@@ -38,7 +38,7 @@ pub fn decode(layout: &Layout, group: usize, bytes: &Bytes, columns: &[Column]) 
             Err(batches) => Ok(concat_batches(&schema, &batches)?),
         }
     };
-    let batch = read().map_err(|error| unreadable(layout, &error))?;
+    let batch = guarded(layout.key(), || read().map_err(|error| unreadable(layout, &error)))?;
     match batch.num_rows() as u64 == row_group.records {
         true => Ok(batch),
         false => Err(miscounted(layout)),
@@ -51,12 +51,15 @@ pub fn decode(layout: &Layout, group: usize, bytes: &Bytes, columns: &[Column]) 
 /// As those of [`decode`].
 pub fn decode_rows(layout: &Layout, group: usize, bytes: &Bytes) -> Result<Vec<Row>> {
     let row_group = row_group(layout, group, bytes)?;
-    let reader = reader(layout, group, row_group, bytes, (&Column::ROW, SLICE_ROWS));
-    let mut found = Vec::new();
-    for slice in reader.map_err(|error| unreadable(layout, &error))? {
-        let slice = slice.map_err(|error| unreadable(layout, &error))?;
-        found.append(&mut rows(&slice).map_err(|error| unreadable(layout, &error))?);
-    }
+    let found = guarded(layout.key(), || {
+        let reader = reader(layout, group, row_group, bytes, (&Column::ROW, SLICE_ROWS));
+        let mut found = Vec::new();
+        for slice in reader.map_err(|error| unreadable(layout, &error))? {
+            let slice = slice.map_err(|error| unreadable(layout, &error))?;
+            found.append(&mut rows(&slice).map_err(|error| unreadable(layout, &error))?);
+        }
+        Ok(found)
+    })?;
     let inside = row_group.offset..layout.end_offset();
     let ascending = found.is_sorted_by(|a, b| a.offset < b.offset);
     let ends = found.first().zip(found.last());

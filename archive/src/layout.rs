@@ -7,6 +7,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader};
 use strandline_core::chunk::{ChunkId, Format};
 use strandline_core::{Error, Result};
@@ -53,8 +54,8 @@ impl Layout {
         if !seal_holds(tail) {
             return Err(corrupt("the seal of its footer does not hold"));
         }
-        let metadata =
-            parse(tail).map_err(|error| corrupt(&format!("its footer cannot be read: {error}")))?;
+        let unreadable = |error: ParquetError| corrupt(&format!("its footer cannot be read: {error}"));
+        let metadata = guarded(key, || parse(tail).map_err(unreadable))?;
         let entries = metadata.file_metadata().key_value_metadata();
         let facts = Facts::read(entries.map_or(&[], Vec::as_slice)).map_err(corrupt)?;
         let chunk = ChunkId::from_key(key).ok_or_else(|| corrupt("no chunk has this key"))?;
@@ -67,8 +68,8 @@ impl Layout {
         let row_groups =
             row_groups.ok_or_else(|| corrupt("the fields of its footer contradict each other"))?;
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options)
-            .map_err(|error| corrupt(&format!("its schema cannot be read: {error}")))?;
+        let metadata =
+            guarded(key, || ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(unreadable))?;
         let file_bytes = tail_at.saturating_add(tail.len() as u64);
         Ok(Layout { key: key.to_owned(), file_bytes, facts, row_groups, metadata })
     }
@@ -143,13 +144,19 @@ impl Layout {
     }
 }
 
+/// The library panics on some contents that nobody writes. Seal and CRC keep damage from it, but not what was forged.
+pub(crate) fn guarded<T>(key: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    caught.unwrap_or_else(|_| Err(Error::corrupt(key, "it was forged so that nothing can read it")))
+}
+
 fn parse(tail: &[u8]) -> parquet::errors::Result<ParquetMetaData> {
     let trailer = tail.last_chunk::<TRAILER_BYTES>().ok_or_else(|| "it is too short".to_owned());
-    let trailer = FooterTail::try_new(trailer.map_err(parquet::errors::ParquetError::EOF)?)?;
+    let trailer = FooterTail::try_new(trailer.map_err(ParquetError::EOF)?)?;
     let end = tail.len() - TRAILER_BYTES;
     let start = end.checked_sub(trailer.metadata_length());
     let footer = start.and_then(|start| tail.get(start..end)).filter(|_| !trailer.is_encrypted_footer());
-    let footer = footer.ok_or_else(|| parquet::errors::ParquetError::EOF("it is not whole".to_owned()))?;
+    let footer = footer.ok_or_else(|| ParquetError::EOF("it is not whole".to_owned()))?;
     ParquetMetaDataReader::decode_metadata(footer)
 }
 

@@ -37,4 +37,4 @@ pub use layout::{Layout, RowGroup};
 pub use rows::{RowsBuilder, rows, times};
 pub use schema::{Column, schema};
 pub use strandline_core::record::Row;
-pub use value::Unfold;
+pub use value::{Framing, Unfold, ValueFormat};

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use parquet::file::metadata::KeyValue;
 
 use super::*;
-use crate::decoder::decode;
+use crate::decoder::{decode, decode_rows};
 use crate::encoder::Options;
 use crate::facts::seal;
 use crate::rows::rows;
@@ -132,4 +132,36 @@ fn a_seal_makes_no_file() {
         assert!(seal_holds(&tail) && Layout::read(&key(40), 4, &tail).is_err());
     }
     assert!(seal(&mut b"strandline.seal\x18\x080000000".to_vec()).is_none(), "no room for the digits");
+}
+
+/// Whoever may write to the bucket can also repair a CRC and a seal: not even then does anything panic.
+#[test]
+fn what_is_forged_panics_nobody() {
+    let Written { file, tail_at, .. } = file();
+    let tail = &file[tail_at..];
+    let group = Layout::read(&key(40), tail_at as u64, tail).unwrap().row_groups()[0].clone();
+    let run = &file[4..group.range.end as usize];
+    let said = format!("{:08x}", group.crc);
+    let crc_at = tail.windows(8).position(|digits| digits == said.as_bytes()).unwrap();
+    for bit in (0..run.len() * 8).step_by(5) {
+        let mut forged = run.to_vec();
+        forged[bit / 8] ^= 1 << (bit % 8);
+        let mut tail = tail.to_vec();
+        tail[crc_at..crc_at + 8].copy_from_slice(format!("{:08x}", crc32c::crc32c(&forged)).as_bytes());
+        seal(&mut tail).unwrap();
+        let layout = Layout::read(&key(40), tail_at as u64, &tail).unwrap();
+        let forged = Bytes::from(forged);
+        if let Ok(batch) = decode(&layout, 0, &forged, &Column::ROW) {
+            let _ = rows(&batch);
+        }
+        let _ = decode_rows(&layout, 0, &forged);
+    }
+    for bit in (0..tail.len() * 8).step_by(11) {
+        let mut forged = tail.to_vec();
+        forged[bit / 8] ^= 1 << (bit % 8);
+        let layout = seal(&mut forged).map(|()| Layout::read(&key(40), tail_at as u64, &forged));
+        if let Some(Ok(layout)) = layout {
+            let _ = decode_rows(&layout, 0, &file.slice(4..group.range.end as usize));
+        }
+    }
 }

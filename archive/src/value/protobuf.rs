@@ -4,9 +4,11 @@
 //! no file is opened. The value is the first message of the text; a message inside itself is cut, and kept as JSON.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use prost_reflect::{
-    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind as Type, MapKey, MessageDescriptor, Value,
+    DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind as Type, MapKey, MessageDescriptor,
+    Value,
 };
 use protox::file::{File, FileResolver, GoogleFileResolver};
 
@@ -65,10 +67,7 @@ impl Schema {
     pub(super) fn new(text: &str) -> Result<Schema, ArchiveError> {
         let mut outline = Outline::default();
         check_brackets(text).map_err(|what| outline.error(what))?;
-        let mut compiler = protox::Compiler::with_file_resolver(Source { text: text.to_owned() });
-        // With `{:?}` the library says where.
-        compiler.open_file(FILE_NAME).map_err(|error| outline.error(format_args!("{error:?}")))?;
-        let pool = compiler.descriptor_pool();
+        let pool = compile(text).map_err(|what| outline.error(what))?;
         let first = pool.get_file_by_name(FILE_NAME).and_then(|file| file.messages().next());
         let Some(message) = first else { return Err(outline.error("it has no message")) };
         let mut reader = Reader { outline: &mut outline, open: Vec::new() };
@@ -86,8 +85,10 @@ impl Schema {
     /// One value.
     pub(super) fn read<'a>(&'a self, bytes: &'a [u8], room: &mut Room) -> Result<Cell<'a>, Misfit> {
         let message = DynamicMessage::decode(self.message.clone(), bytes).map_err(|error| {
-            // Of wire types and lengths alone.
-            Misfit::new(format!("not a {}: {error}", self.message.name()))
+            // Of wire types and lengths alone, after some words that say what ours do.
+            let error = error.to_string();
+            let error = error.strip_prefix("failed to decode Protobuf message: ").unwrap_or(&error);
+            Misfit::new(format!("no message {}: {error}", self.message.name()))
         })?;
         members(&self.members, message, room)
     }
@@ -115,6 +116,17 @@ impl Kind {
             Kind::Map(entry) => Shape::Map(Box::new((entry.0.shape(), entry.1.shape()))),
         }
     }
+}
+
+fn compile(text: &str) -> Result<DescriptorPool, String> {
+    let mut compiler = protox::Compiler::with_file_resolver(Source { text: text.to_owned() });
+    // Of some malformed texts the library asserts that it never sees them.
+    let compiled = catch_unwind(AssertUnwindSafe(|| match compiler.open_file(FILE_NAME) {
+        Ok(compiler) => Ok(compiler.descriptor_pool()),
+        // With `{:?}` the library says where.
+        Err(error) => Err(format!("{error:?}")),
+    }));
+    compiled.unwrap_or_else(|_| Err("it cannot be read as a .proto file".to_owned()))
 }
 
 /// The text, and the types of the language.

@@ -41,12 +41,14 @@ fn any_bytes_give_a_row() {
             let unfold = Unfold::new(format, schema, framing).unwrap();
             let mut values = Vec::new();
             for _ in 0..1_000 {
-                values
-                    .push(Some(std::iter::repeat_with(|| random.u8(..)).take(random.usize(0..80)).collect()));
+                let length = random.usize(0..80);
+                let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
+                values.push(Some(Bytes::from(noise)));
                 let mut near = value.clone();
                 mutate(&mut random, &mut near);
                 if framing == Framing::Confluent {
-                    near.splice(0..0, [0, 0, 0, 0, 1, 0]);
+                    let message = (format == ValueFormat::Protobuf).then_some(0);
+                    near.splice(0..0, [0, 0, 0, 0, 1].into_iter().chain(message));
                 }
                 values.push(Some(Bytes::from(near)));
             }
