@@ -16,9 +16,9 @@ use strandline_core::segment::Segment;
 use ulid::Ulid;
 use uuid::Uuid;
 
-use super::disk::Disk;
 use crate::compactor::{Compactor, Config, Turn};
 use crate::plan::Policy;
+use crate::testing::Disk;
 
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 
