@@ -68,9 +68,7 @@ impl Disk {
             log: Mutex::default(),
         };
         let way = Way { disk: self.clone(), course: Arc::new(course) };
-        let clock = TestClock { disk: self.clone(), dice: Mutex::new(Rng::with_seed(!seed)) };
-        let objects = Arc::new(way.clone());
-        let store = Store::new(objects, Path::default(), Provider::Memory, "memory:", Env::new(clock));
+        let store = way.store_at("memory:", !seed);
         (way, store)
     }
 
@@ -156,6 +154,12 @@ struct Course {
 }
 
 impl Way {
+    /// The same bucket under another URL.
+    pub(crate) fn store_at(&self, url: &str, seed: u64) -> Store {
+        let clock = TestClock { disk: self.disk.clone(), dice: Mutex::new(Rng::with_seed(seed)) };
+        Store::new(Arc::new(self.clone()), Path::default(), Provider::Memory, url, Env::new(clock))
+    }
+
     /// From now on requests count from 0. At the trap's the way closes.
     pub(crate) fn set_trap(&self, trap: Trap) {
         self.course.asked.store(0, Ordering::Relaxed);

@@ -55,7 +55,8 @@ pub(super) async fn manifest(
             // No sequence number: it is that of the manifest, which the list tells.
             Line::Added(file) => writer.add_file(file, -1),
             Line::Kept(entry) => {
-                let ManifestEntry { snapshot_id, sequence_number, file_sequence_number, data_file, .. } = &*entry;
+                let ManifestEntry { snapshot_id, sequence_number, file_sequence_number, data_file, .. } =
+                    &*entry;
                 let (snapshot, sequence) = (snapshot_id.unwrap_or(origin.id), sequence_number.unwrap_or(0));
                 writer.add_existing_file(data_file.clone(), snapshot, sequence, *file_sequence_number)
             }
@@ -96,7 +97,11 @@ pub(super) fn read_list(key: &str, body: &[u8]) -> Result<Vec<ManifestFile>> {
 }
 
 /// The files that are there according to a manifest.
-pub(super) async fn read_manifest(key: &str, file: &ManifestFile, body: Bytes) -> Result<Vec<ManifestEntryRef>> {
+pub(super) async fn read_manifest(
+    key: &str,
+    file: &ManifestFile,
+    body: Bytes,
+) -> Result<Vec<ManifestEntryRef>> {
     let memory = FileIO::new_with_memory();
     let damaged = |error: iceberg::Error| Error::corrupt(key, error.to_string());
     let copy = memory.new_output(&file.manifest_path).map_err(damaged)?;

@@ -1,6 +1,6 @@
 //! Which snapshots of a table go.
 //!
-//! Must not know files. The current snapshot always stays. Every other one stays for [`SNAPSHOT_STAYS`] of journal time *after
+//! Must not know files. The current snapshot always stays. Every other one stays for [`SNAPSHOT_STAYS_MS`] of journal time *after
 //! it was followed by another*, so that whoever has begun to read it may end; and at most [`SNAPSHOTS`] stay.
 
 use iceberg::spec::TableMetadata;
@@ -8,7 +8,7 @@ use iceberg::spec::TableMetadata;
 /// How long a snapshot is there after it was the current one, milliseconds.
 pub(super) const SNAPSHOT_STAYS_MS: i64 = 12 * 3_600_000;
 /// Snapshots of one table, the current one among them.
-pub(super) const SNAPSHOTS: usize = 100;
+pub(super) const SNAPSHOTS: usize = if cfg!(test) { 8 } else { 100 };
 
 /// The ids of the snapshots that go at this journal time if `more` are to come, and when the next one goes after that.
 pub(super) fn due(metadata: &TableMetadata, now_ms: i64, more: usize) -> (Vec<i64>, Option<i64>) {

@@ -34,7 +34,11 @@ impl File {
 
     fn of_entry(entry: &Entry) -> Option<File> {
         let Entry { chunk, end_offset, at, bytes, .. } = *entry;
-        (chunk.format == Format::Parquet).then_some(File { chunk, end_offset, run_end: at.saturating_add(bytes) })
+        (chunk.format == Format::Parquet).then_some(File {
+            chunk,
+            end_offset,
+            run_end: at.saturating_add(bytes),
+        })
     }
 }
 
@@ -58,7 +62,8 @@ pub(crate) struct State {
 /// Whether a topic is to have a table, also where none is. Its files may all be in the index, which nobody wants to read to
 /// find out that there are none.
 pub(crate) fn wants_table(topic: &Topic) -> bool {
-    let shown = |partition: &Partition| partition.extents.iter().any(|extent| File::of_extent(extent).is_some());
+    let shown =
+        |partition: &Partition| partition.extents.iter().any(|extent| File::of_extent(extent).is_some());
     let format = topic.configs.get("strandline.archive.format");
     format.is_some_and(|format| format == "parquet") || topic.partitions.iter().any(shown)
 }

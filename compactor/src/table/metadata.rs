@@ -55,7 +55,10 @@ impl<'a> Base<'a> {
         self.metadata().is_none_or(|metadata| {
             metadata.current_schema_id() != self.schema.schema_id()
                 || metadata.location() != self.location()
-                || self.properties().iter().any(|(name, value)| metadata.properties().get(*name) != Some(value))
+                || self
+                    .properties()
+                    .iter()
+                    .any(|(name, value)| metadata.properties().get(*name) != Some(value))
         })
     }
 
@@ -65,10 +68,16 @@ impl<'a> Base<'a> {
     }
 
     /// The version with this snapshot, or only without those that have expired.
-    pub(super) fn next(self, snapshot: Option<Snapshot>, expired: &[i64], at_ms: i64) -> Result<(TableMetadata, Bytes)> {
+    pub(super) fn next(
+        self,
+        snapshot: Option<Snapshot>,
+        expired: &[i64],
+        at_ms: i64,
+    ) -> Result<(TableMetadata, Bytes)> {
         let at_ms = at_ms.max(self.since_ms());
         let (id, state) = (self.schema.schema_id(), self.state);
-        let properties = self.properties().map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+        let properties =
+            self.properties().map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
         let location = self.location();
         let built = (|| {
             let builder = self.builder()?.set_location(location).set_properties(properties)?;
@@ -119,12 +128,19 @@ impl<'a> Base<'a> {
     }
 }
 
-/// Without a snapshot the library asks the machine's clock for the time of a version: here it is the journal's.
+/// Without a snapshot the library asks the machine's clock for the time of a version: here it is the journal's. And it has no
+/// order for snapshots and schemas.
 fn encode(metadata: &TableMetadata, at_ms: i64) -> Result<Bytes> {
-    let unwritten = |error| Error::Invalid(format!("the metadata of a table cannot be written: {error}").into());
+    let unwritten =
+        |error| Error::Invalid(format!("the metadata of a table cannot be written: {error}").into());
     let mut value = serde_json::to_value(metadata).map_err(unwritten)?;
     if let Some(updated) = value.get_mut("last-updated-ms") {
         *updated = Value::from(at_ms);
+    }
+    for (list, by) in [("snapshots", "sequence-number"), ("schemas", "schema-id")] {
+        if let Some(list) = value.get_mut(list).and_then(Value::as_array_mut) {
+            list.sort_by_key(|one| one.get(by).and_then(Value::as_i64));
+        }
     }
     serde_json::to_vec(&value).map(Bytes::from).map_err(unwritten)
 }

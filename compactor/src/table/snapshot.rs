@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use iceberg::spec::{DataFile, ManifestEntryRef, ManifestFile, Operation, PrimitiveLiteral, Summary, TableMetadata};
+use iceberg::spec::{
+    DataFile, ManifestEntryRef, ManifestFile, Operation, PrimitiveLiteral, Summary, TableMetadata,
+};
 use strandline_archive::Column;
 use strandline_core::store::Store;
 use strandline_core::{Error, Result, paths};
@@ -16,9 +18,9 @@ use super::facts;
 use super::files::{File, State};
 
 /// Files that one manifest lists, at most.
-const MANIFEST_FILES: usize = 8_192;
+const MANIFEST_FILES: usize = if cfg!(test) { 6 } else { 8_192 };
 /// Manifests of one snapshot, above which the small ones are joined.
-const MANIFESTS: usize = 64;
+const MANIFESTS: usize = if cfg!(test) { 3 } else { 64 };
 /// Footers, and manifests, that are read side by side.
 const READS: usize = 8;
 
@@ -69,9 +71,12 @@ impl<'a> Difference<'a> {
             gone: Flow::default(),
             missing,
         };
-        let Some(snapshot) = metadata.and_then(TableMetadata::current_snapshot) else { return Ok(difference) };
+        let Some(snapshot) = metadata.and_then(TableMetadata::current_snapshot) else {
+            return Ok(difference);
+        };
         let manifests = manifests(store, snapshot.manifest_list()).await?;
-        let read = |file: ManifestFile| async move { Ok::<_, Error>((read_manifest(store, &file).await?, file)) };
+        let read =
+            |file: ManifestFile| async move { Ok::<_, Error>((read_manifest(store, &file).await?, file)) };
         let mut read = stream::iter(manifests).map(read).buffered(READS);
         while let Some((entries, file)) = read.try_next().await? {
             difference.add(file, entries);
@@ -153,7 +158,8 @@ impl<'a> Difference<'a> {
             let files = file.added_files_count.unwrap_or(0) + file.existing_files_count.unwrap_or(0);
             (files as usize) < MANIFEST_FILES / 2
         };
-        let (small, large): (Vec<_>, Vec<_>) = std::mem::take(&mut self.whole).into_iter().partition(is_small);
+        let (small, large): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.whole).into_iter().partition(is_small);
         self.whole = large;
         for file in small {
             self.lines.extend(read_manifest(store, &file).await?.into_iter().map(Line::Kept));
@@ -201,7 +207,8 @@ impl Flow {
         };
         let (lower, upper) = (file.lower_bounds(), file.upper_bounds());
         let partition = number(lower.get(&Column::Partition.id()));
-        let (first, last) = (number(lower.get(&Column::Offset.id())), number(upper.get(&Column::Offset.id())));
+        let (first, last) =
+            (number(lower.get(&Column::Offset.id())), number(upper.get(&Column::Offset.id())));
         let span = self.spans.entry(partition).or_insert((0, first, last));
         *span = (span.0.saturating_add(file.record_count()), span.1.min(first), span.2.max(last));
     }

@@ -1,9 +1,11 @@
 //! A topic whose chunks come and go, and a reader that knows nothing but the bucket.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use fastrand::Rng;
-use strandline_archive::encoder::{Encoder, Options};
 use strandline_archive::Row;
+use strandline_archive::encoder::{Encoder, Options};
 use strandline_core::chunk::{ChunkId, Format};
 
 use super::*;
@@ -17,6 +19,18 @@ pub(super) struct Shelf {
     pub(super) topic: Uuid,
     pub(super) state: State,
     pub(super) dice: Rng,
+    /// Of each slot the files that the log had then.
+    pub(super) past: BTreeMap<u64, BTreeSet<String>>,
+    known: RefCell<BTreeMap<String, Vec<(String, u64)>>>,
+}
+
+/// What a version shows, read as any program would: from its metadata on.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) metadata: TableMetadata,
+    pub(super) slot: u64,
+    /// Keys of the current snapshot.
+    pub(super) files: BTreeSet<String>,
 }
 
 impl Shelf {
@@ -31,7 +45,100 @@ impl Shelf {
             files: Vec::new(),
             ends: vec![0; 2],
         };
-        Shelf { store, topic, state, dice: Rng::with_seed(seed) }
+        let mut shelf = Shelf {
+            store,
+            topic,
+            state,
+            dice: Rng::with_seed(seed),
+            past: BTreeMap::new(),
+            known: RefCell::default(),
+        };
+        shelf.remember();
+        shelf
+    }
+
+    fn remember(&mut self) {
+        let files = self.state.files.iter().map(|file| file.chunk.key()).collect();
+        self.past.insert(self.state.slot, files);
+    }
+
+    /// Something happens to the log.
+    pub(super) async fn step(&mut self) {
+        let partition = self.dice.u32(..2);
+        match self.dice.u32(..10) {
+            0..6 => {
+                let records = self.dice.i64(1..12);
+                self.append(partition, records).await;
+            }
+            6..8 => self.expire(partition),
+            8 => self.replace(partition).await,
+            _ => self.state.now_ms += self.dice.i64(0..9 * 3_600_000),
+        }
+    }
+
+    /// All versions that there are, in order.
+    pub(super) async fn versions(&self) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        while let Some(one) = self.version(seen.len() as u64 + 1).await {
+            seen.push(one);
+        }
+        seen
+    }
+
+    pub(super) async fn version(&self, version: u64) -> Option<Seen> {
+        let body = self.store.get(&paths::table_version(self.topic, version)).await.ok()?;
+        let metadata: TableMetadata = serde_json::from_slice(&body.to_bytes()).unwrap();
+        let current = metadata.current_snapshot().unwrap();
+        let slot = current.summary().additional_properties["strandline.slot"].parse().unwrap();
+        let files = self.files(current).await;
+        Some(Seen { slot, files, metadata })
+    }
+
+    /// The files of a snapshot, each of which must be what its manifest says.
+    pub(super) async fn files(&self, snapshot: &Snapshot) -> BTreeSet<String> {
+        let (mut files, mut records, mut lists) = (BTreeSet::new(), 0, 0);
+        for manifest in snapshot::manifests(&self.store, snapshot.manifest_list()).await.unwrap() {
+            for (key, count) in self.entries(&manifest).await {
+                records += count;
+                assert!(files.insert(key), "listed twice");
+            }
+            lists += 1;
+        }
+        let said = &snapshot.summary().additional_properties;
+        assert_eq!(said["total-data-files"], files.len().to_string());
+        assert_eq!(said["total-records"], records.to_string());
+        assert!(lists <= 3 + files.len() / 3 + 1, "{lists} manifests for {} files", files.len());
+        files
+    }
+
+    /// Keys and numbers of records. Manifests never change: each is looked at once.
+    async fn entries(&self, manifest: &iceberg::spec::ManifestFile) -> Vec<(String, u64)> {
+        if let Some(known) = self.known.borrow().get(&manifest.manifest_path) {
+            return known.clone();
+        }
+        let mut entries = Vec::new();
+        for entry in snapshot::read_manifest(&self.store, manifest).await.unwrap() {
+            let key = self.store.key_of(entry.file_path()).unwrap().to_owned();
+            let bytes = self.store.get(&key).await.unwrap().len();
+            assert_eq!(bytes as u64, entry.file_size_in_bytes(), "{key}");
+            assert!(entry.sequence_number().unwrap() <= manifest.sequence_number);
+            entries.push((key, entry.record_count()));
+        }
+        self.known.borrow_mut().insert(manifest.manifest_path.clone(), entries.clone());
+        entries
+    }
+
+    /// The newest version, which must show what the log has now, in each of its snapshots what it had once.
+    pub(super) async fn assert_shown(&self) -> TableMetadata {
+        let newest = version::newest(&self.store, self.topic).await.unwrap().unwrap();
+        assert_eq!(newest.hint, Some(newest.version));
+        let seen = self.version(newest.version).await.unwrap();
+        assert_eq!(seen.files, self.past[&self.state.slot]);
+        for snapshot in seen.metadata.snapshots() {
+            let slot: u64 = snapshot.summary().additional_properties["strandline.slot"].parse().unwrap();
+            assert_eq!(self.files(snapshot).await, self.past[&slot]);
+        }
+        seen.metadata
     }
 
     pub(super) async fn publish(&self) -> Result<Published> {
@@ -40,10 +147,11 @@ impl Shelf {
     }
 
     /// Something was committed.
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.state.slot += 1;
         self.state.now_ms += 60_000;
         self.state.settle();
+        self.remember();
     }
 
     /// A chunk joins the end of a partition.
@@ -83,7 +191,9 @@ impl Shelf {
             let key = Some(Bytes::from(format!("key {offset}")));
             let value = (offset % 5 > 0).then(|| Bytes::from(format!("value {offset} of {partition}")));
             let timestamp = BEGIN_MS + offset * 1_000;
-            encoder.push(Row { offset, timestamp, append_time: false, key, value, headers: Vec::new() }).unwrap();
+            encoder
+                .push(Row { offset, timestamp, append_time: false, key, value, headers: Vec::new() })
+                .unwrap();
         }
         let mut pieces = encoder.take();
         let (last, summary) = encoder.finish(end_offset).unwrap();
