@@ -15,7 +15,7 @@ use strandline_core::{Error, Result};
 #[derive(Debug)]
 pub(super) enum Line {
     /// A file that comes in.
-    Added(DataFile),
+    Added(Box<DataFile>),
     /// A file that stays, from another manifest.
     Kept(ManifestEntryRef),
     /// A file that goes.
@@ -53,7 +53,7 @@ pub(super) async fn manifest(
     for line in lines {
         let wrote = match line {
             // No sequence number: it is that of the manifest, which the list tells.
-            Line::Added(file) => writer.add_file(file, -1),
+            Line::Added(file) => writer.add_file(*file, -1),
             Line::Kept(entry) => {
                 let ManifestEntry { snapshot_id, sequence_number, file_sequence_number, data_file, .. } =
                     &*entry;

@@ -134,7 +134,7 @@ impl<'a> Difference<'a> {
             let file = known.get(location).ok_or_else(gone)?.clone();
             added.add(&file);
             total.add(&file);
-            self.lines.push(Line::Added(file));
+            self.lines.push(Line::Added(Box::new(file)));
         }
         self.join_small(names.store).await?;
         let (mut manifests, mut written) = (self.whole, Vec::new());

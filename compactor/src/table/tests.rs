@@ -1,8 +1,10 @@
 //! What a version shows is one state of the log, and can be read; whoever publishes, dies or overtakes.
 //!
+//! - `log`: tables of a real manifest, and the sweep beside them
 //! - `shelf`: a topic whose chunks come and go, and a reader that knows nothing but the bucket
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod log;
 mod shelf;
 
 use futures_util::future::join_all;

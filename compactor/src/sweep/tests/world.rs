@@ -146,7 +146,8 @@ impl World {
         segment.write(self.journal.store()).await.unwrap();
         let id = self.fresh();
         let chunk = paths::chunk(topic, partition, self.dice.i64(0..40), id, "batches");
-        for key in [chunk, paths::index(topic, partition, id), paths::probe(id, "race")] {
+        let manifest = paths::table_file(topic, &format!("{id}-m0.avro"));
+        for key in [chunk, paths::index(topic, partition, id), manifest, paths::probe(id, "race")] {
             self.disk.put(&key, "left behind").await;
         }
     }

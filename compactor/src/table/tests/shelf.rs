@@ -182,7 +182,7 @@ impl Shelf {
         }
     }
 
-    async fn write(&mut self, partition: u32, base_offset: i64, end_offset: i64) -> File {
+    pub(super) async fn write(&mut self, partition: u32, base_offset: i64, end_offset: i64) -> File {
         let id = ulid::Ulid::from_parts(self.state.now_ms as u64, self.dice.u128(..));
         let chunk = ChunkId { topic: self.topic, partition, base_offset, id, format: Format::Parquet };
         let options = Options { row_group_rows: 4, ..Options::new(partition, base_offset) };
