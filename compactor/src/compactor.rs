@@ -23,6 +23,7 @@ use crate::pace::Pace;
 use crate::plan::{Policy, plan};
 use crate::retention::Expiry;
 use crate::sweep::Sweep;
+use crate::table::Tables;
 use crate::tree::Tree;
 
 /// How often a pass plans anew, at most: what was merged may go into a chunk, and that into an index.
@@ -108,6 +109,7 @@ pub struct Compactor {
     config: Config,
     pace: Pace,
     expiry: Expiry,
+    tables: Tables,
     /// The last slot that was looked at.
     seen: u64,
     expired_at: Option<Instant>,
@@ -130,8 +132,8 @@ impl Compactor {
         // Soon, also for processes that do not live long.
         let next = Instant::now() + journal.env().jitter(config.sweep_every / 6);
         let sweeping = Sweeping { next, seen: 0, waits: false };
-        let expiry = Expiry::default();
-        Compactor { journal, config, pace, expiry, seen: 0, expired_at: None, sweeping }
+        let (expiry, tables) = Default::default();
+        Compactor { journal, config, pace, expiry, tables, seen: 0, expired_at: None, sweeping }
     }
 
     /// Works until the journal is closed; `turn` is asked at each look.
@@ -187,7 +189,16 @@ impl Compactor {
     }
 
     /// Does what is worth it of what is there now, and what is worth it after that. One job that fails does not keep the others.
+    /// The tables over what is there follow, whatever came of it.
     pub async fn pass(&mut self, turn: Turn, watch: impl Fn(Progress)) -> Result<Done> {
+        let done = self.jobs(turn, watch).await;
+        if turn != Turn::Theirs {
+            self.tables.publish_all(&self.journal).await;
+        }
+        done
+    }
+
+    async fn jobs(&mut self, turn: Turn, watch: impl Fn(Progress)) -> Result<Done> {
         let mut done = Done::default();
         match turn {
             Turn::Theirs => return Ok(done),

@@ -7,6 +7,8 @@
 //! Modules stand in the order in which work meets them, and import only modules that stand after them:
 //!
 //! - [`compactor`]: looks at the manifest now and then, and does what is worth it
+//! - [`sweep`]: what nobody needs any more: the floor, slots, checkpoints, orphans
+//! - `table`: Iceberg tables over the Parquet chunks of topics
 //! - `retention`: what is too old or too much
 //! - `clean`: of each key the last record stays
 //! - `merge`: extents of many partitions become one merged segment
@@ -14,7 +16,6 @@
 //! - `parquet`: the same as a Parquet file
 //! - `tree`: chunks join the index of their partition
 //! - [`plan`]: what is worth doing
-//! - [`sweep`]: what nobody needs any more: the floor, slots, checkpoints, orphans
 //! - `keys`: the last offset of each key
 //! - `input`: the batches of extents, read and checked
 //! - `written`: a chunk on its way into the bucket
@@ -23,6 +24,8 @@
 //! - [`job`]: a piece of work
 //! - `metrics`: the figures of this crate
 pub mod compactor;
+pub mod sweep;
+mod table;
 mod retention;
 mod clean;
 mod merge;
@@ -30,7 +33,6 @@ mod gather;
 mod parquet;
 mod tree;
 pub mod plan;
-pub mod sweep;
 mod keys;
 mod input;
 mod written;
@@ -38,5 +40,7 @@ mod output;
 mod pace;
 pub mod job;
 mod metrics;
+#[cfg(test)]
+mod testing;
 
 pub use compactor::{Compactor, Config, Done, Progress, Turn};

@@ -17,6 +17,8 @@ figures! { pub(crate),
     SWEPT: IntCounterVec = IntCounterVec::new(opts("strandline_sweep_deleted_objects_total", "Objects deleted because nobody needs them any more, by what they were"), &["kind"]);
     /// Their bytes.
     SWEPT_BYTES: IntCounterVec = IntCounterVec::new(opts("strandline_sweep_deleted_bytes_total", "Bytes of objects deleted because nobody needs them any more, by what they were"), &["kind"]);
+    /// Looks at the Iceberg tables of topics, by what came of them.
+    TABLES: IntCounterVec = IntCounterVec::new(opts("strandline_tables_total", "Looks at the Iceberg table of a topic that may be behind its log, by result"), &["result"]);
     /// The slot that the floor is at.
     FLOOR: IntGauge = IntGauge::new("strandline_sweep_floor_slot", "The slot below which slots may be deleted, as the last sweep saw it");
 }

@@ -31,6 +31,11 @@
 //! a sweep that sees something wait for journal time commits a `Tick`, and where something was committed and no checkpoint is
 //! there to follow, writes one. When nothing is left to collect it does neither.
 //!
+//! **Tables** are no part of the log, and may be made anew. A file of a table may go if it is more than a day old by the store's
+//! stamps and the newest version of the table does not lead to it; nobody takes that long to write a version. Of a topic that F
+//! does not know everything may go that is more than a day older than F. A chunk stays while a snapshot of its topic's table
+//! refers to it: readers of that snapshot know of no floor.
+//!
 //! Slots go a day after the floor passed them, by the store's own stamps (DESIGN.md, "Deleting slots").
 //!
 //! Modules import only modules listed after them:
@@ -39,6 +44,7 @@
 //! - `floors`: where the floor is, and where to it moves
 //! - `needed`: what a manifest refers to
 //! - `nodes`: what the index of a partition leads to
+//! - `holders`: what the tables of topics hold
 //! - `hands`: deletes, or only counts
 //! - `report`: what came of it
 
@@ -46,6 +52,7 @@ mod folders;
 mod floors;
 mod needed;
 mod nodes;
+mod holders;
 mod hands;
 mod report;
 
@@ -188,6 +195,7 @@ impl<'a> Pass<'a> {
             self.slots(&needed).await?;
             self.segments(&needed).await?;
             self.nodes(&needed).await?;
+            self.tables(&needed).await?;
             self.chunks(&needed).await?;
         }
         self.scratch().await?;

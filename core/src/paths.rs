@@ -99,6 +99,38 @@ pub fn index_parts(key: &str) -> Option<(Uuid, u32, Ulid)> {
     (index(topic, partition, id) == key).then_some((topic, partition, id))
 }
 
+/// Iceberg tables over the chunks of topics.
+pub const TABLES: &str = "table";
+
+/// `table/<topic id>`
+pub fn table(topic: Uuid) -> String {
+    format!("table/{topic}")
+}
+
+/// `table/<topic id>/metadata/<name>`
+pub fn table_file(topic: Uuid, name: &str) -> String {
+    format!("table/{topic}/metadata/{name}")
+}
+
+/// The table of a key, and the name of the file in it; `None` for anything foreign.
+pub fn table_parts(key: &str) -> Option<(Uuid, &str)> {
+    let (topic, name) = key.strip_prefix("table/")?.split_once("/metadata/")?;
+    let topic = topic.parse().ok()?;
+    (!name.contains('/') && table_file(topic, name) == key).then_some((topic, name))
+}
+
+/// `table/<topic id>/metadata/v<N>.metadata.json`
+pub fn table_version(topic: Uuid, version: u64) -> String {
+    table_file(topic, &format!("v{version}.metadata.json"))
+}
+
+/// The version of a file name; `None` if it is another file of a table.
+pub fn table_version_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix('v')?.strip_suffix(".metadata.json")?;
+    let version = digits.parse().ok()?;
+    (format!("v{version}.metadata.json") == name).then_some(version)
+}
+
 /// A scratch key of the start-up probe.
 pub fn probe(id: Ulid, name: &str) -> String {
     format!("probe/{id}/{name}")

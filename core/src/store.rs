@@ -103,6 +103,7 @@ struct Inner {
     prefix: Path,
     provider: Provider,
     url: String,
+    location: String,
     env: Env,
 }
 
@@ -124,11 +125,13 @@ impl Store {
     /// Credentials and endpoints come from the standard environment variables of each cloud (`AWS_ACCESS_KEY_ID`,
     /// `AWS_ENDPOINT_URL`, ...). No request is made. A URL that cannot work gives [`Error::Invalid`].
     pub fn open(url: &str, env: Env) -> Result<Store> {
-        let (objects, prefix, provider) = open::open(url)?;
-        Ok(Store::new(objects, prefix, provider, url, env))
+        let (objects, prefix, provider, location) = open::open(url)?;
+        let url = open::without_secrets(url);
+        Ok(Store(Arc::new(Inner { objects, prefix, provider, url, location, env })))
     }
 
-    /// Takes an object store that is already there: tests, the simulation, an application's own client.
+    /// Takes an object store that is already there: tests, the simulation, an application's own client. `url` is how others
+    /// reach its prefix.
     pub fn new(
         objects: Arc<dyn ObjectStore>,
         prefix: Path,
@@ -136,7 +139,19 @@ impl Store {
         url: &str,
         env: Env,
     ) -> Store {
-        Store(Arc::new(Inner { objects, prefix, provider, url: open::without_secrets(url), env }))
+        let url = open::without_secrets(url);
+        let location = url.trim_end_matches('/').to_owned();
+        Store(Arc::new(Inner { objects, prefix, provider, url, location, env }))
+    }
+
+    /// The absolute URL of an object, as other programs name it: `s3://bucket/prefix/key`, `file:///folder/key`.
+    pub fn location(&self, key: &str) -> String {
+        format!("{}/{key}", self.0.location)
+    }
+
+    /// The key of such a URL; `None` if it does not lie below this store's prefix.
+    pub fn key_of<'a>(&self, location: &'a str) -> Option<&'a str> {
+        location.strip_prefix(&self.0.location)?.strip_prefix('/')
     }
 
     /// Who runs the store.

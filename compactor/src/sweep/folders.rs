@@ -8,6 +8,7 @@ use strandline_core::{Result, paths};
 use ulid::Ulid;
 
 use super::floors::age;
+use super::holders::Holder;
 use super::needed::Needed;
 use super::nodes::Index;
 use super::report::{Judged, Kind};
@@ -79,8 +80,40 @@ impl Pass<'_> {
         Ok(())
     }
 
+    pub(super) async fn tables(&mut self, needed: &Needed<'_>) -> Result<()> {
+        let mut holder = Holder::default();
+        let mut listing = self.store.listing(paths::TABLES);
+        while !self.hands.is_stopped()
+            && let Some(found) = listing.next().await?
+        {
+            let Some((topic, name)) = paths::table_parts(&found.key) else {
+                self.hands.leave(&found);
+                continue;
+            };
+            if needed.manifest.topic(&topic).is_none() {
+                // As if its stamp was its name.
+                let id = Ulid::from_parts(u64::try_from(found.stamp_ms).unwrap_or(0), 0);
+                let judged = needed.judge(false, id);
+                note_young(&mut self.hands, judged, id);
+                self.hands.judge(Kind::Table, &found, judged).await?;
+                continue;
+            }
+            let judged = match holder.holds_file(self.store, topic, name).await {
+                Ok(true) => Judged::Needed,
+                Ok(false) if age(found.stamp_ms, self.now_ms) >= DAY => Judged::Gone,
+                Ok(false) => Judged::Young,
+                Err(error) => {
+                    self.hands.unjudged(&paths::table(topic), error)?;
+                    Judged::Needed
+                }
+            };
+            self.hands.judge(Kind::Table, &found, judged).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn chunks(&mut self, needed: &Needed<'_>) -> Result<()> {
-        let mut index: Option<Index<'_>> = None;
+        let (mut index, mut holder) = (None::<Index<'_>>, Holder::default());
         let mut listing = self.store.listing("chunk");
         while !self.hands.is_stopped()
             && let Some(found) = listing.next().await?
@@ -99,6 +132,17 @@ impl Pass<'_> {
                     Ok(is_needed) => needed.judge(is_needed, chunk.id),
                     Err((key, error)) => {
                         self.hands.unjudged(&key, error)?;
+                        Judged::Needed
+                    }
+                },
+            };
+            let judged = match judged == Judged::Gone && needed.manifest.topic(&chunk.topic).is_some() {
+                false => judged,
+                true => match holder.holds_chunk(self.store, &chunk).await {
+                    Ok(is_held) if is_held => Judged::Needed,
+                    Ok(_) => Judged::Gone,
+                    Err(error) => {
+                        self.hands.unjudged(&paths::table(chunk.topic), error)?;
                         Judged::Needed
                     }
                 },

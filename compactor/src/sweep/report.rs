@@ -17,6 +17,8 @@ pub enum Kind {
     Segment,
     /// Nodes of the indexes over chunks.
     IndexNode,
+    /// Metadata of tables.
+    Table,
     /// Chunks.
     Chunk,
     /// Scratch objects of start-up probes and of sweeps.
@@ -25,8 +27,15 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order in which a sweep looks at them.
-    pub const ALL: [Kind; 6] =
-        [Kind::Checkpoint, Kind::Slot, Kind::Segment, Kind::IndexNode, Kind::Chunk, Kind::Scratch];
+    pub const ALL: [Kind; 7] = [
+        Kind::Checkpoint,
+        Kind::Slot,
+        Kind::Segment,
+        Kind::IndexNode,
+        Kind::Table,
+        Kind::Chunk,
+        Kind::Scratch,
+    ];
 
     /// One word.
     pub fn name(self) -> &'static str {
@@ -35,6 +44,7 @@ impl Kind {
             Kind::Slot => "slot",
             Kind::Segment => "segment",
             Kind::IndexNode => "index node",
+            Kind::Table => "table file",
             Kind::Chunk => "chunk",
             Kind::Scratch => "scratch object",
         }
@@ -48,6 +58,9 @@ impl Kind {
             Kind::Segment | Kind::IndexNode | Kind::Chunk => {
                 "nothing refers to them, and they are too old for anything to begin to"
             }
+            Kind::Table => {
+                "more than a day old, and the newest version of their table needs none of them, or the topic is gone"
+            }
             Kind::Scratch => "more than a day old, left by a process that died",
         }
     }
@@ -58,7 +71,7 @@ impl Kind {
             Kind::Checkpoint => "an hour from the floor's move on",
             Kind::Slot => "a day from the floor's move on",
             Kind::Segment | Kind::IndexNode | Kind::Chunk => "a day of journal time, and the floor behind it",
-            Kind::Scratch => "a day",
+            Kind::Table | Kind::Scratch => "a day",
         }
     }
 }
@@ -128,6 +141,8 @@ pub struct Report {
     pub segments: Part,
     /// Nodes of indexes.
     pub index_nodes: Part,
+    /// Metadata of tables.
+    pub tables: Part,
     /// Chunks.
     pub chunks: Part,
     /// Scratch objects.
@@ -158,6 +173,7 @@ impl Report {
             Kind::Slot => &self.slots,
             Kind::Segment => &self.segments,
             Kind::IndexNode => &self.index_nodes,
+            Kind::Table => &self.tables,
             Kind::Chunk => &self.chunks,
             Kind::Scratch => &self.scratch,
         }
@@ -169,6 +185,7 @@ impl Report {
             Kind::Slot => &mut self.slots,
             Kind::Segment => &mut self.segments,
             Kind::IndexNode => &mut self.index_nodes,
+            Kind::Table => &mut self.tables,
             Kind::Chunk => &mut self.chunks,
             Kind::Scratch => &mut self.scratch,
         }

@@ -1,13 +1,9 @@
 //! D2 and D3: what any state from the floor on needs stays, and in the end nothing else is there; whatever happens to a sweep.
 //!
 //! - `world`: a cluster to which everything happens that makes garbage
-//! - `disk`: a bucket with stamps, and ways to it that can be cut
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod disk;
 mod world;
-
-use std::future::Future;
 
 use futures_util::future::join_all;
 use strandline_core::manifest::Outcome;
@@ -17,29 +13,11 @@ use tokio::time::sleep;
 use ulid::Ulid;
 
 use super::*;
-use disk::{Disk, Trap};
+use crate::testing::{Disk, Trap, for_seeds};
 use world::{HOUR, World, assert_whole, newest_floor, open};
 
 fn go(_: &Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
-}
-
-/// Runs `one` for many seeds, each on a runtime of its own whose time stands still until nothing else is left to do.
-fn for_seeds<F: Future<Output = ()>>(count: u64, one: impl Fn(u64) -> F) {
-    let set = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
-    let seeds = match set("STRANDLINE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..set("STRANDLINE_SEEDS").unwrap_or(count),
-    };
-    for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let run = || runtime.unwrap().block_on(one(seed));
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-        if let Err(panic) = ran {
-            eprintln!("failed with STRANDLINE_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
 }
 
 async fn sweep(journal: &Journal) -> Report {

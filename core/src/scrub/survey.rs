@@ -22,8 +22,8 @@ const MOST_UNKNOWN: u64 = 100_000;
 const SHOWN_UNKNOWN: usize = 10;
 /// Folders that this scrub looks into.
 const FOLDERS: [&str; 6] = ["journal", "checkpoint", "floor", "segment", "chunk", "index"];
-/// Ours too; hints and scratch objects, which nobody relies on.
-const HINTS: [&str; 2] = ["node", "probe"];
+/// Ours too; hints, scratch objects and tables, on which the log does not rely.
+const HINTS: [&str; 3] = ["node", "probe", "table"];
 /// Ours too, and of a later version than this scrub.
 const LATER: [&str; 1] = ["inbox"];
 

@@ -20,13 +20,16 @@ use super::Provider;
 use crate::error::{Error, Result};
 use crate::limits::STORE_REQUEST;
 
-type Opened = (Arc<dyn ObjectStore>, Path, Provider);
+/// The store, the prefix in it, who runs it, and the prefix as an absolute URL.
+type Opened = (Arc<dyn ObjectStore>, Path, Provider, String);
 
 pub(super) fn open(url: &str) -> Result<Opened> {
     let (scheme, rest) = url.split_once(':').ok_or_else(|| bad(url, "it has no scheme"))?;
     match scheme {
         "memory" => {
-            Ok((Arc::new(InMemory::new()), prefix(url, rest.trim_start_matches('/'))?, Provider::Memory))
+            let prefix = prefix(url, rest.trim_start_matches('/'))?;
+            let location = below("memory:/", &prefix);
+            Ok((Arc::new(InMemory::new()), prefix, Provider::Memory, location))
         }
         "file" => open_file(url, rest.strip_prefix("//").unwrap_or(rest)),
         "s3" | "s3a" => open_cloud(url, Provider::S3),
@@ -46,7 +49,10 @@ fn open_file(url: &str, folder: &str) -> Result<Opened> {
     };
     std::fs::create_dir_all(&folder).map_err(|e| fail(&e))?;
     let store = LocalFileSystem::new_with_prefix(&folder).map_err(|e| fail(&e))?.with_fsync(true);
-    Ok((Arc::new(store), Path::default(), Provider::File))
+    let whole = folder.canonicalize().map_err(|e| fail(&e))?;
+    // As it is: readers of such URLs take the rest for a path and do not decode it.
+    let location = format!("file://{}", whole.display());
+    Ok((Arc::new(store), Path::default(), Provider::File, location))
 }
 
 fn open_cloud(url: &str, provider: Provider) -> Result<Opened> {
@@ -92,7 +98,14 @@ fn open_cloud(url: &str, provider: Provider) -> Result<Opened> {
             builder.build().map(|s| Arc::new(s) as _)
         }
     };
-    Ok((store.map_err(|e| bad(url, &e.to_string()))?, prefix, provider))
+    // One prefix has one location, however it is spelled.
+    let root = format!("{}://{container}{bucket}/", parsed.scheme().replace("s3a", "s3"));
+    let location = below(&root, &prefix);
+    Ok((store.map_err(|e| bad(url, &e.to_string()))?, prefix, provider, location))
+}
+
+fn below(root: &str, prefix: &Path) -> String {
+    format!("{root}{prefix}").trim_end_matches('/').to_owned()
 }
 
 /// Plain HTTP leaves this machine only when the user says so (`AWS_ALLOW_HTTP`).

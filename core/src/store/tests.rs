@@ -233,3 +233,24 @@ fn secrets_never_reach_a_message() {
         assert_eq!(open::without_secrets(url), shown);
     }
 }
+
+#[test]
+fn other_programs_reach_an_object_by_its_location() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().canonicalize().unwrap();
+    let file = format!("file:{}/", folder.path().display());
+    let expected = format!("file://{}/journal/1", whole.display());
+    let table = [
+        ("s3://bucket/a/b", "s3://bucket/a/b/journal/1"),
+        ("s3a://bucket/", "s3://bucket/journal/1"),
+        ("memory:", "memory:/journal/1"),
+        ("memory:/p", "memory:/p/journal/1"),
+        (&file, &expected),
+    ];
+    for (url, location) in table {
+        let store = Store::open(url, Env::system()).unwrap();
+        assert_eq!(store.location("journal/1"), location, "{url}");
+        assert_eq!(store.key_of(location), Some("journal/1"));
+        assert_eq!(store.key_of("s3://other/journal/1"), None);
+    }
+}

@@ -16,9 +16,9 @@ use strandline_core::segment::Segment;
 use ulid::Ulid;
 use uuid::Uuid;
 
-use super::disk::Disk;
 use crate::compactor::{Compactor, Config, Turn};
 use crate::plan::Policy;
+use crate::testing::Disk;
 
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -146,7 +146,8 @@ impl World {
         segment.write(self.journal.store()).await.unwrap();
         let id = self.fresh();
         let chunk = paths::chunk(topic, partition, self.dice.i64(0..40), id, "batches");
-        for key in [chunk, paths::index(topic, partition, id), paths::probe(id, "race")] {
+        let manifest = paths::table_file(topic, &format!("{id}-m0.avro"));
+        for key in [chunk, paths::index(topic, partition, id), manifest, paths::probe(id, "race")] {
             self.disk.put(&key, "left behind").await;
         }
     }

@@ -1,4 +1,7 @@
 //! A bucket with stamps of the test's own time, and ways to it that can be held, cut or made to fail.
+//!
+//! Never part of a program. Must not know what is tested.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,38 +25,38 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// 2026-01-01, when every test begins.
-pub(super) const EPOCH_MS: i64 = 1_767_225_600_000;
+pub(crate) const EPOCH_MS: i64 = 1_767_225_600_000;
 
 /// What several processes share. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     objects: Arc<InMemory>,
     stamps_ms: Arc<Mutex<BTreeMap<String, i64>>>,
     begun: Instant,
 }
 
 impl Disk {
-    pub(super) fn new() -> Disk {
+    pub(crate) fn new() -> Disk {
         Disk { objects: Arc::default(), stamps_ms: Arc::default(), begun: Instant::now() }
     }
 
     /// The same content, for another course of things.
-    pub(super) fn fork(&self) -> Disk {
+    pub(crate) fn fork(&self) -> Disk {
         let stamps_ms = self.stamps_ms.lock().unwrap().clone();
         let objects = Arc::new(self.objects.fork());
         Disk { objects, stamps_ms: Arc::new(Mutex::new(stamps_ms)), begun: self.begun }
     }
 
-    pub(super) fn now_ms(&self) -> i64 {
+    pub(crate) fn now_ms(&self) -> i64 {
         EPOCH_MS + self.begun.elapsed().as_millis() as i64
     }
 
     /// A way that nothing befalls.
-    pub(super) fn store(&self, seed: u64) -> Store {
+    pub(crate) fn store(&self, seed: u64) -> Store {
         self.way(seed).1
     }
 
-    pub(super) fn way(&self, seed: u64) -> (Way, Store) {
+    pub(crate) fn way(&self, seed: u64) -> (Way, Store) {
         let course = Course {
             asked: AtomicU64::new(0),
             trap: Mutex::default(),
@@ -65,13 +68,11 @@ impl Disk {
             log: Mutex::default(),
         };
         let way = Way { disk: self.clone(), course: Arc::new(course) };
-        let clock = TestClock { disk: self.clone(), dice: Mutex::new(Rng::with_seed(!seed)) };
-        let objects = Arc::new(way.clone());
-        let store = Store::new(objects, Path::default(), Provider::Memory, "memory:", Env::new(clock));
+        let store = way.store_at("memory:", !seed);
         (way, store)
     }
 
-    pub(super) async fn keys(&self, folder: &str) -> BTreeSet<String> {
+    pub(crate) async fn keys(&self, folder: &str) -> BTreeSet<String> {
         let prefix = (!folder.is_empty()).then(|| Path::from(folder));
         self.objects
             .list(prefix.as_ref())
@@ -81,24 +82,24 @@ impl Disk {
             .unwrap()
     }
 
-    pub(super) async fn get(&self, key: &str) -> Option<Bytes> {
+    pub(crate) async fn get(&self, key: &str) -> Option<Bytes> {
         match self.objects.get(&Path::from(key)).await {
             Ok(found) => Some(found.bytes().await.unwrap()),
             Err(_) => None,
         }
     }
 
-    pub(super) async fn put(&self, key: &str, body: impl Into<Bytes>) {
+    pub(crate) async fn put(&self, key: &str, body: impl Into<Bytes>) {
         let body: Bytes = body.into();
         self.objects.put(&Path::from(key), body.into()).await.unwrap();
         self.stamps_ms.lock().unwrap().insert(key.to_owned(), self.now_ms());
     }
 
-    pub(super) async fn delete(&self, key: &str) {
+    pub(crate) async fn delete(&self, key: &str) {
         self.objects.delete(&Path::from(key)).await.unwrap();
     }
 
-    pub(super) fn stamp_ms(&self, key: &str) -> i64 {
+    pub(crate) fn stamp_ms(&self, key: &str) -> i64 {
         *self.stamps_ms.lock().unwrap().entry(key.to_owned()).or_insert_with(|| self.now_ms())
     }
 }
@@ -126,15 +127,15 @@ impl Clock for TestClock {
 
 /// What happens at the request with this number.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Trap {
-    pub(super) at: u64,
+pub(crate) struct Trap {
+    pub(crate) at: u64,
     /// The bucket has heard of it.
-    pub(super) applied: bool,
+    pub(crate) applied: bool,
 }
 
 /// One process' way to a disk. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Way {
+pub(crate) struct Way {
     disk: Disk,
     course: Arc<Course>,
 }
@@ -153,28 +154,34 @@ struct Course {
 }
 
 impl Way {
+    /// The same bucket under another URL.
+    pub(crate) fn store_at(&self, url: &str, seed: u64) -> Store {
+        let clock = TestClock { disk: self.disk.clone(), dice: Mutex::new(Rng::with_seed(seed)) };
+        Store::new(Arc::new(self.clone()), Path::default(), Provider::Memory, url, Env::new(clock))
+    }
+
     /// From now on requests count from 0. At the trap's the way closes.
-    pub(super) fn set_trap(&self, trap: Trap) {
+    pub(crate) fn set_trap(&self, trap: Trap) {
         self.course.asked.store(0, Ordering::Relaxed);
         *self.course.trap.lock().unwrap() = Some(trap);
     }
 
     /// Waits until the trap has closed the way.
-    pub(super) async fn sprung(&self) {
+    pub(crate) async fn sprung(&self) {
         self.course.sprung.subscribe().wait_for(|sprung| *sprung).await.unwrap();
     }
 
-    pub(super) fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.course.open.send_replace(true);
     }
 
     /// So many of a thousand requests fail, some of them after they were done; and it takes its time.
-    pub(super) fn set_faults(&self, per_mille: u64, most_ms: u64) {
+    pub(crate) fn set_faults(&self, per_mille: u64, most_ms: u64) {
         self.course.refused_per_mille.store(per_mille, Ordering::Relaxed);
         self.course.most_ms.store(most_ms, Ordering::Relaxed);
     }
 
-    pub(super) fn take_log(&self) -> Vec<String> {
+    pub(crate) fn take_log(&self) -> Vec<String> {
         std::mem::take(&mut self.course.log.lock().unwrap())
     }
 
@@ -304,4 +311,22 @@ impl std::fmt::Display for Way {
 
 fn failed(why: &'static str) -> Error {
     Error::Generic { store: "way", source: why.into() }
+}
+
+/// Runs `one` for many seeds, each on a runtime of its own whose time stands still until nothing else is left to do.
+pub(crate) fn for_seeds<F: Future<Output = ()>>(count: u64, one: impl Fn(u64) -> F) {
+    let set = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let seeds = match set("STRANDLINE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..set("STRANDLINE_SEEDS").unwrap_or(count),
+    };
+    for seed in seeds {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let run = || runtime.unwrap().block_on(one(seed));
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        if let Err(panic) = ran {
+            eprintln!("failed with STRANDLINE_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
 }
