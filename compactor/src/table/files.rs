@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use arrow::datatypes::SchemaRef;
+use strandline_archive::Unfold;
 use strandline_core::Result;
 use strandline_core::chunk::{ChunkId, Format};
 use strandline_core::index::{Branch, Entry};
@@ -64,8 +65,7 @@ pub(crate) struct State {
 pub(crate) fn wants_table(topic: &Topic) -> bool {
     let shown =
         |partition: &Partition| partition.extents.iter().any(|extent| File::of_extent(extent).is_some());
-    let format = topic.configs.get("strandline.archive.format");
-    format.is_some_and(|format| format == "parquet") || topic.partitions.iter().any(shown)
+    topic.archive_format() == Format::Parquet || topic.partitions.iter().any(shown)
 }
 
 /// What of a topic decides which files it has, without any request. Two that are equal have equal files.
@@ -102,7 +102,9 @@ impl Glance {
         }
         let (id, name) = (topic.id, topic.name.clone());
         let ends = vec![0; topic.partitions.len()];
-        let columns = strandline_archive::schema(None);
+        // A schema that cannot be read gives no columns to files either.
+        let unfold = Unfold::of_configs(&topic.configs).ok().flatten();
+        let columns = strandline_archive::schema(unfold.as_ref());
         let state = State { topic: id, name, columns, slot, now_ms, files, ends };
         Glance { state, roots, mark: hasher.finish() }
     }
