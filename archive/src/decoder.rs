@@ -60,15 +60,14 @@ pub fn decode_rows(layout: &Layout, group: usize, bytes: &Bytes) -> Result<Vec<R
         }
         Ok(found)
     })?;
-    let inside = row_group.offset..layout.end_offset();
+    let ends = found.first().zip(found.last()).map(|(first, last)| (first.offset, last.offset));
     let ascending = found.is_sorted_by(|a, b| a.offset < b.offset);
-    let ends = found.first().zip(found.last());
-    match found.len() as u64 == row_group.records {
-        false => Err(miscounted(layout)),
-        true if ascending && ends.is_some_and(|(a, b)| inside.start == a.offset && b.offset < inside.end) => {
-            Ok(found)
-        }
-        true => Err(Error::corrupt(layout.key(), "the offsets of a row group are not those of its footer")),
+    if found.len() as u64 != row_group.records {
+        Err(miscounted(layout))
+    } else if !ascending || ends != Some((row_group.offset, row_group.last_offset)) {
+        Err(Error::corrupt(layout.key(), "the offsets of a row group are not those of its footer"))
+    } else {
+        Ok(found)
     }
 }
 
