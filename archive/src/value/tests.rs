@@ -413,6 +413,17 @@ fn the_reason_of_a_misfit_is_short_however_long_the_names_are() {
 }
 
 #[test]
+fn a_long_value_keeps_its_bytes_alone() {
+    let padded = |bytes: usize| format!("{:bytes$}", r#"{"id": 1}"#);
+    let unfold = unfolder(ValueFormat::Json, JSON);
+    assert_eq!(one(&unfold, padded(4 << 20))["id"], json!(1));
+    assert_eq!(one(&unfold, padded((4 << 20) + 1)), json!("longer than 4 MiB"));
+    let unfold = unfolder(ValueFormat::Protobuf, PROTO);
+    assert_eq!(one(&unfold, [72, 1].repeat(1 << 19))["colour"], json!("RED"));
+    assert_eq!(one(&unfold, vec![0; (1 << 20) + 1]), json!("longer than 1 MiB"));
+}
+
+#[test]
 fn a_confluent_frame_is_taken_off() {
     let json = Unfold::new(
         ValueFormat::Json,
