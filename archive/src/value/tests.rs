@@ -243,7 +243,7 @@ fn an_avro_value_that_does_not_fit_says_where() {
 }
 
 #[test]
-fn avro_numbers_beyond_their_type_do_not_fit() {
+fn avro_means_what_its_bytes_say_and_no_more() {
     let unfold = |schema: &str| {
         let record =
             format!(r#"{{"type": "record", "name": "R", "fields": [{{"name": "f", "type": {schema}}}]}}"#);
@@ -271,6 +271,11 @@ fn avro_numbers_beyond_their_type_do_not_fit() {
     for long in [&[4, 0xfc, 0x18][..], &[[34].as_slice(), &[0], &[0xff; 16]].concat(), &zeros] {
         not(decimal, long, "a decimal of more digits than its precision");
     }
+    // A block that says its length, and one that does not.
+    fits(r#"{"type": "array", "items": "int"}"#, &[3, 4, 2, 4, 2, 6, 0], json!([1, 2, 3]));
+    let choice = r#"["null", "int", "string"]"#;
+    fits(choice, &[0], Value::Null);
+    fits(choice, &[2, 2], json!({"int": 1, "string": null}));
     let uuid = r#"{"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}"#;
     fits(uuid, &[0xab; 16], json!("abababab-abab-abab-abab-abababababab"));
 }

@@ -134,6 +134,11 @@ fn a_schema_that_cannot_work_is_refused_and_says_where() {
             .contains("two fields a")
     );
 
+    assert_eq!(
+        json(r#"{"properties": {"tyxz": {"type": "string"}, "xaibnes": {"type": "string"}}}"#),
+        "the fields tyxz and xaibnes of the value schema get the same column id 150811022: rename one of them"
+    );
+
     let avro = |schema: &str| refused(ValueFormat::Avro, schema);
     let field = |schema: &str| {
         avro(&format!(r#"{{"type": "record", "name": "R", "fields": [{{"name": "f", "type": {schema}}}]}}"#))
