@@ -20,6 +20,8 @@ use crate::schema::Column;
 
 /// Rows that are decoded at once on the way to [`Row`]s: their columns stay in the caches.
 const SLICE_ROWS: usize = 2_048;
+/// Rows for which [`decode`] makes room at once: more than the usual row group has, and no more because a footer says so.
+const MAX_ROWS_AT_ONCE: u64 = 1 << 20;
 
 /// These columns of a row group, in the order of the schema; those that the file does not have are left out. `bytes` are
 /// all of the row group.
@@ -28,7 +30,7 @@ const SLICE_ROWS: usize = 2_048;
 /// [`Error::Corrupt`] if these are not the bytes that were written there, [`Error::Invalid`] if there is no such row group.
 pub fn decode(layout: &Layout, group: usize, bytes: &Bytes, columns: &[Column]) -> Result<RecordBatch> {
     let row_group = row_group(layout, group, bytes)?;
-    let rows = usize::try_from(row_group.records).unwrap_or(usize::MAX);
+    let rows = row_group.records.min(MAX_ROWS_AT_ONCE) as usize;
     let read = || -> parquet::errors::Result<RecordBatch> {
         let reader = reader(layout, group, row_group, bytes, (columns, rows))?;
         let schema = reader.schema();
@@ -60,15 +62,14 @@ pub fn decode_rows(layout: &Layout, group: usize, bytes: &Bytes) -> Result<Vec<R
         }
         Ok(found)
     })?;
-    let inside = row_group.offset..layout.end_offset();
+    let ends = found.first().zip(found.last()).map(|(first, last)| (first.offset, last.offset));
     let ascending = found.is_sorted_by(|a, b| a.offset < b.offset);
-    let ends = found.first().zip(found.last());
-    match found.len() as u64 == row_group.records {
-        false => Err(miscounted(layout)),
-        true if ascending && ends.is_some_and(|(a, b)| inside.start == a.offset && b.offset < inside.end) => {
-            Ok(found)
-        }
-        true => Err(Error::corrupt(layout.key(), "the offsets of a row group are not those of its footer")),
+    if found.len() as u64 != row_group.records {
+        Err(miscounted(layout))
+    } else if !ascending || ends != Some((row_group.offset, row_group.last_offset)) {
+        Err(Error::corrupt(layout.key(), "the offsets of a row group are not those of its footer"))
+    } else {
+        Ok(found)
     }
 }
 

@@ -24,6 +24,8 @@ const TRAILER_BYTES: usize = 8;
 pub struct RowGroup {
     /// Of its first row.
     pub offset: i64,
+    /// Of its last row.
+    pub last_offset: i64,
     /// Rows in it.
     pub records: u64,
     /// Where it lies, in bytes from the start of the file.
@@ -178,6 +180,7 @@ fn row_groups(metadata: &ParquetMetaData, facts: &Facts, tail_at: u64) -> Option
         let end = group.columns().iter().try_fold(at, |at, column| end_of(column, at)).filter(|_| holds)?;
         row_groups.push(RowGroup {
             offset: facts.first_offset,
+            last_offset: facts.last_offset,
             records,
             range: at..end,
             max_timestamp: facts.max_timestamp,

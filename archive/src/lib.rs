@@ -6,13 +6,13 @@
 //! Modules stand in the order in which a record meets them, and import only modules that stand after them:
 //!
 //! - [`footer`]: what ends a chunk, whichever way its records lie in it
-//! - [`batches`]: a row group as Kafka's batches
+//! - [`mod@batches`]: a row group as Kafka's batches
 //! - [`encoder`]: rows become a file, a row group at a time
 //! - [`decoder`]: the bytes of one row group become columns
 //! - [`layout`]: what the footer of a file says
 //! - `facts`: our entries in the footer, and the seal over it
-//! - [`rows`]: rows and Arrow's columns, in both directions
-//! - [`schema`]: the columns, their types and their ids
+//! - [`mod@rows`]: rows and Arrow's columns, in both directions
+//! - [`mod@schema`]: the columns, their types and their ids
 //! - [`value`]: columns out of what values hold
 //! - [`error`]: what can go wrong
 pub mod footer;

@@ -53,6 +53,7 @@ fn every_row_is_read_back_from_its_row_group_alone() {
             let read = rows(&decode(&layout, at, &bytes, &Column::ROW).unwrap()).unwrap();
             let max_timestamp = read.iter().map(|row| row.timestamp).max().unwrap();
             assert_eq!((row_group.offset, row_group.max_timestamp), (read[0].offset, max_timestamp));
+            assert_eq!(row_group.last_offset, read[read.len() - 1].offset);
             let said = Position {
                 offset: row_group.offset,
                 at: row_group.range.start,
@@ -69,6 +70,21 @@ fn every_row_is_read_back_from_its_row_group_alone() {
         assert_eq!((found, layout.row_groups().len()), (all.clone(), summary.positions.len()));
         assert_eq!(written(options, &all, end_offset).file, file, "equal rows give equal bytes");
     });
+}
+
+/// More rows than go to the columns at once, and a value larger than a page, in one row group.
+#[test]
+fn a_row_group_may_take_many_slices() {
+    let dice = &mut fastrand::Rng::with_seed(5);
+    let mut all = some_rows(dice, 2 * SLICE_ROWS + 100, 0);
+    all[SLICE_ROWS + 1].value = Some((0..3 * SLICE_BYTES).map(|_| dice.u8(..)).collect());
+    let options = Options { row_group_bytes: usize::MAX, ..small(0, usize::MAX) };
+    let Written { file, tail_at, .. } = written(options, &all, i64::MAX);
+    let layout = Layout::read(&key(0), tail_at as u64, &file[tail_at..]).unwrap();
+    assert_eq!(layout.row_groups().len(), 1);
+    let bytes = group(&layout, 0, &file);
+    assert_eq!(rows(&decode(&layout, 0, &bytes, &Column::ROW).unwrap()).unwrap(), all);
+    assert_eq!(decode_rows(&layout, 0, &bytes).unwrap(), all);
 }
 
 /// The library reads the whole file without any of our code, and finds what a query would look for.

@@ -100,6 +100,24 @@ fn no_footer_that_contradicts_itself_is_taken() {
     }
 }
 
+/// A footer that was sealed and is wrong: rows are not given offsets that it does not tell.
+#[test]
+fn rows_are_those_that_the_footer_tells() {
+    let Written { file, tail_at, .. } = file();
+    let layout = Layout::read(&key(40), tail_at as u64, &file[tail_at..]).unwrap();
+    let group = &layout.row_groups()[1];
+    let bytes = file.slice(group.range.start as usize..group.range.end as usize);
+    let said = format!("{} {} ", group.offset, group.last_offset);
+    let lied = format!("{} {} ", group.offset, group.last_offset + 1);
+    assert_eq!(said.len(), lied.len());
+    let at = file[tail_at..].windows(said.len()).position(|words| words == said.as_bytes()).unwrap();
+    let mut tail = file[tail_at..].to_vec();
+    tail[at..at + lied.len()].copy_from_slice(lied.as_bytes());
+    seal(&mut tail).unwrap();
+    let lying = Layout::read(&key(40), tail_at as u64, &tail).unwrap();
+    assert!(decode_rows(&layout, 1, &bytes).is_ok() && decode_rows(&lying, 1, &bytes).is_err());
+}
+
 /// Entries are read back as they were written, and nothing else is taken for them.
 #[test]
 fn entries_of_others_are_no_facts() {
