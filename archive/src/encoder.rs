@@ -260,7 +260,10 @@ impl Open {
 
 /// How the columns are written. Offsets and times are close to those before them; keys repeat, values do not; where a
 /// column may be long and nobody looks for ranges, pages have no statistics.
-fn writer_properties(properties: Vec<(String, String)>) -> Result<WriterProperties> {
+///
+/// # Errors
+/// None: the level of compression exists.
+pub fn writer_properties(properties: Vec<(String, String)>) -> Result<WriterProperties> {
     let path = |path: &str| ColumnPath::from(path.split('.').map(str::to_owned).collect::<Vec<_>>());
     let entries = properties.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
     let mut builder = WriterProperties::builder()

@@ -7,6 +7,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader};
 use strandline_core::chunk::{ChunkId, Format};
 use strandline_core::{Error, Result};
@@ -23,6 +24,8 @@ const TRAILER_BYTES: usize = 8;
 pub struct RowGroup {
     /// Of its first row.
     pub offset: i64,
+    /// Of its last row.
+    pub last_offset: i64,
     /// Rows in it.
     pub records: u64,
     /// Where it lies, in bytes from the start of the file.
@@ -53,8 +56,8 @@ impl Layout {
         if !seal_holds(tail) {
             return Err(corrupt("the seal of its footer does not hold"));
         }
-        let metadata =
-            parse(tail).map_err(|error| corrupt(&format!("its footer cannot be read: {error}")))?;
+        let unreadable = |error: ParquetError| corrupt(&format!("its footer cannot be read: {error}"));
+        let metadata = guarded(key, || parse(tail).map_err(unreadable))?;
         let entries = metadata.file_metadata().key_value_metadata();
         let facts = Facts::read(entries.map_or(&[], Vec::as_slice)).map_err(corrupt)?;
         let chunk = ChunkId::from_key(key).ok_or_else(|| corrupt("no chunk has this key"))?;
@@ -67,8 +70,8 @@ impl Layout {
         let row_groups =
             row_groups.ok_or_else(|| corrupt("the fields of its footer contradict each other"))?;
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options)
-            .map_err(|error| corrupt(&format!("its schema cannot be read: {error}")))?;
+        let metadata =
+            guarded(key, || ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(unreadable))?;
         let file_bytes = tail_at.saturating_add(tail.len() as u64);
         Ok(Layout { key: key.to_owned(), file_bytes, facts, row_groups, metadata })
     }
@@ -143,13 +146,19 @@ impl Layout {
     }
 }
 
+/// The library panics on some contents that nobody writes. Seal and CRC keep damage from it, but not what was forged.
+pub(crate) fn guarded<T>(key: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    caught.unwrap_or_else(|_| Err(Error::corrupt(key, "it was forged so that nothing can read it")))
+}
+
 fn parse(tail: &[u8]) -> parquet::errors::Result<ParquetMetaData> {
     let trailer = tail.last_chunk::<TRAILER_BYTES>().ok_or_else(|| "it is too short".to_owned());
-    let trailer = FooterTail::try_new(trailer.map_err(parquet::errors::ParquetError::EOF)?)?;
+    let trailer = FooterTail::try_new(trailer.map_err(ParquetError::EOF)?)?;
     let end = tail.len() - TRAILER_BYTES;
     let start = end.checked_sub(trailer.metadata_length());
     let footer = start.and_then(|start| tail.get(start..end)).filter(|_| !trailer.is_encrypted_footer());
-    let footer = footer.ok_or_else(|| parquet::errors::ParquetError::EOF("it is not whole".to_owned()))?;
+    let footer = footer.ok_or_else(|| ParquetError::EOF("it is not whole".to_owned()))?;
     ParquetMetaDataReader::decode_metadata(footer)
 }
 
@@ -171,6 +180,7 @@ fn row_groups(metadata: &ParquetMetaData, facts: &Facts, tail_at: u64) -> Option
         let end = group.columns().iter().try_fold(at, |at, column| end_of(column, at)).filter(|_| holds)?;
         row_groups.push(RowGroup {
             offset: facts.first_offset,
+            last_offset: facts.last_offset,
             records,
             range: at..end,
             max_timestamp: facts.max_timestamp,
@@ -178,7 +188,9 @@ fn row_groups(metadata: &ParquetMetaData, facts: &Facts, tail_at: u64) -> Option
         });
         (at, next_offset) = (end, facts.last_offset.checked_add(1)?);
     }
-    (at == tail_at && next_offset <= facts.end_offset).then_some(row_groups)
+    let records: u64 = row_groups.iter().map(|group| group.records).sum();
+    let complete = u64::try_from(metadata.file_metadata().num_rows()) == Ok(records) && at == tail_at;
+    (complete && next_offset <= facts.end_offset).then_some(row_groups)
 }
 
 /// Where a column ends that begins here.

@@ -24,11 +24,11 @@ pub mod error;
 #[cfg(test)]
 mod testing;
 
-pub use decoder::decode;
+pub use decoder::{decode, decode_rows};
 pub use encoder::{Encoder, Options, Summary};
 pub use error::{ArchiveError, Result};
 pub use layout::{Layout, RowGroup};
 pub use rows::{RowsBuilder, rows, times};
 pub use schema::{Column, schema};
 pub use strandline_core::record::Row;
-pub use value::Unfold;
+pub use value::{Framing, Unfold, ValueFormat};

@@ -1,16 +1,18 @@
 //! Whole files: what was pushed is what is read, by us and by anybody who reads Parquet.
 #![allow(clippy::unwrap_used)]
 
-use arrow::array::{Array, Int64Array};
+use arrow::array::{Array, AsArray, Int64Array};
+use arrow::datatypes::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 
 use super::*;
-use crate::decoder::decode;
+use crate::decoder::{decode, decode_rows};
 use crate::layout::Layout;
 use crate::rows::{rows, times};
 use crate::schema::Column;
 use crate::testing::{Written, for_seeds, key, some_rows, written};
+use crate::value::{Framing, ValueFormat};
 
 fn small(base_offset: i64, rows: usize) -> Options {
     Options { row_group_rows: rows, ..Options::new(3, base_offset) }
@@ -51,6 +53,7 @@ fn every_row_is_read_back_from_its_row_group_alone() {
             let read = rows(&decode(&layout, at, &bytes, &Column::ROW).unwrap()).unwrap();
             let max_timestamp = read.iter().map(|row| row.timestamp).max().unwrap();
             assert_eq!((row_group.offset, row_group.max_timestamp), (read[0].offset, max_timestamp));
+            assert_eq!(row_group.last_offset, read[read.len() - 1].offset);
             let said = Position {
                 offset: row_group.offset,
                 at: row_group.range.start,
@@ -58,6 +61,7 @@ fn every_row_is_read_back_from_its_row_group_alone() {
                 crc: row_group.crc,
             };
             assert_eq!(*position, said);
+            assert_eq!(decode_rows(&layout, at, &bytes).unwrap(), read);
             assert!(read.len() <= options.row_group_rows);
             let only_times = times(&decode(&layout, at, &bytes, &Column::TIMES).unwrap()).unwrap();
             assert!(only_times.into_iter().eq(read.iter().map(|row| (row.offset, row.timestamp))));
@@ -66,6 +70,21 @@ fn every_row_is_read_back_from_its_row_group_alone() {
         assert_eq!((found, layout.row_groups().len()), (all.clone(), summary.positions.len()));
         assert_eq!(written(options, &all, end_offset).file, file, "equal rows give equal bytes");
     });
+}
+
+/// More rows than go to the columns at once, and a value larger than a page, in one row group.
+#[test]
+fn a_row_group_may_take_many_slices() {
+    let dice = &mut fastrand::Rng::with_seed(5);
+    let mut all = some_rows(dice, 2 * SLICE_ROWS + 100, 0);
+    all[SLICE_ROWS + 1].value = Some((0..3 * SLICE_BYTES).map(|_| dice.u8(..)).collect());
+    let options = Options { row_group_bytes: usize::MAX, ..small(0, usize::MAX) };
+    let Written { file, tail_at, .. } = written(options, &all, i64::MAX);
+    let layout = Layout::read(&key(0), tail_at as u64, &file[tail_at..]).unwrap();
+    assert_eq!(layout.row_groups().len(), 1);
+    let bytes = group(&layout, 0, &file);
+    assert_eq!(rows(&decode(&layout, 0, &bytes, &Column::ROW).unwrap()).unwrap(), all);
+    assert_eq!(decode_rows(&layout, 0, &bytes).unwrap(), all);
 }
 
 /// The library reads the whole file without any of our code, and finds what a query would look for.
@@ -108,6 +127,39 @@ fn only_the_columns_that_were_asked_for_are_decoded() {
     assert!(offsets.values().iter().copied().eq(all.iter().map(|row| row.offset)));
     assert!(rows(&batch).is_err(), "too few to make rows of");
     assert!(decode(&layout, 1, &bytes, &Column::ROW).is_err(), "there is no such row group");
+}
+
+/// The columns of values stand beside the values, and are not needed to read rows.
+#[test]
+fn values_are_unfolded_beside_what_they_are() {
+    let schema = r#"{"type": "object", "properties": {"user": {"type": "integer"}, "tags": {"type": "array",
+        "items": {"type": "string"}}, "at": {"type": "string", "format": "date-time"}}}"#;
+    let unfold = Arc::new(Unfold::new(ValueFormat::Json, schema, Framing::None).unwrap());
+    let mut all = some_rows(&mut fastrand::Rng::with_seed(3), 300, 0);
+    for (at, row) in all.iter_mut().enumerate().filter(|(at, _)| at % 3 == 0) {
+        row.value = Some(format!(r#"{{"user": {at}, "tags": ["a", "b"]}}"#).into());
+    }
+    let options = Options { unfold: Some(Arc::clone(&unfold)), ..small(0, 128) };
+    let Written { file, tail_at, .. } = written(options, &all, i64::MAX);
+    let layout = Layout::read(&key(0), tail_at as u64, &file[tail_at..]).unwrap();
+    let mut found = Vec::new();
+    for (at, row_group) in layout.row_groups().iter().enumerate() {
+        let bytes = group(&layout, at, &file);
+        let batch =
+            decode(&layout, at, &bytes, &[Column::Value, Column::Fields, Column::FieldsError]).unwrap();
+        let column = |name: &str| batch.column_by_name(name).unwrap().clone();
+        let (fields, errors) = (column("fields"), column("fields_error"));
+        let users = fields.as_struct().column_by_name("user").unwrap().as_primitive::<Int64Type>().clone();
+        for row in 0..row_group.records as usize {
+            let at = found.len() + row;
+            let (fits, tombstone) = (at % 3 == 0, all[at].value.is_none());
+            assert_eq!(fields.is_valid(row), fits, "{at}");
+            assert_eq!(errors.is_valid(row), !fits && !tombstone, "{at}");
+            assert!(!fits || users.value(row) == at as i64);
+        }
+        found.extend(decode_rows(&layout, at, &bytes).unwrap());
+    }
+    assert_eq!(found, all);
 }
 
 /// What is not taken stays in memory, so it must come as early as it can.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use parquet::file::metadata::KeyValue;
 
 use super::*;
-use crate::decoder::decode;
+use crate::decoder::{decode, decode_rows};
 use crate::encoder::Options;
 use crate::facts::seal;
 use crate::rows::rows;
@@ -100,6 +100,24 @@ fn no_footer_that_contradicts_itself_is_taken() {
     }
 }
 
+/// A footer that was sealed and is wrong: rows are not given offsets that it does not tell.
+#[test]
+fn rows_are_those_that_the_footer_tells() {
+    let Written { file, tail_at, .. } = file();
+    let layout = Layout::read(&key(40), tail_at as u64, &file[tail_at..]).unwrap();
+    let group = &layout.row_groups()[1];
+    let bytes = file.slice(group.range.start as usize..group.range.end as usize);
+    let said = format!("{} {} ", group.offset, group.last_offset);
+    let lied = format!("{} {} ", group.offset, group.last_offset + 1);
+    assert_eq!(said.len(), lied.len());
+    let at = file[tail_at..].windows(said.len()).position(|words| words == said.as_bytes()).unwrap();
+    let mut tail = file[tail_at..].to_vec();
+    tail[at..at + lied.len()].copy_from_slice(lied.as_bytes());
+    seal(&mut tail).unwrap();
+    let lying = Layout::read(&key(40), tail_at as u64, &tail).unwrap();
+    assert!(decode_rows(&layout, 1, &bytes).is_ok() && decode_rows(&lying, 1, &bytes).is_err());
+}
+
 /// Entries are read back as they were written, and nothing else is taken for them.
 #[test]
 fn entries_of_others_are_no_facts() {
@@ -132,4 +150,36 @@ fn a_seal_makes_no_file() {
         assert!(seal_holds(&tail) && Layout::read(&key(40), 4, &tail).is_err());
     }
     assert!(seal(&mut b"strandline.seal\x18\x080000000".to_vec()).is_none(), "no room for the digits");
+}
+
+/// Whoever may write to the bucket can also repair a CRC and a seal: not even then does anything panic.
+#[test]
+fn what_is_forged_panics_nobody() {
+    let Written { file, tail_at, .. } = file();
+    let tail = &file[tail_at..];
+    let group = Layout::read(&key(40), tail_at as u64, tail).unwrap().row_groups()[0].clone();
+    let run = &file[4..group.range.end as usize];
+    let said = format!("{:08x}", group.crc);
+    let crc_at = tail.windows(8).position(|digits| digits == said.as_bytes()).unwrap();
+    for bit in (0..run.len() * 8).step_by(5) {
+        let mut forged = run.to_vec();
+        forged[bit / 8] ^= 1 << (bit % 8);
+        let mut tail = tail.to_vec();
+        tail[crc_at..crc_at + 8].copy_from_slice(format!("{:08x}", crc32c::crc32c(&forged)).as_bytes());
+        seal(&mut tail).unwrap();
+        let layout = Layout::read(&key(40), tail_at as u64, &tail).unwrap();
+        let forged = Bytes::from(forged);
+        if let Ok(batch) = decode(&layout, 0, &forged, &Column::ROW) {
+            let _ = rows(&batch);
+        }
+        let _ = decode_rows(&layout, 0, &forged);
+    }
+    for bit in (0..tail.len() * 8).step_by(11) {
+        let mut forged = tail.to_vec();
+        forged[bit / 8] ^= 1 << (bit % 8);
+        let layout = seal(&mut forged).map(|()| Layout::read(&key(40), tail_at as u64, &forged));
+        if let Some(Ok(layout)) = layout {
+            let _ = decode_rows(&layout, 0, &file.slice(4..group.range.end as usize));
+        }
+    }
 }

@@ -55,7 +55,8 @@ fn columns_of_others_are_refused() {
     let all = some_rows(&mut fastrand::Rng::with_seed(9), 8, 0);
     let batch = columns_of(&all);
     let with = |name: &str, other: Option<ArrayRef>| {
-        let columns = batch.schema().fields().iter().zip(batch.columns());
+        let known = batch.schema();
+        let columns = known.fields().iter().zip(batch.columns());
         let columns = columns.filter_map(|(field, array)| match field.name() == name {
             true => other.clone().map(|other| (Field::new(name, other.data_type().clone(), true), other)),
             false => Some((field.as_ref().clone(), array.clone())),
