@@ -68,6 +68,11 @@ pub(crate) fn wants_table(topic: &Topic) -> bool {
     format.is_some_and(|format| format == "parquet") || topic.partitions.iter().any(shown)
 }
 
+/// What the columns of a topic's files are by now.
+fn columns(_topic: &Topic) -> SchemaRef {
+    strandline_archive::schema(None)
+}
+
 /// What of a topic decides which files it has, without any request. Two that are equal have equal files.
 #[derive(Debug, Clone)]
 pub(crate) struct Glance {
@@ -102,7 +107,7 @@ impl Glance {
         }
         let (id, name) = (topic.id, topic.name.clone());
         let ends = vec![0; topic.partitions.len()];
-        let columns = strandline_archive::schema(None);
+        let columns = columns(topic);
         let state = State { topic: id, name, columns, slot, now_ms, files, ends };
         Glance { state, roots, mark: hasher.finish() }
     }
