@@ -29,6 +29,8 @@ pub const ROW_GROUP_ROWS: usize = 100_000;
 /// as soon as they are full.
 const SLICE_ROWS: usize = 8_192;
 const SLICE_BYTES: usize = 1024 * 1024;
+/// Memory that a row takes in a column, also where it is null.
+const COLUMN_BYTES: usize = 8;
 /// No record that Kafka takes is larger; Parquet tells the size of a page with 31 bits.
 const MAX_ROW_BYTES: usize = 1024 * 1024 * 1024;
 /// Of the smallest and the largest key in statistics; the rest is cut off.
@@ -85,6 +87,8 @@ pub struct Summary {
 pub struct Encoder {
     row_group_bytes: usize,
     row_group_rows: usize,
+    /// What the columns of one value take in memory, at least.
+    value_bytes: usize,
     builder: RowsBuilder,
     writer: ArrowWriter<Vec<u8>>,
     /// What is known of the row group that is being written, but for its CRC.
@@ -122,6 +126,7 @@ impl Encoder {
         if let Some((key, _)) = properties.iter().find(|(key, _)| reserved(key)) {
             return Err(ArchiveError::Invalid(format!("the property {key} is not to be set")));
         }
+        let value_bytes = unfold.as_ref().map_or(0, |unfold| unfold.columns() * COLUMN_BYTES);
         let builder = RowsBuilder::new(partition, unfold);
         let options = ArrowWriterOptions::new()
             .with_properties(writer_properties(properties)?)
@@ -131,6 +136,7 @@ impl Encoder {
         let mut encoder = Encoder {
             row_group_bytes,
             row_group_rows: row_group_rows.max(1),
+            value_bytes,
             builder,
             writer: ArrowWriter::try_new_with_options(Vec::new(), schema, options)?,
             open: None,
@@ -169,11 +175,16 @@ impl Encoder {
         self.builder.push(&row);
         if full {
             self.end_row_group()
-        } else if self.builder.len() >= SLICE_ROWS || self.builder.bytes() >= SLICE_BYTES {
+        } else if self.builder.len() >= SLICE_ROWS || self.slice_bytes() >= SLICE_BYTES {
             self.write_slice()
         } else {
             Ok(())
         }
+    }
+
+    /// Of the rows that are no columns yet; with what the columns of a value take, also where it has none of them.
+    fn slice_bytes(&self) -> usize {
+        self.builder.bytes().saturating_add(self.builder.len().saturating_mul(self.value_bytes))
     }
 
     /// What was finished since the last call, in the order of the file. To be called after each push: what is not taken

@@ -5,6 +5,7 @@
 
 mod compact;
 mod group;
+mod table;
 mod txn;
 mod addresses;
 
@@ -24,6 +25,7 @@ use addresses::{HttpAddress, Listener, socket};
 pub(crate) use addresses::HostPort;
 pub(crate) use compact::{CompactArgs, Rate};
 pub(crate) use group::{GroupArgs, GroupCommand, ResetArgs, Target, TopicPartitions};
+pub(crate) use table::TableArgs;
 pub(crate) use txn::{TxnArgs, TxnCommand, TxnState};
 
 /// Where the help lists the flags that every command takes.
@@ -37,6 +39,7 @@ Examples:
   strandline topic create orders --partitions 12
   strandline produce orders lines.txt   no node is needed for this,
   strandline consume orders --follow    nor for this
+  strandline table orders               its history for DuckDB, Polars, Spark
   strandline group list                 how far has everybody read?
   strandline doctor s3://bucket/prefix  is this store safe to keep a log in?
   strandline scrub s3://bucket/prefix   is everything in it there and whole?
@@ -93,6 +96,8 @@ pub(crate) enum Command {
     Group(GroupArgs),
     /// List and describe transactions, abort one, straight on a store
     Txn(TxnArgs),
+    /// Say where the Iceberg table of a topic is, and how other programs open it
+    Table(TableArgs),
     /// Append lines of a file or of standard input to a topic, straight on a store
     Produce(ProduceArgs),
     /// Print the records of a topic, straight from a store

@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 mod serve;
+mod table;
 mod topic;
 mod group;
 mod txn;
@@ -67,6 +68,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Topic(args) => topic::run(args).await,
         Command::Group(args) => group::run(args).await,
         Command::Txn(args) => txn::run(args).await,
+        Command::Table(args) => table::run(args).await,
         Command::Produce(args) => produce::run(args).await,
         Command::Consume(args) => consume::run(args).await,
         Command::Bench(args) => bench::run(args).await,

@@ -193,7 +193,7 @@ async fn delete(url: &str, format: Format, name: &str, yes: bool) -> Result<()> 
     }
 }
 
-async fn find(url: &str, name: &str) -> Result<(Journal, Topic)> {
+pub(crate) async fn find(url: &str, name: &str) -> Result<(Journal, Topic)> {
     let nothing = || anyhow!("there is no topic {name} in {}", connect::shown(url));
     let journal = connect::open_existing(url).await?.ok_or_else(nothing)?;
     let topic = journal.view(|manifest| manifest.topic_named(name).cloned()).ok_or_else(nothing)?;

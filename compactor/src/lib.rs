@@ -8,7 +8,7 @@
 //!
 //! - [`compactor`]: looks at the manifest now and then, and does what is worth it
 //! - [`sweep`]: what nobody needs any more: the floor, slots, checkpoints, orphans
-//! - `table`: Iceberg tables over the Parquet chunks of topics
+//! - [`table`]: Iceberg tables over the Parquet chunks of topics
 //! - `retention`: what is too old or too much
 //! - `clean`: of each key the last record stays
 //! - `merge`: extents of many partitions become one merged segment
@@ -25,7 +25,7 @@
 //! - `metrics`: the figures of this crate
 pub mod compactor;
 pub mod sweep;
-mod table;
+pub mod table;
 mod retention;
 mod clean;
 mod merge;

@@ -189,6 +189,47 @@ impl Tables {
     }
 }
 
+/// What the newest version of a table is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Its absolute URL, under which other programs open it.
+    pub location: String,
+    /// Its number.
+    pub version: u64,
+    /// Snapshots that can be read.
+    pub snapshots: usize,
+    /// The slot of the journal whose state the current one shows.
+    pub slot: u64,
+    /// Journal time there, milliseconds since 1970.
+    pub now_ms: i64,
+    /// Files in it.
+    pub files: u64,
+    /// Their rows.
+    pub records: u64,
+}
+
+/// Describes the table of a topic; `None`: there is none.
+///
+/// # Errors
+/// What the store said; [`Error::Corrupt`] if the newest version is damaged, until it is followed by another.
+pub async fn describe(store: &Store, topic: Uuid) -> Result<Option<Description>> {
+    let Some(newest) = version::newest(store, topic).await? else { return Ok(None) };
+    let (version, key) = (newest.version, paths::table_version(topic, newest.version));
+    let metadata = newest.metadata.ok_or_else(|| Error::corrupt(key, "it is no metadata of a table"))?;
+    let Some(current) = metadata.current_snapshot() else { return Ok(None) };
+    let said = &current.summary().additional_properties;
+    let number = |name: &str| said.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+    Ok(Some(Description {
+        location: store.location(&paths::table(topic)),
+        version,
+        snapshots: metadata.snapshots().len(),
+        slot: number("strandline.slot"),
+        now_ms: current.timestamp_ms(),
+        files: number("total-data-files"),
+        records: number("total-records"),
+    }))
+}
+
 /// Makes a table show this state; also says when its next snapshot goes. What was read of files is left in `read`.
 pub(crate) async fn publish(
     store: &Store,

@@ -68,6 +68,13 @@ pub(crate) fn wants_table(topic: &Topic) -> bool {
     topic.archive_format() == Format::Parquet || topic.partitions.iter().any(shown)
 }
 
+/// What the columns of a topic's files are by now.
+fn columns(topic: &Topic) -> SchemaRef {
+    // A schema that cannot be read gives no columns to files either.
+    let unfold = Unfold::of_configs(&topic.configs).ok().flatten();
+    strandline_archive::schema(unfold.as_ref())
+}
+
 /// What of a topic decides which files it has, without any request. Two that are equal have equal files.
 #[derive(Debug, Clone)]
 pub(crate) struct Glance {
@@ -102,9 +109,7 @@ impl Glance {
         }
         let (id, name) = (topic.id, topic.name.clone());
         let ends = vec![0; topic.partitions.len()];
-        // A schema that cannot be read gives no columns to files either.
-        let unfold = Unfold::of_configs(&topic.configs).ok().flatten();
-        let columns = strandline_archive::schema(unfold.as_ref());
+        let columns = columns(topic);
         let state = State { topic: id, name, columns, slot, now_ms, files, ends };
         Glance { state, roots, mark: hasher.finish() }
     }

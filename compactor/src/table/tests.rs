@@ -7,7 +7,11 @@
 mod log;
 mod shelf;
 
+use arrow::datatypes::DataType;
+use bytes::Bytes;
 use futures_util::future::join_all;
+use strandline_archive::Unfold;
+use strandline_archive::value::{Framing, ValueFormat};
 use strandline_core::env::Env;
 
 use super::*;
@@ -220,19 +224,58 @@ async fn columns_come_and_go_with_the_schema_of_the_topic() {
     shelf.append(0, 5).await;
     shelf.publish().await.unwrap();
     let plain = shelf.state.columns.clone();
-    let id = std::collections::BTreeMap::from([("PARQUET:field_id".to_owned(), "1234567".to_owned())]);
-    let more = arrow::datatypes::Field::new("amount", arrow::datatypes::DataType::Int64, true);
-    let more = more.with_metadata(id.into_iter().collect());
-    let fields = plain.fields().iter().cloned().chain([more.into()]);
-    let other = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
-    for (columns, known) in [(other.into(), Some("amount")), (plain, None)] {
+    let unfold = unfold();
+    let id = unfold_id(&unfold, "amount");
+    for (columns, known) in
+        [(strandline_archive::schema(Some(&unfold)), Some("fields.amount")), (plain, None)]
+    {
         shelf.state.columns = columns;
         assert!(matches!(shelf.publish().await.unwrap(), Published::Version(_)));
         assert_eq!(shelf.publish().await.unwrap(), Published::Unchanged);
         let metadata = shelf.assert_shown().await;
-        assert_eq!(metadata.current_schema().name_by_field_id(1_234_567), known);
+        assert_eq!(metadata.current_schema().name_by_field_id(id), known);
         assert_eq!(metadata.current_schema().name_by_field_id(9), Some("headers.element.key"));
     }
+}
+
+/// Every type that there is.
+fn unfold() -> Unfold {
+    let schema = r#"{"type": "record", "name": "order", "fields": [
+        {"name": "paid", "type": "boolean"}, {"name": "pieces", "type": "int"}, {"name": "amount", "type": "long"},
+        {"name": "weight", "type": "float"}, {"name": "width", "type": "double"}, {"name": "raw", "type": "bytes"},
+        {"name": "name", "type": ["null", "string"]},
+        {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+        {"name": "mark", "type": {"type": "fixed", "name": "four", "size": 4}},
+        {"name": "day", "type": {"type": "int", "logicalType": "date"}},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "there", "type": {"type": "long", "logicalType": "local-timestamp-micros"}},
+        {"name": "parts", "type": {"type": "array", "items": "string"}},
+        {"name": "tags", "type": {"type": "map", "values": "int"}},
+        {"name": "buyer", "type": {"type": "record", "name": "buyer", "fields": [{"name": "id", "type": "long"}]}}
+    ]}"#;
+    Unfold::new(ValueFormat::Avro, schema, Framing::None).unwrap()
+}
+
+/// The id of a column of values.
+fn unfold_id(unfold: &Unfold, name: &str) -> i32 {
+    let DataType::Struct(fields) = unfold.data_type() else { panic!("no struct") };
+    let (_, field) = fields.find(name).unwrap();
+    field.metadata()["PARQUET:field_id"].parse().unwrap()
+}
+
+/// A value of it.
+fn order() -> Bytes {
+    let mut value = vec![1, 6, 8];
+    value.extend(1.5_f32.to_le_bytes());
+    value.extend(2.5_f64.to_le_bytes());
+    value.extend([2, 0xff]);
+    value.extend([2, 6, b'b', b'o', b'x']);
+    value.extend([4, 0x04, 0xd2]);
+    value.extend([1, 2, 3, 4, 2, 4, 6]);
+    value.extend([4, 2, b'a', 2, b'b', 0]);
+    value.extend([2, 2, b'k', 14, 0]);
+    value.push(18);
+    Bytes::from(value)
 }
 
 /// Writes a table to look at with other programs: `STRANDLINE_TABLE_URL=file:///tmp/x cargo test -- --ignored look_at_a_table`.
@@ -248,6 +291,11 @@ async fn look_at_a_table() {
         println!("{:?}", shelf.publish().await.unwrap());
     }
     shelf.replace(0).await;
+    println!("{:?}", shelf.publish().await.unwrap());
+    let unfold = unfold();
+    shelf.state.columns = strandline_archive::schema(Some(&unfold));
+    shelf.values = Some((unfold.into(), order()));
+    shelf.append(0, 3).await;
     println!("{:?}", shelf.publish().await.unwrap());
     println!("{}", shelf.store.location(&paths::table(shelf.topic)));
 }

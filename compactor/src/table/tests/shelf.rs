@@ -1,11 +1,12 @@
 //! A topic whose chunks come and go, and a reader that knows nothing but the bucket.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use strandline_archive::Row;
 use strandline_archive::encoder::{Encoder, Options};
+use strandline_archive::{Row, Unfold};
 use strandline_core::chunk::{ChunkId, Format};
 
 use super::*;
@@ -21,6 +22,8 @@ pub(super) struct Shelf {
     pub(super) dice: Rng,
     /// Of each slot the files that the log had then.
     pub(super) past: BTreeMap<u64, BTreeSet<String>>,
+    /// What stands in values, and how: then files have columns of it.
+    pub(super) values: Option<(Arc<Unfold>, Bytes)>,
     known: RefCell<BTreeMap<String, Vec<(String, u64)>>>,
 }
 
@@ -51,6 +54,7 @@ impl Shelf {
             state,
             dice: Rng::with_seed(seed),
             past: BTreeMap::new(),
+            values: None,
             known: RefCell::default(),
         };
         shelf.remember();
@@ -185,11 +189,13 @@ impl Shelf {
     pub(super) async fn write(&mut self, partition: u32, base_offset: i64, end_offset: i64) -> File {
         let id = ulid::Ulid::from_parts(self.state.now_ms as u64, self.dice.u128(..));
         let chunk = ChunkId { topic: self.topic, partition, base_offset, id, format: Format::Parquet };
-        let options = Options { row_group_rows: 4, ..Options::new(partition, base_offset) };
+        let unfold = self.values.as_ref().map(|(unfold, _)| unfold.clone());
+        let options = Options { row_group_rows: 4, unfold, ..Options::new(partition, base_offset) };
         let mut encoder = Encoder::new(options).unwrap();
         for offset in base_offset..end_offset {
             let key = Some(Bytes::from(format!("key {offset}")));
             let value = (offset % 5 > 0).then(|| Bytes::from(format!("value {offset} of {partition}")));
+            let value = self.values.as_ref().map(|(_, value)| value.clone()).or(value);
             let timestamp = BEGIN_MS + offset * 1_000;
             encoder
                 .push(Row { offset, timestamp, append_time: false, key, value, headers: Vec::new() })
