@@ -353,6 +353,7 @@ def missing():
         "kcat": shutil.which("kcat"),
         "MinIO": (TESTBED / "minio").exists(),
         "LocalStack": (TESTBED / "localstack/bin/python").exists(),
+        "DuckDB, Polars and PyIceberg": (TESTBED / "analytics/stamp").exists(),
         "the package list": (TESTBED / "packages.txt").exists(),
         "a JDK": shutil.which("javac"),
         "the jars": (TESTBED / "java/stamp").exists(),
