@@ -3,11 +3,13 @@
 //! Must not know partitions or requests. A [`BatchHeader`] exists only for bytes whose length, magic and counts hold;
 //! batches are never re-encoded, records are read only where somebody asks for a single one.
 
+mod compose;
 mod rebuild;
 mod codec;
 mod read;
 
 pub use codec::Codec;
+pub use compose::{Row, compose};
 pub use read::{Header, Outline, Record, RecordBuilder, outlines, records, timestamps};
 pub use rebuild::{empty, rebuild};
 

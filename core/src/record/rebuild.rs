@@ -6,7 +6,10 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::read::put_varint;
-use super::{BATCH_HEADER_BYTES, BadBatch, BatchHeader, CRC_FROM, Codec, DELETE_HORIZON, Record, records};
+use super::{
+    BATCH_HEADER_BYTES, BadBatch, BatchHeader, CRC_AT, CRC_FROM, Codec, DELETE_HORIZON, LENGTH_FROM, Record,
+    records,
+};
 
 /// The batch with these records alone, at least one, in order. `horizon_ms`: when its tombstones may go.
 ///
@@ -28,7 +31,9 @@ pub fn rebuild(batch: &BatchHeader, kept: &[Record], horizon_ms: Option<i64>) ->
     };
     let horizon = if horizon_ms.is_some() { DELETE_HORIZON } else { 0 };
     let attributes = (batch.attributes & !(DELETE_HORIZON | 0x07)) | codec.bits() | horizon;
-    let rebuilt = assemble(batch, attributes, (base_timestamp, max_timestamp), kept.len(), &body);
+    let records_kept = kept.len() as u32;
+    let header = BatchHeader { attributes, base_timestamp, max_timestamp, records: records_kept, ..*batch };
+    let rebuilt = assemble(header, &body);
     if records(&rebuilt)? != kept {
         return Err(BadBatch::Inconsistent(
             "a batch that was compacted does not read as what it was made of",
@@ -52,41 +57,46 @@ pub fn empty(offset: i64, max_timestamp: i64) -> (BatchHeader, Bytes) {
         records: 0,
         crc: 0,
     };
-    let bytes = assemble(&header, 0, (max_timestamp, max_timestamp), 0, &[]);
-    let crc = bytes
-        .get(CRC_FROM - 4..)
-        .and_then(|from| from.first_chunk())
-        .map_or(0, |crc| u32::from_be_bytes(*crc));
+    let bytes = assemble(header, &[]);
+    let crc =
+        bytes.get(CRC_AT..).and_then(|from| from.first_chunk()).map_or(0, |crc| u32::from_be_bytes(*crc));
     (BatchHeader { crc, ..header }, bytes)
 }
 
-fn assemble(
-    batch: &BatchHeader,
-    attributes: i16,
-    (base_timestamp, max_timestamp): (i64, i64),
-    count: usize,
-    body: &[u8],
-) -> Bytes {
-    let mut out = BytesMut::with_capacity(BATCH_HEADER_BYTES + body.len());
-    out.put_i64(batch.base_offset);
-    out.put_i32((BATCH_HEADER_BYTES - 12 + body.len()) as i32);
+/// A whole batch, whose header has everything but its bytes and its CRC.
+fn assemble(header: BatchHeader, body: &[u8]) -> Bytes {
+    let bytes = BATCH_HEADER_BYTES + body.len();
+    let mut out = BytesMut::with_capacity(bytes);
+    put_header(&mut out, &BatchHeader { bytes, ..header });
+    out.put_slice(body);
+    put_crc(&mut out);
+    out.freeze()
+}
+
+/// The bytes before the records. The CRC is left out until they are there: [`put_crc`].
+pub(super) fn put_header(out: &mut BytesMut, header: &BatchHeader) {
+    out.put_i64(header.base_offset);
+    out.put_i32((header.bytes - LENGTH_FROM) as i32);
     out.put_i32(0);
     out.put_i8(2);
     out.put_u32(0);
-    out.put_i16(attributes);
-    out.put_u32(batch.offsets - 1);
-    out.put_i64(base_timestamp);
-    out.put_i64(max_timestamp);
-    out.put_i64(batch.producer_id);
-    out.put_i16(batch.producer_epoch);
-    out.put_i32(batch.base_sequence);
-    out.put_i32(count as i32);
-    out.put_slice(body);
+    out.put_i16(header.attributes);
+    out.put_u32(header.offsets - 1);
+    out.put_i64(header.base_timestamp);
+    out.put_i64(header.max_timestamp);
+    out.put_i64(header.producer_id);
+    out.put_i16(header.producer_epoch);
+    out.put_i32(header.base_sequence);
+    out.put_i32(header.records as i32);
+}
+
+/// Fills in the CRC of a batch that is whole otherwise; also gives it.
+pub(super) fn put_crc(out: &mut BytesMut) -> u32 {
     let crc = crc32c::crc32c(out.get(CRC_FROM..).unwrap_or_default());
-    if let Some(place) = out.get_mut(CRC_FROM - 4..CRC_FROM) {
+    if let Some(place) = out.get_mut(CRC_AT..CRC_FROM) {
         place.copy_from_slice(&crc.to_be_bytes());
     }
-    out.freeze()
+    crc
 }
 
 fn encode(kept: &[Record], base_timestamp: i64) -> Result<Vec<u8>, BadBatch> {
@@ -113,7 +123,7 @@ fn encode(kept: &[Record], base_timestamp: i64) -> Result<Vec<u8>, BadBatch> {
     }
 }
 
-fn put_part(into: &mut BytesMut, part: Option<&[u8]>) {
+pub(super) fn put_part(into: &mut BytesMut, part: Option<&[u8]>) {
     put_varint(into, part.map_or(-1, |part| part.len() as i64));
     into.put_slice(part.unwrap_or_default());
 }
