@@ -7,6 +7,7 @@ mod build;
 mod read;
 
 pub use build::RowsBuilder;
+pub(crate) use build::row_bytes;
 pub use read::{rows, times};
 
 /// Microseconds, as the columns have them, in a millisecond, as Kafka has it.
