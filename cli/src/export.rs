@@ -24,7 +24,7 @@ use crate::units::{show_bytes, show_counted};
 use sink::{Job, Sink, Written};
 
 /// Memory for blocks of the store: what is read ahead of one partition, and the beginnings of the next ones.
-const CACHE_BYTES: usize = 64 * 1_024 * 1_024;
+const CACHE_BYTES: usize = 48 * 1_024 * 1_024;
 /// Record batches that may wait to be written.
 const PARTS_WAITING: usize = 1;
 /// After Ctrl-C, a write to somebody who does not read is not waited for any longer than this.

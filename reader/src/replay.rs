@@ -31,7 +31,7 @@ use scan::{Scan, Step};
 use table::Table;
 
 /// Partitions that are read at a time: the one whose records come next, and some behind it.
-const PARTITIONS_AT_ONCE: usize = 4;
+const PARTITIONS_AT_ONCE: usize = 3;
 /// Record batches of a partition that may wait to be taken.
 const WAITING: usize = 1;
 

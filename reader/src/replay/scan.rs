@@ -21,9 +21,10 @@ use crate::reader::Reader;
 
 /// Bytes of the first pull, and of the largest.
 const FIRST_PULL_BYTES: usize = MIB;
-const MOST_PULL_BYTES: usize = 8 * MIB;
-/// A record batch is not filled beyond this.
-const PART_BYTES: usize = 8 * MIB;
+const MOST_PULL_BYTES: usize = 4 * MIB;
+/// A record batch that has come to this is full: with a record more of the usual size it stays within 8 MiB, to which its memory
+/// was grown by doubling.
+const PART_BYTES: usize = 7 * MIB;
 /// A store that does not answer is asked again, so often and after such a pause.
 const RETRIES: u32 = 5;
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
