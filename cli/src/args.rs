@@ -4,6 +4,7 @@
 //! the flag wins. What cannot work is refused here, before anything is opened.
 
 mod compact;
+mod export;
 mod group;
 mod table;
 mod txn;
@@ -24,6 +25,7 @@ use addresses::{HttpAddress, Listener, socket};
 
 pub(crate) use addresses::HostPort;
 pub(crate) use compact::{CompactArgs, Rate};
+pub(crate) use export::{ExportArgs, ExportFormat, Point};
 pub(crate) use group::{GroupArgs, GroupCommand, ResetArgs, Target, TopicPartitions};
 pub(crate) use table::TableArgs;
 pub(crate) use txn::{TxnArgs, TxnCommand, TxnState};
@@ -40,6 +42,7 @@ Examples:
   strandline produce orders lines.txt   no node is needed for this,
   strandline consume orders --follow    nor for this
   strandline table orders               its history for DuckDB, Polars, Spark
+  strandline export orders -o orders.parquet
   strandline group list                 how far has everybody read?
   strandline doctor s3://bucket/prefix  is this store safe to keep a log in?
   strandline scrub s3://bucket/prefix   is everything in it there and whole?
@@ -102,6 +105,8 @@ pub(crate) enum Command {
     Produce(ProduceArgs),
     /// Print the records of a topic, straight from a store
     Consume(ConsumeArgs),
+    /// Write the records of a topic as columns, for pyarrow, Polars, DuckDB and the like, straight from a store
+    Export(ExportArgs),
     /// Measure a store, and the log on it, in a scratch folder that is removed afterwards
     Bench(BenchArgs),
     /// Say in plain words whether a store is safe to keep a log in
@@ -375,8 +380,10 @@ pub(crate) struct ConsumeArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IsolationLevel {
     /// All that is there
+    #[value(alias = "uncommitted")]
     ReadUncommitted,
     /// Only what was committed
+    #[value(alias = "committed")]
     ReadCommitted,
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use strandline_core::manifest::{Journal, Partition};
+use strandline_reader::batches::{self, Batch};
 use strandline_reader::{
     Config, FetchLimits, FetchPartition, Fetched, Isolation, OffsetSpec, ReadError, Reader,
 };
@@ -18,7 +19,6 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::args::{ConsumeArgs, IsolationLevel, Start};
-use crate::batches::{self, Batch};
 use crate::connect;
 use crate::progress::Progress;
 use crate::units::show_count;

@@ -14,6 +14,7 @@ mod group;
 mod txn;
 mod produce;
 mod consume;
+mod export;
 mod bench;
 mod doctor;
 mod inspect;
@@ -23,7 +24,6 @@ mod compact;
 mod logs;
 mod args;
 mod connect;
-mod batches;
 mod requests;
 mod interrupt;
 mod progress;
@@ -71,6 +71,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Table(args) => table::run(args).await,
         Command::Produce(args) => produce::run(args).await,
         Command::Consume(args) => consume::run(args).await,
+        Command::Export(args) => export::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,

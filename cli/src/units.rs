@@ -55,6 +55,18 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a duration, or days as in `7d`: records live longer than anything else that is waited for.
+pub(crate) fn age(text: &str) -> Result<Duration, String> {
+    const DAY_SECONDS: u64 = 86_400;
+    const MOST_DAYS: u64 = 36_500;
+    let days = text.trim().strip_suffix('d').and_then(|days| days.trim().parse::<u64>().ok());
+    match days.filter(|days| *days <= MOST_DAYS) {
+        Some(days) => Ok(Duration::from_secs(days * DAY_SECONDS)),
+        None => duration(text)
+            .map_err(|_| "write a duration with its unit, such as 90s, 30min, 2h or 7d".to_owned()),
+    }
+}
+
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -5,6 +5,8 @@
 //!
 //! Modules stand in the order in which a pull meets them, and import only modules that stand after them:
 //!
+//! - [`replay`]: a range of a topic as columns
+//! - [`batches`]: what a pull gave, batch by batch, as a consumer sees it
 //! - [`reader`]: the handle: fetch, offsets
 //! - `times`: from a timestamp to an offset
 //! - `locate`: from an offset to bytes
@@ -16,6 +18,8 @@
 //! - `cache`: blocks of objects, read once
 //! - `error`: why something cannot be read
 //! - `metrics`: the figures of this crate
+pub mod replay;
+pub mod batches;
 pub mod reader;
 mod times;
 mod locate;

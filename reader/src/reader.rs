@@ -68,7 +68,7 @@ impl Reader {
         Reader(Arc::new(Shared { locate }))
     }
 
-    fn journal(&self) -> &Journal {
+    pub(crate) fn journal(&self) -> &Journal {
         &self.0.locate.journal
     }
 

@@ -113,7 +113,7 @@ pub(crate) struct ResetArgs {
     )]
     to_datetime: Option<i64>,
     /// To the first record that is not older than this: 90s, 30min, 2h, 7d
-    #[arg(long, value_name = "TIME", group = "target", requires = "scope", value_parser = age)]
+    #[arg(long, value_name = "TIME", group = "target", requires = "scope", value_parser = units::age)]
     by_duration: Option<Duration>,
     /// To what this file says: a line `topic,partition,offset` for each partition
     #[arg(long, value_name = "FILE", group = "target", conflicts_with = "scope")]
@@ -183,18 +183,6 @@ impl FromStr for TopicPartitions {
             true => Err(wrong()),
             false => Ok(TopicPartitions { topic: topic.to_owned(), partitions }),
         }
-    }
-}
-
-/// A duration as everywhere, or days: records live longer than anything else that is waited for.
-fn age(text: &str) -> Result<Duration, String> {
-    const DAY_SECONDS: u64 = 86_400;
-    const MOST_DAYS: u64 = 36_500;
-    let days = text.trim().strip_suffix('d').and_then(|days| days.trim().parse::<u64>().ok());
-    match days.filter(|days| *days <= MOST_DAYS) {
-        Some(days) => Ok(Duration::from_secs(days * DAY_SECONDS)),
-        None => units::duration(text)
-            .map_err(|_| "write a duration with its unit, such as 90s, 30min, 2h or 7d".to_owned()),
     }
 }
 

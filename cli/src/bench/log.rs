@@ -15,13 +15,13 @@ use strandline_core::manifest::{Journal, journal};
 use strandline_core::record::RecordBuilder;
 use strandline_core::store::Store;
 use strandline_ingest::{Config, Ingest};
+use strandline_reader::batches::{self, Batch};
 use strandline_reader::{self as reader, FetchLimits, FetchPartition, Isolation, Reader};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::raw::{self, noise};
 use super::report::{Figures, mib_per_second};
-use crate::batches::{self, Batch};
 use crate::connect;
 use crate::requests::Requests;
 

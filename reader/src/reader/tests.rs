@@ -1,6 +1,7 @@
 //! The reader over all that a compactor may make of a partition: the same batches, found in the same way, at the same price.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod replay;
 mod world;
 
 use std::cmp::Reverse;

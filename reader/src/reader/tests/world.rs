@@ -245,6 +245,19 @@ impl World {
         self.append_these(partition, vec![batch], vec![meta], false, None).await;
     }
 
+    /// A batch in partition 1 whose checksum holds, and whose records are no gzip.
+    pub(super) async fn append_unreadable(&mut self) {
+        let mut builder = RecordBuilder::default();
+        builder.push(0, None, Some(b"no gzip"));
+        let mut bytes = BytesMut::from(&builder.finish()[..]);
+        bytes[22] |= 1;
+        // Makes the checksum anew.
+        let batch = record::stamp_append_time(&bytes, 5).unwrap();
+        let (bytes, producer, joins) = (batch.len() as u32, None, Joins::Nothing);
+        let meta = BatchMeta { bytes, offsets: 1, max_timestamp: 5, producer, joins };
+        self.append_these(1, vec![batch], vec![meta], false, None).await;
+    }
+
     async fn append_these(
         &mut self,
         partition: u32,

@@ -3,54 +3,50 @@
 //! Must not know topics or what is done with records. A reader's answer starts with the batch that holds the offset
 //! asked for, holds whole batches only, and has their checksums behind it.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use strandline_core::manifest::Aborted;
 use strandline_core::record::{BadBatch, BatchHeader};
 use strandline_core::rope::Rope;
-use strandline_reader::Fetched;
+
+use crate::plan::Fetched;
 
 /// One batch of an answer.
 #[derive(Debug, Clone)]
-pub(crate) struct Batch {
+pub struct Batch {
     /// Its fixed fields, with the true base offset.
-    pub(crate) header: BatchHeader,
+    pub header: BatchHeader,
     bytes: Rope,
 }
 
 impl Batch {
     /// The offset after its last one.
-    pub(crate) fn end_offset(&self) -> i64 {
+    pub fn end_offset(&self) -> i64 {
         self.header.base_offset.saturating_add(i64::from(self.header.offsets))
     }
 
     /// The whole batch in one piece.
-    pub(crate) fn bytes(&self) -> Bytes {
+    pub fn bytes(&self) -> Bytes {
         self.bytes.to_bytes()
     }
 }
 
-/// Leaves out the batches of aborted transactions, which are named by their first offsets, as a consumer does: what an aborted
-/// producer wrote from there on is void, up to its next marker.
-pub(crate) fn without_aborted(batches: Vec<Batch>, aborted: &[Aborted]) -> Vec<Batch> {
-    let mut begins = aborted.iter().peekable();
-    let mut void = BTreeSet::new();
-    let mut is_kept = |batch: &Batch| {
+/// Leaves out the batches of these aborted transactions. Where each of them ends is told: its end itself may be compacted away.
+pub fn without_aborted(mut batches: Vec<Batch>, aborted: &[Aborted]) -> Vec<Batch> {
+    batches.retain(|batch| {
         let BatchHeader { base_offset, producer_id, .. } = batch.header;
-        while let Some(begun) = begins.next_if(|one| one.first_offset <= base_offset) {
-            void.insert(begun.producer_id);
-        }
-        match batch.header.control() {
-            true => !void.remove(&producer_id),
-            false => !(batch.header.transactional() && void.contains(&producer_id)),
-        }
-    };
-    batches.into_iter().filter(|batch| is_kept(batch)).collect()
+        let is_part = |one: &Aborted| {
+            one.producer_id == producer_id && (one.first_offset..=one.last_offset).contains(&base_offset)
+        };
+        !(batch.header.transactional() && aborted.iter().any(is_part))
+    });
+    batches
 }
 
 /// Cuts an answer into its batches.
-pub(crate) fn split(fetched: &Fetched) -> Result<Vec<Batch>, BadBatch> {
+///
+/// # Errors
+/// [`BadBatch`] if the answer is none of a reader's.
+pub fn split(fetched: &Fetched) -> Result<Vec<Batch>, BadBatch> {
     let rope = Rope::new(fetched.batches.iter().cloned());
     let mut found = Vec::new();
     let mut at = 0;
