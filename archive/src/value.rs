@@ -139,7 +139,10 @@ impl Unfold {
     pub fn of_configs(configs: &BTreeMap<String, String>) -> Result<Option<Unfold>, ArchiveError> {
         let [format, schema, framing] =
             CONFIGS.map(|name| configs.get(name).map_or("", |value| value.trim()));
-        let or_none = |value| if value == "" { "none" } else { value };
+        let or_none = |value| match value {
+            "" => "none",
+            value => value,
+        };
         let Some(format) = ValueFormat::parse(or_none(format))? else { return Ok(None) };
         Unfold::new(format, schema, or_none(framing).parse()?).map(Some)
     }

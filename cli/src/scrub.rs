@@ -67,8 +67,9 @@ fn options(args: &ScrubArgs) -> Result<Options> {
     }
     let shards = args.shard.map(|Shards(first, last)| first..=last);
     let (concurrency, quick) = (args.concurrency as usize, args.quick);
-    let parquet_footer: ReadFooter =
-        |chunk, tail_at, tail| strandline_archive::read_footer(chunk, tail_at, tail).map(|(footer, _)| footer);
+    let parquet_footer: ReadFooter = |chunk, tail_at, tail| {
+        strandline_archive::read_footer(chunk, tail_at, tail).map(|(footer, _)| footer)
+    };
     Ok(Options { concurrency, quick, slots, shards, parquet_footer })
 }
 

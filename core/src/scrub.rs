@@ -67,7 +67,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { concurrency: SCRUB_REQUESTS, quick: false, slots: None, shards: None, parquet_footer: unread }
+        Options {
+            concurrency: SCRUB_REQUESTS,
+            quick: false,
+            slots: None,
+            shards: None,
+            parquet_footer: unread,
+        }
     }
 }
 

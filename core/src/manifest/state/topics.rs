@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::super::commit::{ConfigChange, Void};
 use super::{Manifest, Partition, Topic};
 use crate::limits::{
-    MAX_CONFIG_CHARS, MAX_CONFIG_VALUE_CHARS, MAX_PARTITIONS, MAX_PARTITIONS_PER_TOPIC, MAX_TOPIC_CONFIGS, MAX_TOPICS,
+    MAX_CONFIG_CHARS, MAX_CONFIG_VALUE_CHARS, MAX_PARTITIONS, MAX_PARTITIONS_PER_TOPIC, MAX_TOPIC_CONFIGS,
+    MAX_TOPICS,
 };
 use crate::record::validate_topic_name;
 
