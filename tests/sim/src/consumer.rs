@@ -237,7 +237,7 @@ pub(crate) fn split(
             // A client drops a batch that is cut off; a whole answer never ends in one here.
             return Err("a batch is cut off".to_owned());
         }
-        let next = found.last().map_or(position, |(offset, _)| offset + 1);
+        let next = found.last().map_or(position, |(offset, _)| *offset + 1);
         split_batch(&bytes.split_to(length), next, &mut found)?;
     }
     Ok(found)
