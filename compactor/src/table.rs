@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use iceberg::spec::{DataFile, Snapshot, TableMetadata};
-use strandline_core::manifest::{Journal, Topic};
+use strandline_core::manifest::Journal;
 use strandline_core::rope::Rope;
 use strandline_core::store::Store;
 use strandline_core::{Error, Kind, Result, paths};
@@ -109,23 +109,26 @@ impl Tables {
     pub(crate) async fn publish_all(&mut self, journal: &Journal) {
         let applied = journal.view(|manifest| manifest.applied);
         match self.publish_due(journal).await {
-            Ok(()) => self.seen = applied,
+            Ok(true) => self.seen = applied,
+            Ok(false) => {}
             Err(error) if error.kind() == Kind::Closed => {}
             Err(error) => tracing::warn!(%error, "not all tables show what is there, it is tried again"),
         }
     }
 
-    /// The last error, once all were tried.
-    async fn publish_due(&mut self, journal: &Journal) -> Result<()> {
+    /// Whether all are done; the last error, once all were tried.
+    async fn publish_due(&mut self, journal: &Journal) -> Result<bool> {
+        self.look_for_tables(journal).await?;
+        let (due, all) = self.due(journal);
         let (begun, mut failed) = (Instant::now(), Ok(()));
-        for topic in self.due(journal).await? {
-            // The library may panic on what is not what it should be; the compactor goes on.
-            let publish = AssertUnwindSafe(self.publish(journal, topic)).catch_unwind();
+        for topic in due {
             let left = PUBLISH.saturating_sub(begun.elapsed());
+            // The library may panic on what is not what it should be; the compactor goes on.
+            let publish = AssertUnwindSafe(self.publish(journal, topic).boxed()).catch_unwind();
             let published = match tokio::time::timeout(left, publish).await {
                 Ok(Ok(published)) => published,
                 Ok(Err(_)) => Err(Error::Invalid("the Iceberg library panicked".into())),
-                Err(_) => Err(Error::Unknown("it took too long, and goes on later".into())),
+                Err(_) => Err(Error::Unknown("the tables take too long, and go on later".into())),
             };
             let result = match &published {
                 Ok(Published::Unchanged) => "unchanged",
@@ -136,38 +139,46 @@ impl Tables {
             metrics::TABLES.with_label_values(&[result]).inc();
             tracing::debug!(%topic, ?published, "looked at a table");
             failed = published.map(drop).and(failed);
+            if begun.elapsed() >= PUBLISH {
+                break;
+            }
         }
-        failed
+        failed.map(|()| all)
     }
 
-    /// The topics whose tables may be behind.
-    async fn due(&mut self, journal: &Journal) -> Result<Vec<Uuid>> {
-        let now_ms = journal.stamp_ms();
-        let is_due = |topic: &Topic, applied: u64, tables: &Tables| {
-            let shown = tables.shown.get(&topic.id);
-            let expires = |shown: &Shown| shown.expires_ms.is_some_and(|at_ms| at_ms < now_ms);
-            let is_news = applied != tables.seen || shown.is_some_and(expires);
-            is_news && shown.is_none_or(|shown| shown.at.elapsed() >= PUBLISH_EVERY)
+    /// Which topics have a table, or are to have one. Asks the store once.
+    async fn look_for_tables(&mut self, journal: &Journal) -> Result<()> {
+        if journal.view(|manifest| manifest.applied == self.seen) {
+            return Ok(());
+        }
+        let mut known = match self.known.take() {
+            Some(known) => known,
+            None => {
+                let (folders, _) = journal.store().list_level(paths::TABLES).await?;
+                folders.iter().filter_map(|name| name.parse().ok()).collect()
+            }
         };
-        if journal.view(|manifest| manifest.topics().all(|topic| !is_due(topic, manifest.applied, self))) {
-            return Ok(Vec::new());
-        }
-        if self.known.is_none() {
-            let (folders, _) = journal.store().list_level(paths::TABLES).await?;
-            self.known = Some(folders.iter().filter_map(|name| name.parse().ok()).collect());
-        }
-        let known = self.known.get_or_insert_default();
         journal.view(|manifest| {
             // A topic may stop to be written as Parquet: what it has stays in its table, and goes from it.
             known.extend(manifest.topics().filter(|topic| files::wants_table(topic)).map(|topic| topic.id));
             known.retain(|id| manifest.topic(id).is_some());
-            self.shown.retain(|id, _| known.contains(id));
         });
-        let known = self.known.iter().flatten();
-        Ok(journal.view(|manifest| {
-            let topics = known.filter_map(|id| manifest.topic(id));
-            topics.filter(|topic| is_due(topic, manifest.applied, self)).map(|topic| topic.id).collect()
-        }))
+        self.shown.retain(|id, _| known.contains(id));
+        self.read.retain(|id, _| known.contains(id));
+        self.known = Some(known);
+        Ok(())
+    }
+
+    /// The topics whose tables may be behind, and whether these are all, but for those that were published just now.
+    fn due(&self, journal: &Journal) -> (Vec<Uuid>, bool) {
+        let now_ms = journal.stamp_ms();
+        let is_news = journal.view(|manifest| manifest.applied != self.seen);
+        let expires = |shown: &Shown| shown.expires_ms.is_some_and(|at_ms| at_ms < now_ms);
+        let behind = |id: &&Uuid| is_news || self.shown.get(id).is_some_and(expires);
+        let rests = |id: &Uuid| self.shown.get(id).is_some_and(|shown| shown.at.elapsed() < PUBLISH_EVERY);
+        let behind = self.known.iter().flatten().filter(behind).copied();
+        let (rest, due): (Vec<_>, Vec<_>) = behind.partition(rests);
+        (due, rest.is_empty())
     }
 
     /// Brings the table of a topic to what is known of the log.
@@ -242,7 +253,10 @@ pub(crate) async fn publish(
         let version = newest.as_ref().map_or(0, |newest| newest.version);
         let hint = newest.as_ref().and_then(|newest| newest.hint);
         let metadata = newest.and_then(|newest| newest.metadata);
-        if slot_of(metadata.as_ref()).is_some_and(|slot| slot > state.slot) {
+        let here = metadata
+            .as_ref()
+            .filter(|metadata| metadata.location() == store.location(&paths::table(state.topic)));
+        if slot_of(here).is_some_and(|slot| slot > state.slot) {
             return Ok((Published::Behind, None));
         }
         let (metadata, difference) = match Difference::of(store, metadata.as_ref(), state).await {

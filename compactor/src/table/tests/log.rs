@@ -123,6 +123,18 @@ async fn a_table_follows_its_log_and_asks_for_nothing_while_nothing_happens() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_came_too_soon_for_another_snapshot_comes_into_the_next() {
+    let mut log = Log::new().await;
+    for _ in 0..2 {
+        log.append_chunk().await;
+        log.tables.publish_all(&log.journal).await;
+        assert_eq!(log.shelf.versions().await.len(), 1);
+    }
+    // Nothing has happened to the log since.
+    assert_eq!(log.publish().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_snapshots_lead_to_stays_and_all_else_goes() {
     let mut log = Log::new().await;
     for _ in 0..3 {
