@@ -49,8 +49,10 @@ use column::Members;
 
 /// Bytes of a schema's text.
 const MAX_SCHEMA_BYTES: usize = 256 << 10;
-/// Bytes of a value that is unfolded; what it takes in memory meanwhile may be a hundred times as much.
+/// Bytes of a value that is unfolded; what it takes in memory meanwhile may be a hundred times as much ...
 const MAX_VALUE_BYTES: usize = 4 << 20;
+/// ... or three hundred times, where the library for Protocol Buffers makes a map of every message in it.
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// Bytes of an error about a schema.
 const MAX_ERROR_BYTES: usize = 1_000;
 /// Bytes of text, and elements of lists, that the columns of one call may have: they count in 32 bits.
@@ -199,8 +201,12 @@ impl Unfold {
     }
 
     fn cell<'a>(&'a self, value: &'a [u8], offsets: &mut usize) -> Result<Cell<'a>, Misfit> {
-        if value.len() > MAX_VALUE_BYTES {
-            return Err(Misfit::new("longer than 4 MiB"));
+        match self.schema {
+            Schema::Protobuf(_) if value.len() > MAX_MESSAGE_BYTES => {
+                return Err(Misfit::new("longer than 1 MiB"));
+            }
+            _ if value.len() > MAX_VALUE_BYTES => return Err(Misfit::new("longer than 4 MiB")),
+            _ => {}
         }
         let value = self.unframed(value)?;
         let mut room = Room::new(value.len(), self.columns, *offsets);

@@ -243,7 +243,7 @@ fn an_avro_value_that_does_not_fit_says_where() {
 }
 
 #[test]
-fn avro_numbers_beyond_their_type_do_not_fit() {
+fn avro_means_what_its_bytes_say_and_no_more() {
     let unfold = |schema: &str| {
         let record =
             format!(r#"{{"type": "record", "name": "R", "fields": [{{"name": "f", "type": {schema}}}]}}"#);
@@ -256,6 +256,7 @@ fn avro_numbers_beyond_their_type_do_not_fit() {
     fits(r#""long""#, &most, json!(i64::MAX));
     not(r#""int""#, &most, "expected int, found a longer number");
     not(r#""long""#, &[0xff; 11], "a number longer than 64 bits");
+    not(r#""long""#, &[[0xff; 9].as_slice(), &[2]].concat(), "a number longer than 64 bits");
     not(r#""boolean""#, &[2], "expected boolean, found another byte");
     not(r#""string""#, &[2, 0xff], "expected string, found no UTF-8");
     not(r#""bytes""#, &[1], "a negative length");
@@ -266,9 +267,15 @@ fn avro_numbers_beyond_their_type_do_not_fit() {
     fits(decimal, &[4, 0xfc, 0x19], json!("-999"));
     fits(decimal, &[0], json!("0"));
     fits(decimal, &[[40].as_slice(), &[0xff; 20]].concat(), json!("-1"));
-    for long in [&[4, 0xfc, 0x18][..], &[[34].as_slice(), &[0], &[0xff; 16]].concat()] {
+    let zeros = [[36, 1].as_slice(), &[0; 17]].concat();
+    for long in [&[4, 0xfc, 0x18][..], &[[34].as_slice(), &[0], &[0xff; 16]].concat(), &zeros] {
         not(decimal, long, "a decimal of more digits than its precision");
     }
+    // A block that says its length, and one that does not.
+    fits(r#"{"type": "array", "items": "int"}"#, &[3, 4, 2, 4, 2, 6, 0], json!([1, 2, 3]));
+    let choice = r#"["null", "int", "string"]"#;
+    fits(choice, &[0], Value::Null);
+    fits(choice, &[2, 2], json!({"int": 1, "string": null}));
     let uuid = r#"{"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}"#;
     fits(uuid, &[0xab; 16], json!("abababab-abab-abab-abab-abababababab"));
 }
@@ -390,6 +397,35 @@ fn values_that_do_not_fit_leave_their_neighbours_in_place() {
             _ => assert_eq!(row, fits(n)),
         }
     }
+}
+
+#[test]
+fn the_reason_of_a_misfit_is_short_however_long_the_names_are() {
+    let name = "ü".repeat(127);
+    let deep = (0..12).fold(r#"{"type": "string"}"#.to_owned(), |below, _| {
+        format!(r#"{{"type": "object", "properties": {{"{name}": {below}}}}}"#)
+    });
+    let value = (0..12).fold("1".to_owned(), |below, _| format!(r#"{{"{name}": {below}}}"#));
+    let path = "ü".repeat(58);
+    let expected = format!("{path}...: expected string, found number");
+    assert_eq!(one(&unfolder(ValueFormat::Json, &deep), value), json!(expected));
+
+    let message = "M".repeat(255);
+    let long = unfolder(ValueFormat::Protobuf, &format!("message {message} {{ optional int32 a = 1; }}"));
+    let reason = one(&long, [8]);
+    assert_eq!(reason.as_str().map(str::len), Some(200), "{reason}");
+    assert!(reason.as_str().unwrap().ends_with("MMM..."));
+}
+
+#[test]
+fn a_long_value_keeps_its_bytes_alone() {
+    let padded = |bytes: usize| r#"{"id": 1}"#.to_owned() + &" ".repeat(bytes - 9);
+    let unfold = unfolder(ValueFormat::Json, JSON);
+    assert_eq!(one(&unfold, padded(4 << 20))["id"], json!(1));
+    assert_eq!(one(&unfold, padded((4 << 20) + 1)), json!("longer than 4 MiB"));
+    let unfold = unfolder(ValueFormat::Protobuf, PROTO);
+    assert_eq!(one(&unfold, [72, 1].repeat(1 << 19))["colour"], json!("RED"));
+    assert_eq!(one(&unfold, vec![0; (1 << 20) + 1]), json!("longer than 1 MiB"));
 }
 
 #[test]

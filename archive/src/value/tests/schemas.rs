@@ -134,10 +134,16 @@ fn a_schema_that_cannot_work_is_refused_and_says_where() {
             .contains("two fields a")
     );
 
+    assert_eq!(
+        json(r#"{"properties": {"tyxz": {"type": "string"}, "xaibnes": {"type": "string"}}}"#),
+        "the fields tyxz and xaibnes of the value schema get the same column id 150811022: rename one of them"
+    );
+
     let avro = |schema: &str| refused(ValueFormat::Avro, schema);
     let field = |schema: &str| {
         avro(&format!(r#"{{"type": "record", "name": "R", "fields": [{{"name": "f", "type": {schema}}}]}}"#))
     };
+    assert_eq!(avro(&" ".repeat((256 << 10) + 1)), "the value schema is longer than 256 KiB");
     assert!(avro(r#""int""#).ends_with("its top must be a record"));
     assert!(
         field(r#"["null", "R"]"#).ends_with("at f: R contains itself: such a schema has no end of columns")
