@@ -8,7 +8,7 @@ mod sink;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use strandline_core::env::Env;
 use strandline_core::manifest::Journal;
 use strandline_reader::replay::{Bound, Part, Replay, ReplayOptions};
@@ -28,7 +28,7 @@ const CACHE_BYTES: usize = 48 * 1_024 * 1_024;
 /// Record batches that may wait to be written.
 const PARTS_WAITING: usize = 1;
 /// After Ctrl-C, a write to somebody who does not read is not waited for any longer than this.
-const LAST_WRITE: Duration = Duration::from_secs(1);
+const LAST_WRITE: Duration = Duration::from_secs(3);
 /// The command line makes no sense here.
 const USAGE: u8 = 2;
 /// Ended by Ctrl-C, as shells count it.
@@ -116,7 +116,15 @@ async fn begin(args: &ExportArgs, journal: Journal, topic: Uuid) -> Result<Repla
         batch_rows: args.batch_rows as usize,
     };
     let reader = Reader::start(journal, Config::of_cache(CACHE_BYTES));
-    Ok(reader.replay(&options).await?)
+    let replay = reader.replay(&options).await?;
+    let begins = || replay.ranges().iter().map(|range| range.offsets.start);
+    if let Point::Offset(from) = args.from
+        && begins().all(|begin| begin < from)
+    {
+        let end = begins().max().unwrap_or(0);
+        bail!("there is no offset {from} yet: what can be read ends at {end}");
+    }
+    Ok(replay)
 }
 
 /// Passes on all that is read, and says when that was all.

@@ -179,6 +179,9 @@ def test_ranges_and_columns(served, tmp_path):
     assert exported(served, "t", tmp_path, "--from", "-1h") == everything
     assert exported(served, "t", tmp_path, "--to", "-1h") == {}, "a schema, and no records"
 
+    beyond = export(served, "t", "-o", tmp_path / "x", "--from", 10_000, check=False)
+    assert beyond.code == 1 and "no offset 10000 yet" in beyond.stderr and not (tmp_path / "x").exists()
+
     folder = f"{tmp_path}/folder/"
     export(served, "t", "-o", folder, "--from", 100)
     files = sorted(pathlib.Path(folder).iterdir())

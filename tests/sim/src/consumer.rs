@@ -227,7 +227,8 @@ pub(crate) fn split(
     for part in partition.records.iter().flat_map(|records| records.parts()) {
         bytes.extend_from_slice(part);
     }
-    let (mut bytes, mut found) = (bytes.freeze(), Vec::new());
+    let mut bytes = bytes.freeze();
+    let mut found: Vec<(i64, Record)> = Vec::new();
     while !bytes.is_empty() {
         let length = match bytes.get(8..12) {
             Some(field) => u32::from_be_bytes(field.try_into().unwrap()) as usize + 12,
