@@ -11,6 +11,7 @@ use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
 use strandline_core::store::Upload;
 use strandline_core::{Error, Result};
+use ulid::Ulid;
 
 use crate::input::{Batch, Input};
 use crate::job::Run;
@@ -19,6 +20,16 @@ use crate::pace::Pace;
 
 /// A batch as it is written: its header and its bytes, with the real base offset in both.
 pub(crate) type Laid = (BatchHeader, Vec<Bytes>);
+
+/// How a chunk is to be written.
+#[derive(Debug)]
+pub(crate) struct Form {
+    /// Its name: under it there can be no other content.
+    pub(crate) id: Ulid,
+    pub(crate) block_bytes: u64,
+    /// The transactions that it tells of.
+    pub(crate) aborted: Vec<AbortedSpan>,
+}
 
 /// A chunk that is in the bucket, and that nobody knows of yet.
 #[derive(Debug)]
@@ -29,8 +40,9 @@ pub(crate) struct Written {
 
 /// Writes the chunk, and gives the change that puts it in the place of its inputs.
 pub(crate) async fn gather(journal: &Journal, pace: &Pace, block_bytes: u64, run: &Run) -> Result<Change> {
-    let aborted = aborted_in(journal, run);
-    let written = write(journal, pace, block_bytes, run, aborted, |batch| lay(batch).map(Some)).await?;
+    let id = output::name(journal, output::now_ms(journal), &run.extents);
+    let form = Form { id, block_bytes, aborted: aborted_in(journal, run) };
+    let written = write(journal, pace, run, form, |batch| lay(batch).map(Some)).await?;
     written.swap(run)
 }
 
@@ -44,16 +56,16 @@ pub(crate) fn lay(batch: &Batch) -> Result<Laid> {
 pub(crate) async fn write(
     journal: &Journal,
     pace: &Pace,
-    block_bytes: u64,
     run: &Run,
-    aborted: Vec<AbortedSpan>,
-    filter: impl Fn(&Batch) -> Result<Option<Laid>>,
+    form: Form,
+    filter: impl FnMut(&Batch) -> Result<Option<Laid>>,
 ) -> Result<Written> {
     let (Some(first), Some(last)) = (run.extents.first(), run.extents.last()) else {
         return Err(Error::Invalid("a chunk of nothing".into()));
     };
     let (topic, partition, base_offset) = (run.topic, run.partition, first.base_offset);
-    let (id, format) = (output::name(journal, output::now_ms(journal), &run.extents), Format::Batches);
+    let Form { id, block_bytes, aborted } = form;
+    let format = Format::Batches;
     let chunk = ChunkId { topic, partition, base_offset, id, format };
     let (mut writer, header) = Writer::new(chunk, block_bytes);
     let mut upload = journal.store().upload(&chunk.key());
@@ -122,7 +134,7 @@ async fn copy(
     upload: &mut Upload,
     mut input: Input,
     pace: &Pace,
-    filter: impl Fn(&Batch) -> Result<Option<Laid>>,
+    mut filter: impl FnMut(&Batch) -> Result<Option<Laid>>,
 ) -> Result<i64> {
     let mut reached = 0;
     while let Some(batch) = input.next().await? {
