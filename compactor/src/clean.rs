@@ -5,8 +5,6 @@
 //! last stable offset is looked at; parts are written anew from the first on, each with one swap, and a tombstone gets its
 //! time only when all parts before its own are done: until then an earlier record of its key may be left.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use strandline_core::chunk::AbortedSpan;
 use strandline_core::index::Entry;
@@ -16,11 +14,12 @@ use strandline_core::record::{self, BatchHeader, Record};
 use strandline_core::{Error, Result};
 use uuid::Uuid;
 
-use crate::gather::{self, Laid, lay, overlaps, span};
+use crate::aborts::Aborts;
+use crate::gather::{self, Form, Laid, lay, overlaps, span};
 use crate::input::{Batch, Input};
 use crate::job::Run;
 use crate::keys::Keys;
-use crate::output::propose;
+use crate::output::{self, propose};
 use crate::pace::Pace;
 use crate::plan::Policy;
 use crate::tree::Tree;
@@ -55,7 +54,7 @@ struct Scope {
 /// Which records stay.
 struct Rules {
     keys: Keys,
-    aborted: BTreeSet<(i64, i64, i64)>,
+    aborted: Aborts,
     /// Below it, no aborted transaction is told of any more.
     compacted: i64,
     /// The keys of all records below this one are known.
@@ -89,12 +88,16 @@ impl Clean<'_> {
         let rules = self.rules(&scope, &extents).await?;
         let mut written_bytes = 0;
         let mut tombstones_ms = i64::MAX;
-        for part in self.parts(&scope, extents) {
-            if !self.changes(&part, &rules, &mut tombstones_ms).await? {
-                continue;
-            }
-            let Some(bytes) = self.rewrite(&part, &rules).await? else { return Ok(None) };
-            written_bytes += bytes;
+        for part in parts(self.policy, &scope.aborted, extents) {
+            let due_ms = match self.unchanged(&part, &rules).await? {
+                Some(due_ms) => due_ms,
+                None => {
+                    let Some((bytes, due_ms)) = self.rewrite(&part, &rules).await? else { return Ok(None) };
+                    written_bytes += bytes;
+                    due_ms
+                }
+            };
+            tombstones_ms = tombstones_ms.min(due_ms);
         }
         let upto = rules.upto.max(scope.compacted);
         if written_bytes == 0 && (upto, tombstones_ms) == (scope.compacted, scope.tombstones_ms) {
@@ -150,11 +153,9 @@ impl Clean<'_> {
 
     /// Reads what was not compacted before, as far as there is room for its keys.
     async fn rules(self, scope: &Scope, extents: &[(bool, Extent)]) -> Result<Rules> {
-        let aborted =
-            scope.aborted.iter().map(|span| (span.producer_id, span.last_offset, span.first_offset));
         let mut rules = Rules {
             keys: Keys::new(self.policy.clean_keys),
-            aborted: aborted.collect(),
+            aborted: Aborts::new(&scope.aborted),
             compacted: scope.compacted,
             upto: scope.compacted.max(scope.log_start),
             now_ms: scope.now_ms,
@@ -177,64 +178,46 @@ impl Clean<'_> {
         Ok(rules)
     }
 
-    /// What is written anew together: as much as a chunk aims at, not across the end of the index.
-    fn parts(self, scope: &Scope, extents: Vec<(bool, Extent)>) -> Vec<Part> {
-        let mut parts: Vec<Part> = Vec::new();
-        let mut bytes = 0;
-        for (indexed, extent) in extents {
-            let full = bytes >= self.policy.chunk_bytes;
-            match parts.last_mut().filter(|part| part.indexed == indexed && !full) {
-                Some(part) => part.extents.push(extent),
-                None => {
-                    bytes = 0;
-                    parts.push(Part { indexed, extents: vec![extent], aborted: false });
-                }
-            }
-            bytes += u64::from(extent.bytes);
+    /// When the first tombstone of the part may go; `None`, as soon as anything of it goes, or gets its time.
+    async fn unchanged(self, part: &Part, rules: &Rules) -> Result<Option<i64>> {
+        if part.aborted {
+            return Ok(None);
         }
-        for part in &mut parts {
-            let (Some(first), Some(last)) = (part.extents.first(), part.extents.last()) else { continue };
-            let inside = |span: &AbortedSpan| overlaps(span, first.base_offset, last.end_offset());
-            part.aborted = scope.aborted.iter().any(inside);
-        }
-        parts
-    }
-
-    /// Whether anything of the part goes, or gets its time. Notes when the first tombstone in it may go.
-    async fn changes(self, part: &Part, rules: &Rules, tombstones_ms: &mut i64) -> Result<bool> {
         let mut input = Input::new(self.journal, self.pace, part.extents.clone());
-        let mut changes = part.aborted;
+        let mut due_ms = i64::MAX;
         while let Some(batch) = input.next().await? {
             match rules.keep(&batch)? {
-                Kept::Whole => {
-                    let horizon_ms = batch.header.delete_horizon_ms().unwrap_or(i64::MAX);
-                    *tombstones_ms = (*tombstones_ms).min(horizon_ms);
-                }
-                Kept::Nothing => changes = true,
-                Kept::Part(_, horizon_ms) => {
-                    changes = true;
-                    *tombstones_ms = (*tombstones_ms).min(horizon_ms.unwrap_or(i64::MAX));
-                }
+                kept @ Kept::Whole => due_ms = due_ms.min(kept.due_ms(&batch)),
+                Kept::Nothing | Kept::Part(..) => return Ok(None),
             }
         }
-        Ok(changes)
+        Ok(Some(due_ms))
     }
 
-    /// Writes what stays of a part, and puts it in its place. `None`: it is not there any more.
-    async fn rewrite(self, part: &Part, rules: &Rules) -> Result<Option<u64>> {
+    /// Writes what stays of a part, and puts it in its place: its bytes, and when its first tombstone may go. `None`: it is not
+    /// there any more.
+    async fn rewrite(self, part: &Part, rules: &Rules) -> Result<Option<(u64, i64)>> {
         let run = Run { topic: self.topic, partition: self.partition, extents: part.extents.clone() };
-        let filter = |batch: &Batch| match rules.keep(batch)? {
-            // Stood at the end of what was compacted before.
-            Kept::Whole if batch.header.records == 0 => Ok(None),
-            Kept::Whole => lay(batch).map(Some),
-            Kept::Nothing => Ok(None),
-            Kept::Part(records, horizon_ms) => {
-                let header = BatchHeader { base_offset: batch.base_offset, ..batch.header };
-                rebuilt(&header, &records, horizon_ms).map(Some)
+        let mut due_ms = i64::MAX;
+        let filter = |batch: &Batch| {
+            let kept = rules.keep(batch)?;
+            due_ms = due_ms.min(kept.due_ms(batch));
+            match kept {
+                // Stood at the end of what was compacted before.
+                Kept::Whole if batch.header.records == 0 => Ok(None),
+                Kept::Whole => lay(batch).map(Some),
+                Kept::Nothing => Ok(None),
+                Kept::Part(records, horizon_ms) => {
+                    let header = BatchHeader { base_offset: batch.base_offset, ..batch.header };
+                    rebuilt(&header, &records, horizon_ms).map(Some)
+                }
             }
         };
         let (journal, pace) = (self.journal, self.pace);
-        let written = gather::write(journal, pace, self.policy.block_bytes, &run, Vec::new(), filter).await?;
+        let id = output::name_by(journal, output::now_ms(journal), &run.extents, &rules.words());
+        // Nothing of an aborted transaction is left in it.
+        let form = Form { id, block_bytes: self.policy.block_bytes, aborted: Vec::new() };
+        let written = gather::write(journal, pace, &run, form, filter).await?;
         let change = match part.indexed {
             false => written.swap(&run)?,
             true => match self.replace(&part.extents, &written).await? {
@@ -243,7 +226,7 @@ impl Clean<'_> {
             },
         };
         let held = propose(journal, vec![change]).await?;
-        Ok((held > 0).then_some(written.footer.bytes))
+        Ok((held > 0).then_some((written.footer.bytes, due_ms)))
     }
 
     async fn replace(self, extents: &[Extent], written: &Written) -> Result<Option<Change>> {
@@ -273,6 +256,24 @@ impl Scope {
     }
 }
 
+/// What is written anew together: as much as a chunk aims at and an extent can be, not across the end of the index.
+fn parts(policy: &Policy, aborted: &[AbortedSpan], extents: Vec<(bool, Extent)>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for run in extents.chunk_by(|(one, _), (other, _)| one == other) {
+        let indexed = run.first().is_some_and(|(indexed, _)| *indexed);
+        let mut rest: Vec<_> = run.iter().map(|(_, extent)| *extent).collect();
+        while let (Some(first), count) = (rest.first(), policy.cut(&rest, policy.chunk_bytes).max(1)) {
+            let from = first.base_offset;
+            let behind = rest.split_off(count);
+            let upto = rest.last().map_or(from, Extent::end_offset);
+            let aborted = aborted.iter().any(|span| overlaps(span, from, upto));
+            parts.push(Part { indexed, extents: rest, aborted });
+            rest = behind;
+        }
+    }
+    parts
+}
+
 fn rebuilt(header: &BatchHeader, records: &[Record], horizon_ms: Option<i64>) -> Result<Laid> {
     let bytes = record::rebuild(header, records, horizon_ms);
     let bytes = bytes.map_err(|bad| Error::Invalid(format!("a batch cannot be compacted: {bad}").into()))?;
@@ -282,7 +283,24 @@ fn rebuilt(header: &BatchHeader, records: &[Record], horizon_ms: Option<i64>) ->
     Ok((header, vec![bytes]))
 }
 
+impl Kept {
+    /// When the first tombstone in what stays may go; the end of time: there is none that knows.
+    fn due_ms(&self, batch: &Batch) -> i64 {
+        let horizon_ms = match self {
+            Kept::Whole => batch.header.delete_horizon_ms(),
+            Kept::Nothing => None,
+            Kept::Part(_, horizon_ms) => *horizon_ms,
+        };
+        horizon_ms.unwrap_or(i64::MAX)
+    }
+}
+
 impl Rules {
+    /// What decides, together with what is there, which records stay and what they look like.
+    fn words(&self) -> [u64; 4] {
+        [self.compacted, self.upto, self.now_ms, self.horizon_ms].map(i64::cast_unsigned)
+    }
+
     /// Notes the keys of a batch from offset `from` on.
     fn learn(&mut self, batch: &Batch, from: i64) {
         if batch.header.control() || self.is_aborted(batch) {
@@ -296,16 +314,8 @@ impl Rules {
         }
     }
 
-    /// Whether the batch is part of a transaction that was aborted.
     fn is_aborted(&self, batch: &Batch) -> bool {
-        let id = batch.header.producer_id;
-        let ended = (id, batch.base_offset, i64::MIN)..=(id, i64::MAX, i64::MAX);
-        // The transactions of a producer follow each other: the first that ends behind the batch is the one that it may be in.
-        let next = self.aborted.range(ended).next();
-        batch.header.transactional()
-            && !batch.header.control()
-            && next.is_some_and(|(.., first)| *first <= batch.base_offset)
-            && !mutation::is(Mutation::AbortedCompacts)
+        self.aborted.has(batch) && !mutation::is(Mutation::AbortedCompacts)
     }
 
     fn keep(&self, batch: &Batch) -> Result<Kept> {
@@ -346,3 +356,6 @@ impl Rules {
         Ok(if same { Kept::Whole } else { Kept::Part(kept, horizon_ms) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,15 +11,27 @@ use strandline_core::mutation::{self, Mutation};
 use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
 use strandline_core::store::Upload;
+use ulid::Ulid;
 
 use crate::input::{Batch, Input};
 use crate::job::Run;
+use crate::output;
 use crate::pace::Pace;
 use crate::parquet;
 use crate::written::{self, Written};
 
 /// A batch as it is written: its header and its bytes, with the real base offset in both.
 pub(crate) type Laid = (BatchHeader, Vec<Bytes>);
+
+/// How a chunk is to be written.
+#[derive(Debug)]
+pub(crate) struct Form {
+    /// Its name: under it there can be no other content.
+    pub(crate) id: Ulid,
+    pub(crate) block_bytes: u64,
+    /// The transactions that it tells of.
+    pub(crate) aborted: Vec<AbortedSpan>,
+}
 
 /// Writes the chunk, and gives the change that puts it in the place of its inputs.
 pub(crate) async fn gather(journal: &Journal, pace: &Pace, block_bytes: u64, run: &Run) -> Result<Change> {
@@ -29,7 +41,9 @@ pub(crate) async fn gather(journal: &Journal, pace: &Pace, block_bytes: u64, run
     {
         return written.swap(run);
     }
-    let written = write(journal, pace, block_bytes, run, aborted, |batch| lay(batch).map(Some)).await?;
+    let id = output::name(journal, output::now_ms(journal), &run.extents);
+    let form = Form { id, block_bytes, aborted };
+    let written = write(journal, pace, run, form, |batch| lay(batch).map(Some)).await?;
     written.swap(run)
 }
 
@@ -51,12 +65,12 @@ pub(crate) fn lay(batch: &Batch) -> Result<Laid> {
 pub(crate) async fn write(
     journal: &Journal,
     pace: &Pace,
-    block_bytes: u64,
     run: &Run,
-    aborted: Vec<AbortedSpan>,
-    filter: impl Fn(&Batch) -> Result<Option<Laid>>,
+    form: Form,
+    filter: impl FnMut(&Batch) -> Result<Option<Laid>>,
 ) -> Result<Written> {
-    let (chunk, last) = written::name(journal, run, Format::Batches)?;
+    let Form { id, block_bytes, aborted } = form;
+    let (chunk, last) = written::chunk(run, id, Format::Batches)?;
     let (mut writer, header) = Writer::new(chunk, block_bytes);
     let mut upload = journal.store().upload(&chunk.key());
     upload.write(header).await?;
@@ -106,7 +120,7 @@ async fn copy(
     upload: &mut Upload,
     mut input: Input,
     pace: &Pace,
-    filter: impl Fn(&Batch) -> Result<Option<Laid>>,
+    mut filter: impl FnMut(&Batch) -> Result<Option<Laid>>,
 ) -> Result<i64> {
     let mut reached = 0;
     while let Some(batch) = input.next().await? {

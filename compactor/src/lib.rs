@@ -17,6 +17,7 @@
 //! - `tree`: chunks join the index of their partition
 //! - [`plan`]: what is worth doing
 //! - `keys`: the last offset of each key
+//! - `aborts`: which batches belong to an aborted transaction
 //! - `input`: the batches of extents, read and checked
 //! - `written`: a chunk on its way into the bucket
 //! - `output`: names of what is written
@@ -34,6 +35,7 @@ mod parquet;
 mod tree;
 pub mod plan;
 mod keys;
+mod aborts;
 mod input;
 mod written;
 mod output;

@@ -17,8 +17,18 @@ pub(crate) fn now_ms(journal: &Journal) -> i64 {
 
 /// A name for what is made of these extents.
 pub(crate) fn name<'a>(journal: &Journal, at_ms: i64, extents: impl IntoIterator<Item = &'a Extent>) -> Ulid {
+    name_by(journal, at_ms, extents, &[])
+}
+
+/// The same for what depends on more than the extents: `rules` are the rest.
+pub(crate) fn name_by<'a>(
+    journal: &Journal,
+    at_ms: i64,
+    extents: impl IntoIterator<Item = &'a Extent>,
+    rules: &[u64],
+) -> Ulid {
     let drawn = journal.env().ulid(at_ms);
-    let mut mixed = drawn.random();
+    let mut mixed = rules.iter().fold(drawn.random(), |mixed, word| mix(mixed, *word));
     for extent in extents {
         let (kind, low, high) = match ObjectName::from(extent.object) {
             ObjectName::Segment(id) => (1, id.0 as u64, (id.0 >> 64) as u64),

@@ -4,10 +4,11 @@
 //! reader may see, and the ends of transactions, stay out, all else keeps its offset, time, key, value and headers; what is held
 //! is a row group and what is read ahead.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use strandline_archive::value::CONFIGS;
 use strandline_archive::{Encoder, Options, Row, Summary, Unfold};
 use strandline_core::Result;
 use strandline_core::chunk::{AbortedSpan, Footer, Format};
@@ -15,8 +16,10 @@ use strandline_core::manifest::Journal;
 use strandline_core::rope::Rope;
 use strandline_core::store::Upload;
 
-use crate::input::{Batch, Input};
+use crate::aborts::Aborts;
+use crate::input::Input;
 use crate::job::Run;
+use crate::output;
 use crate::pace::Pace;
 use crate::written::{self, Written};
 
@@ -27,9 +30,12 @@ pub(crate) async fn write(
     run: &Run,
     aborted: &[AbortedSpan],
 ) -> Result<Option<Written>> {
-    let (chunk, last) = written::name(journal, run, Format::Parquet)?;
+    let configs = journal.view(|manifest| manifest.topic(&run.topic).map(|topic| topic.configs.clone()));
+    let configs = configs.unwrap_or_default();
+    let id = output::name_by(journal, output::now_ms(journal), &run.extents, &words(&configs));
+    let (chunk, last) = written::chunk(run, id, Format::Parquet)?;
     let options =
-        Options { unfold: unfold(journal, run), ..Options::new(chunk.partition, chunk.base_offset) };
+        Options { unfold: unfold(run, &configs), ..Options::new(chunk.partition, chunk.base_offset) };
     let mut encoder = Encoder::new(options)?;
     let mut upload = journal.store().upload(&chunk.key());
     let input = Input::new(journal, pace, run.extents.clone());
@@ -52,11 +58,15 @@ pub(crate) async fn write(
     Ok(Some(Written { chunk, footer }))
 }
 
+/// What decides, together with what is there, what the file holds.
+fn words(configs: &BTreeMap<String, String>) -> [u64; 3] {
+    CONFIGS.map(|name| configs.get(name).map_or(0, |value| u64::from(crc32c::crc32c(value.as_bytes()))))
+}
+
 /// How the values of the topic become columns, if they do.
-fn unfold(journal: &Journal, run: &Run) -> Option<Arc<Unfold>> {
-    let configs = journal.view(|manifest| manifest.topic(&run.topic).map(|topic| topic.configs.clone()))?;
+fn unfold(run: &Run, configs: &BTreeMap<String, String>) -> Option<Arc<Unfold>> {
     // Nobody could have set a schema that cannot be read; without it the values are still there as bytes.
-    let unfold = Unfold::of_configs(&configs);
+    let unfold = Unfold::of_configs(configs);
     let unfold =
         unfold.inspect_err(|error| tracing::warn!(topic = %run.topic, %error, "a schema cannot be read"));
     unfold.ok().flatten().map(Arc::new)
@@ -94,23 +104,4 @@ async fn copy(
         }
     }
     Ok(any)
-}
-
-/// The transactions that were aborted: producer, last and first offset.
-struct Aborts(BTreeSet<(i64, i64, i64)>);
-
-impl Aborts {
-    fn new(spans: &[AbortedSpan]) -> Aborts {
-        let spans = spans.iter().map(|span| (span.producer_id, span.last_offset, span.first_offset));
-        Aborts(spans.collect())
-    }
-
-    /// Whether the batch is part of one.
-    fn has(&self, batch: &Batch) -> bool {
-        let id = batch.header.producer_id;
-        let ended = (id, batch.base_offset, i64::MIN)..=(id, i64::MAX, i64::MAX);
-        // The transactions of a producer follow each other: the first that ends behind the batch is the one that it may be in.
-        let next = self.0.range(ended).next();
-        batch.header.transactional() && next.is_some_and(|(.., first)| *first <= batch.base_offset)
-    }
 }

@@ -83,6 +83,18 @@ impl Policy {
             ..Policy::default()
         }
     }
+
+    /// How many of these extents one job takes: until it has `bytes`, and no more bytes and offsets than an extent can have.
+    pub(crate) fn cut(&self, extents: &[Extent], bytes: u64) -> usize {
+        let (mut taken, mut offsets) = (0_u64, 0_u64);
+        let fits = |extent: &&Extent| {
+            let fits = taken < bytes && offsets + u64::from(extent.offsets) <= u64::from(u32::MAX);
+            taken += u64::from(extent.bytes);
+            offsets += u64::from(extent.offsets);
+            fits && taken <= u64::from(u32::MAX)
+        };
+        extents.iter().take(self.job_extents).take_while(fits).count()
+    }
 }
 
 /// What to do now, the cheapest first. Empty: nothing is worth it. `now_ms`: the earlier of journal time and the clock of whoever
@@ -179,7 +191,7 @@ fn chunk_jobs<'a>(
 /// How many of these extents are worth a chunk now; 0: they are not.
 fn chunk_length(manifest: &Manifest, policy: &Policy, extents: &[Extent]) -> usize {
     let mean = |part: &[Extent]| sum(part).checked_div(part.len() as u64).unwrap_or(0);
-    let whole = extents.get(..cut(policy, extents, policy.chunk_bytes)).unwrap_or_default();
+    let whole = extents.get(..policy.cut(extents, policy.chunk_bytes)).unwrap_or_default();
     let large = mean(whole) >= policy.large_bytes;
     let merged = whole.iter().take_while(|extent| !is_raw(extent)).count();
     let ready = if large { whole } else { whole.get(..merged).unwrap_or_default() };
@@ -188,18 +200,6 @@ fn chunk_length(manifest: &Manifest, policy: &Policy, extents: &[Extent]) -> usi
         || (!large && ready.len() >= policy.chunk_extents)
         || ready.first().is_some_and(old);
     if worth { ready.len() } else { 0 }
-}
-
-/// How many of these extents one job takes: until it has `bytes`, and no more offsets than an extent can have.
-fn cut(policy: &Policy, extents: &[Extent], bytes: u64) -> usize {
-    let (mut taken, mut offsets) = (0_u64, 0_u64);
-    let fits = |extent: &&Extent| {
-        let fits = taken < bytes && offsets + u64::from(extent.offsets) <= u64::from(u32::MAX);
-        taken += u64::from(extent.bytes);
-        offsets += u64::from(extent.offsets);
-        fits && taken <= u64::from(u32::MAX)
-    };
-    extents.iter().take(policy.job_extents).take_while(fits).count()
 }
 
 /// As it was ingested: in a segment, in a commit, or the end of a transaction that still lies nowhere.
@@ -262,7 +262,7 @@ fn merge_jobs(policy: &Policy, runs: Vec<Run>, jobs: &mut Vec<Job>) {
         loop {
             let room = policy.merge_bytes.saturating_sub(bytes).max(1);
             let most = policy.job_extents.saturating_sub(count).max(1);
-            let taken = cut(policy, &run.extents, room).clamp(1, most).min(run.extents.len());
+            let taken = policy.cut(&run.extents, room).clamp(1, most).min(run.extents.len());
             let behind = run.extents.split_off(taken);
             let Run { topic, partition, .. } = run;
             bytes += run.bytes();

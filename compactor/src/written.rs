@@ -8,9 +8,9 @@ use strandline_core::manifest::{Change, Extent, Journal, ObjectName, Swap, SwapO
 use strandline_core::rope::Rope;
 use strandline_core::store::Upload;
 use strandline_core::{Error, Result};
+use ulid::Ulid;
 
 use crate::job::Run;
-use crate::output;
 
 /// A chunk that is in the bucket, and that nobody knows of yet.
 #[derive(Debug)]
@@ -19,13 +19,12 @@ pub(crate) struct Written {
     pub(crate) footer: Footer,
 }
 
-/// A name for the chunk of a run, and the run's last extent.
-pub(crate) fn name(journal: &Journal, run: &Run, format: Format) -> Result<(ChunkId, Extent)> {
+/// The chunk of this name that a run becomes, and the run's last extent.
+pub(crate) fn chunk(run: &Run, id: Ulid, format: Format) -> Result<(ChunkId, Extent)> {
     let (Some(first), Some(last)) = (run.extents.first(), run.extents.last()) else {
         return Err(Error::Invalid("a chunk of nothing".into()));
     };
     let (topic, partition, base_offset) = (run.topic, run.partition, first.base_offset);
-    let id = output::name(journal, output::now_ms(journal), &run.extents);
     Ok((ChunkId { topic, partition, base_offset, id, format }, *last))
 }
 

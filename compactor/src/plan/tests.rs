@@ -7,8 +7,8 @@ use fastrand::Rng;
 use strandline_core::chunk::Format;
 use strandline_core::index::Branch;
 use strandline_core::manifest::{
-    Append, BatchMeta, Change, Commit, CommitId, IndexChunks, Joins, ObjectName, Outcome, Swap, SwapOutput,
-    SwapRun, checkpoint, state,
+    Append, BatchMeta, Change, Commit, CommitId, Compacted, IndexChunks, Joins, ObjectName, Outcome, Swap,
+    SwapOutput, SwapRun, checkpoint, state,
 };
 use ulid::Ulid;
 
@@ -162,6 +162,160 @@ fn swap_run(run: &Run, object: ObjectName) -> SwapRun {
         inputs: run.extents.iter().map(|extent| extent.object.into()).collect(),
         outputs: vec![output],
     }
+}
+
+const TOPIC: Uuid = Uuid::from_u128(1);
+
+/// Nothing is ever worth anything.
+fn never() -> Policy {
+    Policy {
+        merge_bytes: u64::MAX,
+        merge_extents: usize::MAX,
+        merge_age_ms: i64::MAX,
+        merge_slots: u64::MAX,
+        large_bytes: u64::MAX,
+        chunk_least_bytes: u64::MAX,
+        chunk_bytes: u64::MAX,
+        chunk_extents: usize::MAX,
+        chunk_age_ms: i64::MAX,
+        index_chunks: usize::MAX,
+        direct_chunks: usize::MAX,
+        clean_least_bytes: u64::MAX,
+        ..Policy::default()
+    }
+}
+
+impl World {
+    /// What is worth doing: kind, and number of extents.
+    fn planned(&self, policy: Policy) -> Vec<(&'static str, usize)> {
+        let jobs = plan(&self.manifest, &policy, self.now_ms);
+        let extents = |job: &Job| match job {
+            Job::Merge(runs) => runs.iter().map(|run| run.extents.len()).sum(),
+            Job::Chunk(run) => run.extents.len(),
+            Job::Index(.., count) => *count,
+            Job::Clean(..) => 0,
+        };
+        jobs.iter().map(|job| (job.kind(), extents(job))).collect()
+    }
+
+    /// Merges, or gathers, everything that is there.
+    fn write_anew(&mut self, job: impl Fn(Run) -> Job) {
+        let extents = self.manifest.partition(&TOPIC, 0).unwrap().extents.iter();
+        let extents = extents.filter(|extent| !is_chunk(extent)).copied().collect();
+        let change = self.carry_out(&job(Run { topic: TOPIC, partition: 0, extents }), &Policy::default());
+        self.fold(vec![change]);
+    }
+}
+
+/// Each bound alone is enough for a merge, and one less is not.
+#[test]
+fn a_merge_is_worth_it_by_bytes_by_number_and_by_age() {
+    let mut world = World::new(1, 1, 1);
+    for _ in 0..3 {
+        world.flush(1_000, &[(TOPIC, 0)]);
+    }
+    assert_eq!(world.planned(never()), []);
+    let all = [("merge", 3)];
+    assert_eq!(world.planned(Policy { merge_bytes: 3_000, ..never() }), all);
+    assert_eq!(world.planned(Policy { merge_bytes: 3_001, ..never() }), []);
+    assert_eq!(world.planned(Policy { merge_extents: 3, ..never() }), all);
+    assert_eq!(world.planned(Policy { merge_extents: 4, ..never() }), []);
+    // The first of them lies two commits back.
+    assert_eq!(world.planned(Policy { merge_slots: 2, ..never() }), all);
+    assert_eq!(world.planned(Policy { merge_slots: 3, ..never() }), []);
+    let two = Policy { merge_extents: 3, job_extents: 2, ..never() };
+    assert_eq!(world.planned(two), [("merge", 2), ("merge", 1)], "a job is bounded");
+    world.flush(2 * MIB as u64, &[(TOPIC, 0)]);
+    world.now_ms += 5_000;
+    world.fold(vec![Change::Tick]);
+    assert_eq!(world.planned(Policy { merge_age_ms: 5_000, ..never() }), [("merge", 4)]);
+    assert_eq!(world.planned(Policy { merge_age_ms: 5_001, ..never() }), []);
+}
+
+/// Small extents wait for their merge; what is merged, or large, goes into a chunk.
+#[test]
+fn a_chunk_is_worth_it_by_bytes_by_number_and_by_age() {
+    let mut world = World::new(1, 1, 1);
+    for _ in 0..3 {
+        world.flush(1_000, &[(TOPIC, 0)]);
+    }
+    let by_bytes = Policy { chunk_least_bytes: 3_000, ..never() };
+    assert_eq!(world.planned(by_bytes.clone()), [], "they are small, and not merged");
+    assert_eq!(world.planned(Policy { large_bytes: 1_000, ..by_bytes.clone() }), [("chunk", 3)]);
+    assert_eq!(world.planned(Policy { large_bytes: 1_001, ..by_bytes.clone() }), []);
+    world.write_anew(|run| Job::Merge(vec![run]));
+    assert_eq!(world.planned(by_bytes), [("chunk", 1)]);
+    assert_eq!(world.planned(Policy { chunk_least_bytes: 3_001, ..never() }), []);
+    assert_eq!(world.planned(Policy { chunk_extents: 1, ..never() }), [("chunk", 1)]);
+    assert_eq!(world.planned(Policy { chunk_extents: 2, ..never() }), []);
+    world.now_ms += 5_000;
+    world.flush(1_000, &[(TOPIC, 0)]);
+    assert_eq!(world.planned(Policy { chunk_age_ms: 5_000, ..never() }), [("chunk", 1)]);
+    assert_eq!(world.planned(Policy { chunk_age_ms: 5_001, ..never() }), []);
+}
+
+/// As many chunks as the policy says; fewer where all partitions together have too many.
+#[test]
+fn an_index_is_worth_it_by_its_chunks_and_by_those_of_all() {
+    let mut world = World::new(1, 1, 1);
+    for _ in 0..3 {
+        world.flush(1_000, &[(TOPIC, 0)]);
+        world.write_anew(Job::Chunk);
+    }
+    let index =
+        |index_chunks, direct_chunks| world.planned(Policy { index_chunks, direct_chunks, ..never() });
+    assert_eq!(index(3, usize::MAX), [("index", 3)]);
+    assert_eq!(index(4, usize::MAX), []);
+    assert_eq!((index(12, 3), index(13, 3)), (vec![("index", 3)], vec![]), "a quarter");
+    assert_eq!(index(usize::MAX, 1), [("index", 3)], "any");
+    let again = Policy { chunk_least_bytes: 0, chunk_extents: 1, large_bytes: 0, ..never() };
+    assert_eq!(world.planned(again), [], "nothing is gathered a second time");
+}
+
+/// Kafka's rules: the share of what is new, how old it is, how long it must wait and may wait; and tombstones that are due.
+#[test]
+fn compaction_by_key_is_worth_it_when_the_topic_says_so() {
+    let mut world = World::new(1, 1, 1);
+    for _ in 0..4 {
+        world.flush(1_000, &[(TOPIC, 0)]);
+    }
+    let of = Retention {
+        deletes: false,
+        compacts: true,
+        ms: -1,
+        bytes: -1,
+        tombstones_ms: 0,
+        dirty_per_mille: 500,
+        segment_ms: i64::MAX,
+        min_lag_ms: 0,
+        max_lag_ms: i64::MAX,
+    };
+    let compact = |world: &mut World, upto, tombstones_ms| {
+        let compacted = Compacted { topic: TOPIC, partition: 0, upto, tombstones_ms };
+        world.fold(vec![Change::Compacted(compacted)]);
+    };
+    let worth = |world: &World, clean_least_bytes, of: Retention, age_ms| {
+        let policy = Policy { clean_least_bytes, ..never() };
+        let partition = world.manifest.partition(&TOPIC, 0).unwrap();
+        is_worth_cleaning(&policy, of, partition, EPOCH_MS + age_ms)
+    };
+    compact(&mut world, 2, i64::MAX);
+    assert!(worth(&world, 2_000, of, 0), "half of it is new, and that is enough");
+    assert!(!worth(&world, 2_001, of, 0), "too little");
+    assert!(!worth(&world, 2_000, Retention { dirty_per_mille: 501, ..of }, 0), "too small a share");
+    let closed = Retention { segment_ms: 70, ..of };
+    assert!(worth(&world, u64::MAX, closed, 70) && !worth(&world, u64::MAX, closed, 69), "old enough");
+    assert!(
+        !worth(&world, u64::MAX, Retention { dirty_per_mille: 501, ..closed }, 70),
+        "and too small a share"
+    );
+    let waits = Retention { min_lag_ms: 90, ..of };
+    assert!(worth(&world, 0, waits, 90) && !worth(&world, 0, waits, 89), "it must wait");
+    let hurries = Retention { max_lag_ms: 80, dirty_per_mille: 1_000, ..of };
+    assert!(worth(&world, u64::MAX, hurries, 80) && !worth(&world, u64::MAX, hurries, 79), "it may wait");
+    compact(&mut world, 4, EPOCH_MS + 60);
+    assert!(!worth(&world, 0, of, 59), "nothing is new");
+    assert!(worth(&world, 0, of, 60), "a tombstone may go");
 }
 
 /// Whatever comes in, a record is written anew at most twice, once if its partition is busy; few extents are left; chunks are
