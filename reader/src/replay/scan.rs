@@ -78,7 +78,11 @@ impl Scan {
         let last = match self.scan(&mut place, &steps).await {
             Ok(Ok(())) => Ok(Step::Done),
             Ok(Err(Gone)) => return,
-            Err(error) => Err(error),
+            Err(error) => {
+                // What was read before comes out. If nobody takes it, nobody takes the error either.
+                let _ = self.give(&mut place, &steps).await;
+                Err(error)
+            }
         };
         // Nobody listens: then nobody needs to know.
         let _ = steps.send(last).await;

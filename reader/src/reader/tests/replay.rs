@@ -214,7 +214,7 @@ async fn damage_is_an_error_and_never_a_gap() {
         batch_rows: 1,
         ..world.range(Bound::Offset(from), Bound::Offset(to), Isolation::ReadUncommitted)
     };
-    let (parts, ended) = replay(&reader, &part(0, 3)).await;
+    let (parts, ended) = replay(&reader, &ReplayOptions { batch_rows: 9, ..part(0, 3) }).await;
     assert!(matches!(ended, Err(ReplayError::Unreadable { partition: 1, offset: 1, .. })), "{ended:?}");
     assert_eq!(rows_of(&parts).iter().map(|row| row.offset).collect::<Vec<_>>(), [0]);
     for (from, to) in [(0, 1), (2, 3)] {
