@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use strandline_archive::{ArchiveError, Column};
+use strandline_archive::{ArchiveError, Column, Unfold};
 use strandline_core::env;
 use strandline_core::record::BadBatch;
 use tokio::sync::mpsc;
@@ -138,8 +138,11 @@ impl Reader {
     /// # Errors
     /// [`ReplayError::NoPartition`], [`ReplayError::Lookup`], or [`ReplayError::Columns`] for columns that there are not.
     pub async fn replay(&self, options: &ReplayOptions) -> Result<Replay, ReplayError> {
-        let table = Table::of(&options.columns)?;
         let ranges = range::resolve(self, options).await?;
+        let configs = self.journal().view(|manifest| {
+            manifest.topic(&options.topic).map(|topic| topic.configs.clone()).unwrap_or_default()
+        });
+        let table = Table::of(&options.columns, Unfold::of_configs(&configs)?)?;
         let left = ranges.iter().filter(|range| !range.offsets.is_empty()).cloned().collect();
         let ReplayOptions { topic, isolation, batch_rows, .. } = *options;
         let scan = Scan::new(self.clone(), (topic, isolation), table.clone(), batch_rows.max(1));

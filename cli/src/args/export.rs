@@ -27,8 +27,9 @@ appear, and a stream breaks off in the middle of a message, which its reader
 notices. The order is that of each partition, one partition after the other.
 
 The columns are partition, offset, timestamp (UTC), timestamp_type (0: the
-producer's, 1: the log's), key, value, headers, and raw_timestamp (milliseconds,
-only where they do not fit the column timestamp).";
+producer's, 1: the log's), key, value, headers, raw_timestamp (milliseconds,
+only where they do not fit the column timestamp); and fields and fields_error
+where the topic says what its values are (strandline.value.format).";
 
 /// `export`
 #[derive(Debug, Args)]
@@ -165,8 +166,8 @@ fn partitions(text: &str) -> Result<Partitions, String> {
     Ok(Partitions(found))
 }
 
-/// The columns that a topic has, whatever is in its values.
-const ALL: [Column; 8] = [
+/// The columns that a topic has; the last two only if it says what its values are.
+const ALL: [Column; 10] = [
     Column::Partition,
     Column::Offset,
     Column::Timestamp,
@@ -175,6 +176,8 @@ const ALL: [Column; 8] = [
     Column::Value,
     Column::Headers,
     Column::RawTimestamp,
+    Column::Fields,
+    Column::FieldsError,
 ];
 
 fn columns(text: &str) -> Result<Columns, String> {
@@ -246,7 +249,7 @@ mod tests {
         let args = export("--partitions 7,0,3-5,4 --columns value,offset").unwrap();
         assert_eq!(args.partitions, Some(Partitions(vec![0, 3, 4, 5, 7])));
         assert_eq!(args.columns, Some(Columns(vec![Column::Value, Column::Offset])));
-        assert_eq!(schema(None).fields().len(), ALL.len());
+        assert_eq!(schema(None).fields().len() + 2, ALL.len());
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Scan {
     /// Reads a range and ends with [`Step::Done`] or an error.
     pub(super) async fn run(self, range: PartitionRange, steps: Sender<Result<Step, ReplayError>>) {
         let PartitionRange { partition, offsets: Range { start, end } } = range;
-        let rows = RowsBuilder::new(partition, None);
+        let rows = self.table.rows(partition);
         let mut place = Place { partition, begin: start, offset: start, end, rows };
         let last = match self.scan(&mut place, &steps).await {
             Ok(Ok(())) => Ok(Step::Done),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use strandline_archive::{ArchiveError, Column, Row, RowsBuilder, schema};
+use strandline_archive::{ArchiveError, Column, Row, RowsBuilder, Unfold, schema};
 
 use super::ReplayError;
 
@@ -14,6 +14,7 @@ use super::ReplayError;
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     schema: SchemaRef,
+    unfold: Option<Arc<Unfold>>,
     /// Their places among all columns.
     places: Arc<[usize]>,
     keys: bool,
@@ -22,9 +23,12 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// None: all.
-    pub(super) fn of(columns: &[Column]) -> Result<Table, ReplayError> {
-        let all = schema(None);
+    /// None: all. `unfold`: how values become columns, if they do.
+    pub(super) fn of(columns: &[Column], unfold: Option<Unfold>) -> Result<Table, ReplayError> {
+        let wants = |column: Column| columns.is_empty() || columns.contains(&column);
+        let fields = wants(Column::Fields) || wants(Column::FieldsError);
+        let unfold = unfold.filter(|_| fields).map(Arc::new);
+        let all = schema(unfold.as_deref());
         let place = |column: &Column| {
             all.index_of(column.name())
                 .map_err(|_| ArchiveError::Invalid(format!("there is no column {}", column.name())))
@@ -33,14 +37,19 @@ impl Table {
             [] => (0..all.fields().len()).collect(),
             columns => columns.iter().map(place).collect::<Result<_, _>>()?,
         };
-        let wants = |column: Column| columns.is_empty() || columns.contains(&column);
-        let (keys, values, headers) = (wants(Column::Key), wants(Column::Value), wants(Column::Headers));
+        let values = wants(Column::Value) || unfold.is_some();
+        let (keys, headers) = (wants(Column::Key), wants(Column::Headers));
         let schema = Arc::new(all.project(&places).map_err(ArchiveError::from)?);
-        Ok(Table { schema, places, keys, values, headers })
+        Ok(Table { schema, unfold, places, keys, values, headers })
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// What rows of a partition are gathered in.
+    pub(super) fn rows(&self, partition: u32) -> RowsBuilder {
+        RowsBuilder::new(partition, self.unfold.clone())
     }
 
     /// The row with nothing in it that is not wanted.
