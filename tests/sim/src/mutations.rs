@@ -36,7 +36,7 @@ const RULES: [(M, u64); 59] = [
     (M::ExistsIsLoss, 3),
     (M::NoLeaseForWriter, 36),
     (M::NoLeaseForReader, 160),
-    (M::NoFloorOnLoad, 92),
+    (M::NoFloorOnLoad, 462),
     (M::UnknownCleansUp, 2),
     (M::TimeoutIsRefusal, 3),
     (M::PointerBeforeBytes, 1),
