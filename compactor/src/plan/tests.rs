@@ -269,7 +269,14 @@ fn an_index_is_worth_it_by_its_chunks_and_by_those_of_all() {
     assert_eq!((index(12, 3), index(13, 3)), (vec![("index", 3)], vec![]), "a quarter");
     assert_eq!(index(usize::MAX, 1), [("index", 3)], "any");
     let again = Policy { chunk_least_bytes: 0, chunk_extents: 1, large_bytes: 0, ..never() };
-    assert_eq!(world.planned(again), [], "nothing is gathered a second time");
+    assert_eq!(world.planned(again.clone()), [], "nothing is gathered a second time");
+    world.flush(1_000, &[(TOPIC, 0)]);
+    world.flush(1_000, &[(TOPIC, 0)]);
+    let second = *world.manifest.partition(&TOPIC, 0).unwrap().extents.last().unwrap();
+    let run = Run { topic: TOPIC, partition: 0, extents: vec![second] };
+    let change = world.carry_out(&Job::Chunk(run), &Policy::default());
+    world.fold(vec![change]);
+    assert_eq!(world.planned(again), [("chunk", 1)], "up to the next chunk");
 }
 
 /// Kafka's rules: the share of what is new, how old it is, how long it must wait and may wait; and tombstones that are due.

@@ -185,6 +185,17 @@ impl RecordBuilder {
 
     /// Adds a record with a timestamp in milliseconds.
     pub fn push(&mut self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        self.push_with(timestamp, key, value, &[]);
+    }
+
+    /// The same with headers: names and values.
+    pub fn push_with(
+        &mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&[u8], &[u8])],
+    ) {
         if self.is_empty() {
             self.base_timestamp = timestamp;
             self.max_timestamp = timestamp;
@@ -198,7 +209,11 @@ impl RecordBuilder {
             put_varint(&mut record, part.map_or(-1, |part| part.len() as i64));
             record.put_slice(part.unwrap_or_default());
         }
-        put_varint(&mut record, 0);
+        put_varint(&mut record, headers.len() as i64);
+        for part in headers.iter().flat_map(|(name, value)| [name, value]) {
+            put_varint(&mut record, part.len() as i64);
+            record.put_slice(part);
+        }
         put_varint(&mut self.body, record.len() as i64);
         self.body.put_slice(&record);
         self.count = self.count.saturating_add(1);

@@ -15,7 +15,7 @@ use crate::copier;
 use crate::groups;
 use crate::history::{CopierLife, GroupLife};
 use crate::member::Member;
-use crate::plan::{Copying, Groups};
+use crate::plan::{Copying, Groups, Keyed};
 use crate::producer::Producer;
 use crate::stable::{self, Reader};
 use crate::world::World;
@@ -24,8 +24,13 @@ const INPUT: &str = Copying::INPUT;
 const OUTPUT: &str = Copying::OUTPUT;
 const RELAYED: &str = Copying::RELAYED;
 
+/// Whether readers of decided records read the topic: there are transactions in it, or gaps.
+pub(crate) fn is_decided(topic: &str) -> bool {
+    is_copied(topic) || topic == Keyed::TOPIC
+}
+
 /// Whether transactions write to the topic.
-pub(crate) fn is_copied(topic: &str) -> bool {
+fn is_copied(topic: &str) -> bool {
     [OUTPUT, RELAYED].contains(&topic)
 }
 
@@ -83,6 +88,41 @@ pub(crate) async fn copy(world: &Arc<World>, plan: Copying, actors: &mut JoinSet
     for partition in 0..plan.outputs {
         let reader = Reader::new(Arc::clone(world), 0, (output, partition), true, dice.fork());
         actors.spawn(reader.run());
+    }
+}
+
+/// Whoever writes to topics that are compacted by key, and who reads them over and over.
+pub(crate) async fn write_by_key(world: &Arc<World>, plan: Keyed, actors: &mut JoinSet<()>, dice: &mut Rng) {
+    let Some(topic) = admin::create(world, Keyed::TOPIC, plan.partitions, dice).await else { return };
+    let mut written: Vec<_> =
+        (0..plan.partitions).flat_map(|partition| vec![(topic, partition); plan.producers]).collect();
+    for partition in 0..plan.partitions {
+        read_by_key(world, (topic, partition), actors, dice);
+    }
+    let of_copiers = world
+        .history()
+        .topics
+        .iter()
+        .find(|one| is_copied(&one.name) && world.plan.keyed(&one.name).is_some())
+        .map(|one| one.id);
+    if let Some(topic) = of_copiers {
+        // Beside transactions.
+        written.push((topic, 0));
+        read_by_key(world, (topic, 0), actors, dice);
+    }
+    for (number, (topic, partition)) in (7_000..).zip(written) {
+        let producer = Producer::new(Arc::clone(world), number, topic, partition, dice.fork());
+        match world.plan.clone || world.plan.wild_clocks {
+            true => actors.spawn(world.producing(producer.run_plain())),
+            false => actors.spawn(world.producing(producer.run_idempotent())),
+        };
+    }
+}
+
+fn read_by_key(world: &Arc<World>, at: (Uuid, u32), actors: &mut JoinSet<()>, dice: &mut Rng) {
+    for committed in [true, false] {
+        // Apart from those that read what copiers write.
+        actors.spawn(Reader::new(Arc::clone(world), 1_000, at, committed, dice.fork()).run());
     }
 }
 

@@ -9,6 +9,8 @@
 //! - [`bucket`]: the bucket as it lies there: chain, checkpoints, agreement
 //! - `data`: the records as they lie there, wherever they were moved
 //! - [`truth`]: the slots, folded; every record by its offset
+//! - `keys`: what compaction by key may take away
+//! - `log`: one record, and the time of the journal
 //! - [`commits`]: every state of every committed offset, and who owned what, in the order of the journal
 //! - [`oracle`]: the fold, written a second time
 
@@ -18,5 +20,7 @@ pub(crate) mod transactions;
 pub(crate) mod bucket;
 mod data;
 pub(crate) mod truth;
+mod keys;
+mod log;
 mod commits;
 mod oracle;

@@ -41,6 +41,9 @@ pub(crate) fn config(plan: &Compacting) -> Config {
 /// What a topic of this name keeps from its creation on: names and values of configs.
 pub(crate) fn drawn(world: &World, name: &str) -> Vec<(String, String)> {
     let Some(compacting) = &world.plan.compacting else { return Vec::new() };
+    if world.plan.keyed(name).is_some() {
+        return by_key(compacting.expires, &mut world.retention_dice());
+    }
     let read_later = world.plan.copying.is_some_and(|copying| copying.reads(name));
     if read_later || !compacting.expires {
         return vec![ms("-1")];
@@ -53,6 +56,29 @@ pub(crate) fn drawn(world: &World, name: &str) -> Vec<(String, String)> {
         8..9 => vec![some_ms(dice), some_bytes(dice)],
         _ => Vec::new(),
     }
+}
+
+/// The last record of each key, perhaps for a while only.
+fn by_key(expires: bool, dice: &mut Rng) -> Vec<(String, String)> {
+    let mut configs = Vec::new();
+    let mut set = |name: &str, value: &str| configs.push((name.to_owned(), value.to_owned()));
+    set("min.cleanable.dirty.ratio", pick(dice, &["0", "0.3"]));
+    set("segment.ms", pick(dice, &["1", "2000", "20000"]));
+    set("delete.retention.ms", pick(dice, &["1000", "20000", "3600000", "864000000"]));
+    if chance(dice, 200) {
+        set("min.compaction.lag.ms", pick(dice, &["1000", "10000"]));
+    }
+    if !expires || chance(dice, 700) {
+        set("cleanup.policy", "compact");
+        return configs;
+    }
+    set("cleanup.policy", "compact,delete");
+    configs.extend(if dice.bool() {
+        [some_ms(dice)].to_vec()
+    } else {
+        [ms("-1"), some_bytes(dice)].to_vec()
+    });
+    configs
 }
 
 fn ms(value: &str) -> (String, String) {
@@ -150,10 +176,10 @@ pub(crate) async fn comes_to_rest(world: &World) {
         let mut passes = 0;
         loop {
             let pass = timeout(Duration::from_secs(60), compactor.pass(Turn::Busy, |_| {})).await;
-            // A clock that is behind comes to the time at which something expires.
+            // A clock that is behind comes to the time at which something expires, or a tombstone may go.
             match pass {
                 Ok(Ok(done)) if done == Done::default() => break,
-                Ok(Ok(done)) if done.expired > 0 && passes < PASSES => passes += 1,
+                Ok(Ok(done)) if done.expired + done.cleaned > 0 && passes < PASSES => passes += 1,
                 _ => {
                     let what = format!("{} goes on where everything was done: {pass:?}", machine.name);
                     world.violated("J10", what);

@@ -258,7 +258,7 @@ fn split_batch(batch: &Bytes, mut position: i64, into: &mut Vec<(i64, Record)>) 
         if offset > position {
             return Err(format!("offset {position} was wanted, {offset} came"));
         }
-        let Some(record) = one.value.as_ref().and_then(|value| Record::of(value)) else {
+        let Some(record) = Record::of(&one) else {
             return Err(format!("the record at {offset} is none that was ever sent"));
         };
         into.push((offset, record));

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use crate::client::Client;
 use crate::history::{CopierLife, Ended, Record, Sent, Transacted};
+use crate::keys::{self, Key};
 use crate::machine::EPOCH_MS;
 use crate::plan::{around, chance, pick};
 use crate::world::World;
@@ -262,10 +263,12 @@ impl Copier {
             attempts: 0,
         });
         let padding = pick(&mut self.dice, &[0, 10, 300, 2_000]);
+        let keyed = self.world.plan.keyed(&self.life.output_name);
         let mut builder = RecordBuilder::default();
         for (index, input) in inputs.iter().enumerate() {
             let record = Record { sent, index: index as u32 };
-            builder.push(timestamp, None, Some(&record.value(padding)));
+            let key = keyed.map(|keyed| Key::drawn(keyed, &mut self.dice));
+            keys::push(&mut builder, timestamp, record, key, padding);
             self.world.history().copies.insert(record, (self.life.number, *input));
         }
         let sequence = self.sequences.entry(partition).or_default();

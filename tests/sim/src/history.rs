@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use strandline_core::record;
 use uuid::Uuid;
 
 /// How sending a batch ended.
@@ -68,7 +69,13 @@ impl Record {
         value
     }
 
-    pub(crate) fn of(value: &[u8]) -> Option<Record> {
+    /// The name of a record that was written so, or as [`crate::keys`] does it.
+    pub(crate) fn of(record: &record::Record) -> Option<Record> {
+        let header = record.headers.first().and_then(|(_, value)| value.as_ref());
+        Record::named(record.value.as_ref().or(header)?)
+    }
+
+    fn named(value: &[u8]) -> Option<Record> {
         let mut parts = std::str::from_utf8(value).ok()?.split('.');
         let record = Record { sent: parts.next()?.parse().ok()?, index: parts.next()?.parse().ok()? };
         parts.next()?.bytes().all(|byte| byte == b'~').then_some(record)
@@ -213,8 +220,18 @@ pub(crate) struct StableRead {
 pub(crate) struct DecidedRead {
     pub(crate) records: Vec<(i64, Record)>,
     pub(crate) upto: i64,
+    /// Of a topic that is compacted by key, every answer that it got.
+    pub(crate) answers: Vec<Answered>,
     /// What was gone when it came there: from and to.
     pub(crate) skipped: Vec<(i64, i64)>,
+}
+
+/// How far a reader came with one answer, the last stable offset that it was told, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered {
+    pub(crate) upto: i64,
+    pub(crate) stable: i64,
+    pub(crate) ended_ms: u64,
 }
 
 /// A partition as a group sees it.

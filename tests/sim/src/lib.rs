@@ -27,6 +27,7 @@
 //! - `link`: one node's way to the bucket, with every fault there is
 //! - `tree`: the index of a partition, as it lies in the bucket
 //! - `bucket`: the objects, and what every slot held first
+//! - `keys`: records with keys, and tombstones
 //! - `history`: what the clients did and saw
 //! - `plan`: what a seed decides
 //! - `trace`: everything that happened, in order
@@ -54,6 +55,7 @@ mod compactor;
 mod link;
 mod tree;
 mod bucket;
+mod keys;
 mod history;
 mod plan;
 mod trace;

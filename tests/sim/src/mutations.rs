@@ -30,13 +30,13 @@ pub struct Break {
 }
 
 /// Rules, and a seed that notices their break.
-const RULES: [(M, u64); 56] = [
+const RULES: [(M, u64); 59] = [
     (M::AckBeforeFold, 0),
     (M::ExistsIsSuccess, 0),
     (M::ExistsIsLoss, 3),
     (M::NoLeaseForWriter, 36),
     (M::NoLeaseForReader, 160),
-    (M::NoFloorOnLoad, 92),
+    (M::NoFloorOnLoad, 462),
     (M::UnknownCleansUp, 2),
     (M::TimeoutIsRefusal, 3),
     (M::PointerBeforeBytes, 1),
@@ -67,26 +67,29 @@ const RULES: [(M, u64); 56] = [
     (M::CoordinatorNeverReloads, 29),
     (M::LogStartForgotten, 6),
     (M::UndecidedIsStable, 4),
-    (M::AbortForgotten, 4),
+    (M::AbortForgotten, 8),
     (M::AnyBatchJoins, 8),
     (M::LateChangeTaken, 10),
-    (M::LateOffsetsTaken, 11),
+    (M::LateOffsetsTaken, 21),
     (M::ZombieNotFenced, 8),
-    (M::InitKeepsOpen, 4),
+    (M::InitKeepsOpen, 8),
     (M::AbortedTooEarly, 4),
-    (M::AbortCommitsOffsets, 4),
+    (M::AbortCommitsOffsets, 8),
     (M::OffsetsNotHeldBack, 4),
     (M::UnstableOffsetsTold, 4),
     (M::SwapsUnchecked, 6),
     (M::SwapsUndecided, 4),
     (M::IndexUnchecked, 6),
-    (M::RetentionUnchecked, 56),
+    (M::CompactsUndecided, 4),
+    (M::AbortedCompacts, 67),
+    (M::TombstonesTooEarly, 35),
+    (M::RetentionUnchecked, 112),
     (M::StaleOutputsTaken, 0),
     (M::MarkersLost, 4),
     (M::AbortedNotIndexed, 11),
-    (M::ExpiresByOwnClock, 5),
+    (M::ExpiresByOwnClock, 17),
     (M::DamagedMerged, 31),
-    (M::MergedTooEarly, 17),
+    (M::MergedTooEarly, 27),
 ];
 
 /// All of them.

@@ -36,6 +36,38 @@ pub(crate) struct Plan {
     pub(crate) copying: Option<Copying>,
     /// What was written is written anew.
     pub(crate) compacting: Option<Compacting>,
+    /// Of some topics only the last record of each key stays.
+    pub(crate) keyed: Option<Keyed>,
+}
+
+/// Topics that are compacted by key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keyed {
+    /// Of the topic that has writers of its own.
+    pub(crate) partitions: u32,
+    /// For each partition.
+    pub(crate) producers: usize,
+    /// How many there are; the first ones are written to more often than the last ones.
+    pub(crate) keys: u8,
+    /// Records without a value, in a thousand.
+    pub(crate) tombstones: u32,
+    /// What copiers write is compacted by key as well, unless somebody copies it from there.
+    pub(crate) copies: bool,
+}
+
+impl Keyed {
+    /// The topic that has writers of its own.
+    pub(crate) const TOPIC: &str = "keyed";
+
+    fn drawn(dice: &mut Rng) -> Keyed {
+        Keyed {
+            partitions: dice.u32(1..=2),
+            producers: dice.usize(1..=2),
+            keys: pick(dice, &[2, 5, 20]),
+            tombstones: pick(dice, &[50, 250]),
+            copies: chance(dice, 700),
+        }
+    }
 }
 
 /// Compactors at work.
@@ -224,7 +256,25 @@ impl Plan {
             groups,
             copying: None,
             compacting: None,
+            keyed: None,
         }
+    }
+
+    /// Topics that are compacted by key have dice of their own, too.
+    pub(crate) fn with_keyed(mut self, dice: &mut Rng) -> Plan {
+        let Some(compacting) = self.compacting.as_mut().filter(|_| chance(dice, 500)) else { return self };
+        compacting.policy.clean_least_bytes = pick(dice, &[0, 500, 5_000]);
+        // Not fewer, or the many passes that it takes would not come to rest in time.
+        compacting.policy.clean_keys = pick(dice, &[15, 18, 1_000]);
+        self.keyed = Some(Keyed::drawn(dice));
+        self
+    }
+
+    /// How a topic of this name is written to, if it is compacted by key.
+    pub(crate) fn keyed(&self, topic: &str) -> Option<Keyed> {
+        let copies = [Copying::OUTPUT, Copying::RELAYED].contains(&topic)
+            && self.copying.is_some_and(|copying| !copying.reads(topic));
+        self.keyed.filter(|keyed| topic == Keyed::TOPIC || (keyed.copies && copies))
     }
 
     /// Transactions have dice of their own, so that a seed without them is what it was before there were any.

@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use crate::client::Client;
 use crate::history::{Ended, Record, Sent};
+use crate::keys::{self, Key};
 use crate::machine::EPOCH_MS;
-use crate::plan::{around, chance, pick};
+use crate::plan::{Keyed, around, chance, pick};
 use crate::world::World;
 
 /// Batches without an answer at most, as in Kafka's clients.
@@ -48,6 +49,8 @@ pub(crate) struct Producer {
     identity: Option<Identity>,
     window: Vec<Batch>,
     batches: usize,
+    /// Its topic is compacted by key.
+    keyed: Option<Keyed>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +88,7 @@ impl Producer {
             1 => (1_500, Some(Duration::from_millis(4_000))),
             _ => (30_000, Some(Duration::from_millis(dice.u64(3_000..40_000)))),
         };
+        let keyed = world.keyed(topic);
         Producer {
             world,
             number,
@@ -98,6 +102,7 @@ impl Producer {
             identity: None,
             window: Vec::new(),
             batches: 0,
+            keyed,
         }
     }
 
@@ -188,8 +193,9 @@ impl Producer {
         let padding = pick(&mut self.dice, &[0, 10, 10, 300, 3_000]);
         let mut builder = RecordBuilder::default();
         for (index, timestamp) in timestamps.iter().enumerate() {
-            let value = Record { sent, index: index as u32 }.value(padding);
-            builder.push(*timestamp, None, Some(&value));
+            let record = Record { sent, index: index as u32 };
+            let key = self.keyed.map(|keyed| Key::drawn(keyed, &mut self.dice));
+            keys::push(&mut builder, *timestamp, record, key, padding);
         }
         let bytes = match &mut self.identity {
             Some(identity) if idempotent => {

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::admin;
 use crate::auditor::{self, audit, check_open, compare_tail};
 use crate::bucket::{Bucket, Flaw};
-use crate::cast::{copy, gather, is_copied};
+use crate::cast::{copy, gather, is_decided, write_by_key};
 use crate::chaos;
 use crate::check::truth::Truth;
 use crate::check::{bucket, clients, groups as groups_check, transactions};
@@ -130,7 +130,9 @@ async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
     let mut dice = Rng::with_seed(seed);
     let mut own = Rng::with_seed(!seed);
     let mut compacting = Rng::with_seed(seed.rotate_left(32) ^ !(u64::MAX / 3));
+    let mut by_key = Rng::with_seed(seed.rotate_left(16) ^ (u64::MAX / 5));
     let plan = Plan::drawn(&mut dice).with_transactions(&mut own).with_compactors(&mut compacting);
+    let plan = plan.with_keyed(&mut by_key);
     let trace = Trace::new(keep_trace);
     trace.note("seed", format_args!("{seed}: {plan:?}"));
     let bucket = Bucket::new(flaw);
@@ -160,6 +162,9 @@ async fn cluster(seed: u64, flaw: Option<Flaw>, keep_trace: bool) -> Report {
             }
             if let Some(copying) = world.plan.copying {
                 copy(&world, copying, &mut actors, &mut own).await;
+            }
+            if let Some(plan) = world.plan.keyed {
+                write_by_key(&world, plan, &mut actors, &mut by_key).await;
             }
             for season in world.plan.seasons.clone() {
                 pass(&world, season, &mut dice).await;
@@ -375,7 +380,7 @@ async fn read_cold(world: &Arc<World>, truth: &Truth, dice: &mut Rng) {
     for (id, name) in &truth.topics {
         let partitions = truth.manifest.topic(id).map_or(0, |topic| topic.partitions.len());
         for partition in 0..partitions as u32 {
-            if is_copied(name) {
+            if is_decided(name) {
                 for committed in [true, false] {
                     let at = (*id, partition);
                     readers.spawn(

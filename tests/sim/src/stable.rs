@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::client::Client;
-use crate::history::{CopierLife, Record, StableRead};
+use crate::history::{Answered, CopierLife, Record, StableRead};
 use crate::plan::{around, chance, pick};
 use crate::world::World;
 
@@ -128,6 +128,8 @@ pub(crate) struct Reader {
     client: Option<Client>,
     /// The largest that this connection told: last stable offset and high watermark.
     told: (i64, i64),
+    /// Records may be missing between others: the topic is compacted by key.
+    keyed: bool,
 }
 
 impl Reader {
@@ -138,7 +140,9 @@ impl Reader {
         committed: bool,
         dice: Rng,
     ) -> Reader {
-        Reader { world, number, topic, partition, committed, dice, position: 0, client: None, told: (0, 0) }
+        let keyed = world.keyed(topic).is_some();
+        let (position, client, told) = (0, None, (0, 0));
+        Reader { world, number, topic, partition, committed, dice, position, client, told, keyed }
     }
 
     /// Reads until the run ends and nothing more is decided.
@@ -150,8 +154,13 @@ impl Reader {
                 self.told = (0, 0);
             }
             let end = self.fetch().await;
-            if over && end.is_some_and(|end| self.position >= end) {
+            let done = end.is_some_and(|end| self.position >= end);
+            if over && done {
                 return;
+            }
+            if done && self.keyed && chance(&mut self.dice, 40) {
+                // What is gone by now?
+                (self.number, self.position) = (self.number + 1, 0);
             }
             sleep(around(&mut self.dice, Duration::from_millis(80))).await;
         }
@@ -216,13 +225,17 @@ impl Reader {
     }
 
     fn take(&mut self, found: &fetch::PartitionResponse) -> Result<(), String> {
-        let (taken, position) = take(found, self.position, self.committed)?;
+        let (taken, position) = take(found, self.position, self.committed, self.keyed)?;
         self.position = position;
+        let (stable, ended_ms) = (found.last_stable_offset, self.world.trace.now_ms());
         let of = (self.number, self.committed, self.topic, self.partition);
         let mut history = self.world.history();
         let read = history.decided_reads.entry(of).or_default();
         read.records.extend(taken);
         read.upto = self.position;
+        if self.keyed {
+            read.answers.push(Answered { upto: self.position, stable, ended_ms });
+        }
         Ok(())
     }
 
@@ -254,11 +267,12 @@ impl Reader {
 }
 
 /// The records from `position` on, and where it goes on, as Kafka's consumers find them: what an aborted transaction wrote is
-/// left out from its first offset to its marker.
+/// left out from its first offset to its marker. `gaps`: offsets may be missing.
 pub(crate) fn take(
     found: &fetch::PartitionResponse,
     position: i64,
     committed: bool,
+    gaps: bool,
 ) -> Result<(Vec<(i64, Record)>, i64), String> {
     let end = if committed { found.last_stable_offset } else { found.high_watermark };
     let of_aborted = found.aborted_transactions.iter().flatten();
@@ -283,7 +297,7 @@ pub(crate) fn take(
             return Err(format!("the batch at {} is damaged", header.base_offset));
         }
         let next = header.base_offset + i64::from(header.offsets);
-        if header.base_offset > at || next > end {
+        if (header.base_offset > at && !gaps) || next > end {
             let base = header.base_offset;
             return Err(format!("{at} was wanted, {base} to {next} came, the end is {end}"));
         }
@@ -306,7 +320,7 @@ fn named(header: &BatchHeader, batch: &Bytes, position: i64) -> Result<Vec<(i64,
     let mut named = Vec::new();
     for one in records(batch).map_err(|why| why.to_string())? {
         let offset = header.base_offset + i64::from(one.offset_delta);
-        let name = one.value.as_ref().and_then(|value| Record::of(value));
+        let name = Record::of(&one);
         let record = name.ok_or_else(|| format!("the record at {offset} is none that was ever sent"))?;
         if offset >= position {
             named.push((offset, record));

@@ -19,7 +19,7 @@ use crate::client::{Client, Gone};
 use crate::compactor::Duty;
 use crate::history::{Committed, Deleted, Ended, Fetched, History, Record, Seen, Sent};
 use crate::machine::Machine;
-use crate::plan::Plan;
+use crate::plan::{Keyed, Plan};
 use crate::trace::Trace;
 use strandline_kafka::messages::{Request, Response};
 
@@ -174,6 +174,12 @@ impl World {
         if entry.ended.is_none_or(|(_, before)| before == Ended::Unknown) {
             entry.ended = Some((now_ms, ended));
         }
+    }
+
+    /// How a topic is written to, if it is compacted by key.
+    pub(crate) fn keyed(&self, topic: Uuid) -> Option<Keyed> {
+        let history = self.history();
+        history.topic(topic).and_then(|topic| self.plan.keyed(&topic.name))
     }
 
     /// Whether somebody has begun to delete the topic.

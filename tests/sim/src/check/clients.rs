@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::truth::{Entry, Truth};
+use super::log::Entry;
+use super::truth::Truth;
 use crate::history::{Asked, Ended, History, Record, Sent};
 
 type Faults = Vec<(&'static str, String)>;

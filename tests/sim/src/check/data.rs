@@ -3,6 +3,8 @@
 //! Must not know the clients, nor who moved what. What was written comes back as it was, at its offset, and nothing of it is
 //! missing from a partition's first offset on.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use strandline_core::chunk::{AbortedSpan, ChunkId, read_footer, read_header};
 use strandline_core::manifest::{Extent, ObjectId, Partition};
@@ -10,9 +12,12 @@ use strandline_core::record::{BatchHeader, crc_holds, records};
 use strandline_core::rope::Rope;
 use uuid::Uuid;
 
-use super::truth::{Aborted, Entry, Of, Truth};
+use super::keys::ByKey;
+use super::log::{Entry, Of};
+use super::truth::{Aborted, Truth};
 use crate::bucket::Bucket;
 use crate::history::Record;
+use crate::keys::Key;
 use crate::tree::Tree;
 
 type Faults = Vec<(&'static str, String)>;
@@ -24,7 +29,9 @@ pub(super) async fn check(bucket: &Bucket, truth: &Truth, faults: &mut Faults) {
         for (number, partition) in (0..).zip(&topic.partitions) {
             let log = truth.logs.get(&(topic.id, number)).map_or(&[][..], Vec::as_slice);
             let aborted = truth.aborted(topic.id, number);
-            let of = Kept { bucket, topic: topic.id, number, partition, log, aborted };
+            let keyed = truth.by_key(topic.id, number);
+            let now_ms = truth.manifest.now_ms;
+            let of = Kept { bucket, topic: topic.id, number, partition, log, aborted, keyed, now_ms };
             if let Err((invariant, what)) = of.check().await {
                 faults.push((invariant, format!("{}/{number}: {what}", topic.name)));
             }
@@ -40,6 +47,9 @@ struct Kept<'a> {
     partition: &'a Partition,
     log: &'a [Entry],
     aborted: Vec<Aborted>,
+    /// What may be missing.
+    keyed: Option<ByKey<'a>>,
+    now_ms: i64,
 }
 
 /// A run of batches that stands for some offsets.
@@ -94,6 +104,7 @@ impl Kept<'_> {
                 let invariant = if matches!(extent.object, ObjectId::Slot(_)) { "D2" } else { "D1" };
                 let object = self.get(&extent.object.key(), invariant).await?;
                 self.run(&object, &Run::new(place, false))
+                    .map(drop)
                     .map_err(|(invariant, what)| (invariant, format!("{extent:?} {what}")))
             }
         }
@@ -121,18 +132,29 @@ impl Kept<'_> {
             return Err(("D1", format!("{key} is {said:?}, and should be {place:?}")));
         }
         let within = |message: &str| format!("{key} {message}");
-        self.run(&Rope::from(object), &Run::new(place.clone(), true))
-            .map_err(|(invariant, what)| (invariant, within(&what)))?;
+        let there = self.run(&Rope::from(object), &Run::new(place.clone(), true));
+        let there = there.map_err(|(invariant, what)| (invariant, within(&what)))?;
         // What ended before the first offset, nobody needs to know.
         let start = self.partition.log_start;
         let inside = |(_, first, last): &&Aborted| *first < place.0.end && *last >= place.0.start.max(start);
         let right: Vec<_> = self.aborted.iter().filter(inside).copied().collect();
         let told = [Some(footer.aborted.as_slice()), indexed];
+        // Of those that compaction by key has left nothing of, it need not tell.
+        let left = |(producer, first, last): &&Aborted| {
+            let of = Some(Of::Transaction(*producer));
+            there.range(*first..*last).any(|at| self.log.get(*at as usize).map(|entry| entry.of) == of)
+        };
         let is_right = |spans: &&[AbortedSpan]| {
             let spans = spans.iter().filter(|span| span.last_offset >= start);
-            spans
-                .map(|span| (span.producer_id, span.first_offset, span.last_offset))
-                .eq(right.iter().copied())
+            let told: Vec<_> =
+                spans.map(|span| (span.producer_id, span.first_offset, span.last_offset)).collect();
+            match self.keyed {
+                None => told == right,
+                Some(_) => {
+                    told.iter().all(|one| right.contains(one))
+                        && right.iter().filter(left).all(|one| told.contains(one))
+                }
+            }
         };
         match told.iter().flatten().find(|spans| !is_right(spans)) {
             None => Ok(()),
@@ -140,28 +162,50 @@ impl Kept<'_> {
         }
     }
 
-    /// Batch after batch, record after record.
-    fn run(&self, object: &Rope, run: &Run) -> Result<(), Fault> {
+    /// Batch after batch, record after record. The offsets that are there.
+    fn run(&self, object: &Rope, run: &Run) -> Result<BTreeSet<i64>, Fault> {
         let (mut at, mut offset) = (run.at, run.base_offset);
+        let mut there = BTreeSet::new();
         while at < run.at + run.bytes {
             let header = BatchHeader::at(object, at).ok().filter(|header| crc_holds(object, at, header));
             let header = header.ok_or_else(|| ("D1", format!("is damaged at offset {offset}")))?;
-            if run.chunk && header.base_offset != offset {
-                // Nothing is left out as long as nobody compacts by key.
+            if run.chunk && header.base_offset < offset {
                 return Err(("D5", format!("has {} where {offset} should be", header.base_offset)));
             }
+            let base_offset = if run.chunk { header.base_offset } else { offset };
             let batch = object.slice(at..at + header.bytes).unwrap_or_default().to_bytes();
-            self.batch(&header, &batch, offset)?;
+            self.batch(&header, &batch, base_offset, &mut there)?;
             at += header.bytes;
-            offset += i64::from(header.offsets);
+            offset = base_offset + i64::from(header.offsets);
         }
-        match (at, offset) == (run.at + run.bytes, run.end_offset) {
-            true => Ok(()),
-            false => Err(("D1", format!("ends at offset {offset}"))),
+        if (at, offset) != (run.at + run.bytes, run.end_offset) {
+            return Err(("D1", format!("ends at offset {offset}")));
+        }
+        let mut missing = (run.base_offset..run.end_offset).filter(|offset| !there.contains(offset));
+        match missing.find(|offset| !(run.chunk && self.may_go(*offset))) {
+            None => Ok(there),
+            Some(offset) => {
+                Err(("D5", format!("has nothing at {offset}, of {:?}", self.log.get(offset as usize))))
+            }
         }
     }
 
-    fn batch(&self, header: &BatchHeader, batch: &Bytes, base_offset: i64) -> Result<(), Fault> {
+    /// Whether compaction by key may have taken it away.
+    fn may_go(&self, offset: i64) -> bool {
+        let Some(keyed) = &self.keyed else { return false };
+        match self.log.get(offset as usize).map(|entry| entry.of) {
+            Some(Of::Marker(..)) => offset < self.partition.compacted,
+            _ => keyed.may_go(offset, self.partition.last_stable_offset(), self.now_ms),
+        }
+    }
+
+    fn batch(
+        &self,
+        header: &BatchHeader,
+        batch: &Bytes,
+        base_offset: i64,
+        there: &mut BTreeSet<i64>,
+    ) -> Result<(), Fault> {
         let damaged = |what: String| ("D1", format!("at {base_offset}: {what}"));
         for one in records(batch).map_err(|bad| damaged(bad.to_string()))? {
             let offset = base_offset + i64::from(one.offset_delta);
@@ -174,9 +218,9 @@ impl Kept<'_> {
                         && kind == Some(&i16::from(commit).to_be_bytes()[..])
                 }
                 Of::Nobody | Of::Transaction(_) => {
-                    let record = one.value.as_ref().and_then(|value| Record::of(value));
                     !header.control()
-                        && record == Some(right.record)
+                        && Record::of(&one) == Some(right.record)
+                        && Key::of(&one) == right.key
                         && one.timestamp == right.timestamp
                         && header.transactional() == (right.of != Of::Nobody)
                 }
@@ -184,6 +228,7 @@ impl Kept<'_> {
             if !same {
                 return Err(("D5", format!("has {one:?} at {offset}, where {right:?} was written")));
             }
+            there.insert(offset);
         }
         Ok(())
     }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::truth::{Entry, Of, Truth};
+use super::keys::ByKey;
+use super::log::{Entry, Of};
+use super::truth::Truth;
 use crate::history::{CopierLife, DecidedRead, History, Record, Transacted};
 
 /// The number of readers that read everything from a node that was never there before.
@@ -37,7 +39,7 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
         in_order(life, history, truth, &verdicts, &mut faults);
     }
     for ((reader, committed, topic, partition), read) in &history.decided_reads {
-        let DecidedRead { records, upto, skipped } = read;
+        let DecidedRead { records, upto, skipped, .. } = read;
         let log = truth.logs.get(&(*topic, *partition)).map_or(&[][..], Vec::as_slice);
         let (start, end) = bounds(truth, *topic, *partition);
         if *reader == FRESH && (*upto != end || skipped.iter().any(|(_, to)| *to != start)) {
@@ -48,6 +50,10 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
         }
         let mut expected = expected(log, *upto, *committed, &verdicts);
         expected.retain(|(offset, _)| !skipped.iter().any(|(from, to)| (*from..*to).contains(offset)));
+        if let Some(keyed) = truth.by_key(*topic, *partition) {
+            let got: BTreeSet<i64> = records.iter().map(|(offset, _)| *offset).collect();
+            expected.retain(|(offset, _)| got.contains(offset) || !was_gone(&keyed, read, truth, *offset));
+        }
         if let Some(place) =
             (0..records.len().max(expected.len())).find(|at| records.get(*at) != expected.get(*at))
         {
@@ -64,6 +70,13 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Faults {
         faults.push(("K6", format!("a transaction of {id} stays open: {open:?}")));
     }
     faults
+}
+
+/// Whether compaction by key may have taken a record away before a reader came by.
+fn was_gone(keyed: &ByKey<'_>, read: &DecidedRead, truth: &Truth, offset: i64) -> bool {
+    let came = read.answers.partition_point(|answer| answer.upto <= offset);
+    let came = read.answers.get(came);
+    came.is_some_and(|came| keyed.may_go(offset, came.stable, truth.times.at(came.ended_ms)))
 }
 
 fn judge(log: &[Entry], verdicts: &mut Verdicts) {

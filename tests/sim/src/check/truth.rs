@@ -14,40 +14,17 @@ use strandline_core::rope::Rope;
 use uuid::Uuid;
 
 use super::commits::Commits;
+use super::keys::ByKey;
+use super::log::{Entry, NO_RECORD, Of, Times};
 use super::oracle::{Expired, Oracle};
 use crate::auditor::fingerprint;
 use crate::bucket::Bucket;
 use crate::history::{OfGroup, Record};
+use crate::keys::Key;
 use crate::trace::Trace;
 
 /// Groups of copiers begin like this.
 pub(crate) const COPIERS: &str = "copiers-";
-
-/// One record in the log.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry {
-    pub(crate) record: Record,
-    /// The slot that brought it.
-    pub(crate) slot: u64,
-    pub(crate) timestamp: i64,
-    pub(crate) of: Of,
-    /// Of its batch, if it is the first record there; else 0.
-    pub(crate) bytes: u64,
-}
-
-/// What an offset has to do with transactions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Of {
-    /// Nothing.
-    Nobody,
-    /// A record of this producer's.
-    Transaction(i64),
-    /// The end of this producer's; whether it is committed.
-    Marker(i64, bool),
-}
-
-/// What stands in place of a marker's record: nobody sent it, and it was at no time.
-const NO_RECORD: Record = Record { sent: usize::MAX, index: u32::MAX };
 
 /// Everything that ever was in the log.
 #[derive(Debug, Default)]
@@ -58,6 +35,7 @@ pub(crate) struct Truth {
     pub(crate) topics: BTreeMap<Uuid, String>,
     /// The manifest at the tail.
     pub(crate) manifest: Manifest,
+    pub(crate) times: Times,
     /// Fingerprints of the manifest at the slots that somebody wants to compare.
     pub(crate) fingerprints: BTreeMap<u64, u64>,
     /// What groups committed, and who owned what.
@@ -88,6 +66,13 @@ impl Truth {
         found
     }
 
+    /// What compaction may take away of a partition; `None`: its topic is not compacted by key, or is gone.
+    pub(super) fn by_key(&self, topic: Uuid, partition: u32) -> Option<ByKey<'_>> {
+        let configs = &self.manifest.topic(&topic)?.configs;
+        let log = self.logs.get(&(topic, partition)).map_or(&[][..], Vec::as_slice);
+        ByKey::of(configs, log, &self.times)
+    }
+
     /// Folds the first content of all slots; `wanted`: the slots whose fingerprints are of interest.
     pub(crate) fn of(bucket: &Bucket, wanted: &BTreeSet<u64>, trace: &Trace) -> Truth {
         let mut truth = Truth::default();
@@ -111,6 +96,7 @@ impl Truth {
             };
             let before_ms = truth.manifest.now_ms;
             let outcomes = state::apply(&mut truth.manifest, slot, &commit, payload_at);
+            truth.times.note(slot, bucket.filled_ms(slot), truth.manifest.now_ms);
             let expected = oracle.fold(slot, &commit);
             if outcomes != expected {
                 truth.fault("J2", format!("slot {slot} folds to {outcomes:?}, the oracle says {expected:?}"));
@@ -172,7 +158,7 @@ impl Truth {
                 }
                 // Ends of transactions stand between.
                 while (log.len() as i64) < placed.base_offset {
-                    log.push(hole(slot));
+                    log.push(Entry::hole(slot));
                 }
                 match entries(slot, &bytes, batch) {
                     Ok(entries) => log.extend(entries),
@@ -189,7 +175,7 @@ impl Truth {
             for (number, partition) in topic.partitions.iter().enumerate() {
                 let log = self.logs.entry((topic.id, number as u32)).or_default();
                 while (log.len() as i64) < partition.high_watermark {
-                    log.push(hole(slot));
+                    log.push(Entry::hole(slot));
                 }
                 for extent in partition.extents.iter().rev() {
                     let entry = log.get_mut(extent.base_offset as usize);
@@ -214,6 +200,12 @@ impl Truth {
     /// behind it.
     fn rightly(&mut self, slot: u64, now_ms: i64, expired: &Expired) {
         let log = self.logs.get(&(expired.topic, expired.partition)).map_or(&[][..], Vec::as_slice);
+        let keyed = self.by_key(expired.topic, expired.partition);
+        let stable = self.manifest.partition(&expired.topic, expired.partition);
+        let stable = stable.map_or(0, |partition| partition.last_stable_offset());
+        // What compaction has taken away does not count any more, however young it was.
+        let is_gone =
+            |offset| keyed.as_ref().is_some_and(|keyed| keyed.may_go(offset, stable, self.manifest.now_ms));
         let (mut behind, mut wrong) = (0, None);
         for (offset, entry) in log.iter().enumerate().rev() {
             let offset = offset as i64;
@@ -221,7 +213,8 @@ impl Truth {
                 expired.retention_ms >= 0 && now_ms.saturating_sub(entry.timestamp) > expired.retention_ms;
             let is_much = u64::try_from(expired.retention_bytes).is_ok_and(|most| behind >= most);
             let is_record = !matches!(entry.of, Of::Marker(..));
-            if is_record && expired.offsets.contains(&offset) && !is_old && !is_much {
+            let is_there = is_record && expired.offsets.contains(&offset);
+            if is_there && !is_old && !is_much && !is_gone(offset) {
                 wrong = Some((offset, *entry));
             }
             behind += entry.bytes;
@@ -300,10 +293,6 @@ fn run_of(bucket: &Bucket, append: &Append, object: &Rope, payload_at: u64) -> O
     (append.segment.is_some() || Rope::from(run.clone()).crc32c() == append.crc).then_some(run)
 }
 
-fn hole(slot: u64) -> Entry {
-    Entry { record: NO_RECORD, slot, timestamp: i64::MIN, of: Of::Nobody, bytes: 0 }
-}
-
 fn entries(slot: u64, batch: &Bytes, meta: &BatchMeta) -> Result<Vec<Entry>, String> {
     let offsets = meta.offsets;
     BatchHeader::check(batch).map_err(|why| why.to_string())?;
@@ -314,10 +303,9 @@ fn entries(slot: u64, batch: &Bytes, meta: &BatchMeta) -> Result<Vec<Entry>, Str
     let transaction = meta.producer.filter(|_| meta.joins != Joins::Nothing);
     let of = transaction.map_or(Of::Nobody, |producer| Of::Transaction(producer.id));
     let entry = |record: strandline_core::record::Record| {
-        let name = record.value.as_ref().and_then(|value| Record::of(value));
-        let name = name.ok_or("a record that nobody sent")?;
+        let name = Record::of(&record).ok_or("a record that nobody sent")?;
         let bytes = if record.offset_delta == 0 { u64::from(meta.bytes) } else { 0 };
-        Ok(Entry { record: name, slot, timestamp: record.timestamp, of, bytes })
+        Ok(Entry { record: name, slot, timestamp: record.timestamp, of, bytes, key: Key::of(&record) })
     };
     found.into_iter().map(entry).collect()
 }

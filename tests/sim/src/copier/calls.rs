@@ -161,7 +161,7 @@ impl Copier {
         for found in answer.responses.iter().flat_map(|topic| &topic.partitions) {
             let partition = found.partition_index as u32;
             let position = self.positions.get(&partition).copied().unwrap_or(0);
-            match (told(found.error_code), stable::take(found, position, true)) {
+            match (told(found.error_code), stable::take(found, position, true, false)) {
                 (Told::Fine, Ok((records, behind))) => {
                     inputs.extend(records.iter().map(|(offset, _)| (partition, *offset)));
                     next.insert(partition, behind);
