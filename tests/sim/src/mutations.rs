@@ -54,7 +54,7 @@ const RULES: [(M, u64); 59] = [
     (M::OffsetsNotStamped, 0),
     (M::DamagedSlotIsFinal, 3),
     (M::DamagedRecordsKept, 88),
-    (M::DamagedBlockKept, 108),
+    (M::DamagedBlockKept, 334),
     (M::GapOverlooked, 468),
     (M::ZeroIsABeginning, 3),
     (M::CloneTakenForOwn, 45),
