@@ -60,7 +60,7 @@ const RULES: [(M, u64); 59] = [
     (M::CloneTakenForOwn, 45),
     (M::StandstillOverlooked, 33),
     (M::RidersOvertake, 11),
-    (M::StaleGenerationCommits, 6),
+    (M::StaleGenerationCommits, 11),
     (M::GroupVersionIgnored, 7),
     (M::AssignedBeforeFold, 9),
     (M::StaleOffsetFetch, 8),
