@@ -275,7 +275,7 @@ async fn changes_that_make_no_sense_are_refused() {
         assert_eq!(results[0].0, code, "{change:?}: {results:?}");
         assert!(results[0].1.starts_with(why), "{results:?}");
     }
-    let long = "x".repeat(1_025);
+    let long = "x".repeat(32 * 1_024 + 1);
     let long = resource(TOPIC, "t", &[("follower.replication.throttled.replicas", SET, Some(&long))]);
     assert_eq!(alter(&mut client, vec![long], false).await[0].0, 40);
     let twice = [("retention.ms", SET, Some("1")), ("retention.ms", DELETE, None)];
