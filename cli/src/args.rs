@@ -24,6 +24,7 @@ use crate::units;
 use addresses::{HttpAddress, Listener, socket};
 
 pub(crate) use addresses::HostPort;
+use compact::compact_memory;
 pub(crate) use compact::{CompactArgs, Rate};
 pub(crate) use export::{ExportArgs, ExportFormat, Point};
 pub(crate) use group::{GroupArgs, GroupCommand, ResetArgs, Target, TopicPartitions};
@@ -226,6 +227,15 @@ pub(crate) struct ServeArgs {
     /// Bytes a second that this node may read and write to merge and to expire what was written; `off`: it does neither
     #[arg(long, env = "STRANDLINE_COMPACT", value_name = "RATE", default_value = "unlimited")]
     pub(crate) compact: Rate,
+    /// Memory for that, beside the caches
+    #[arg(
+        long,
+        env = "STRANDLINE_COMPACT_MEMORY",
+        value_name = "BYTES",
+        default_value = "192MiB",
+        value_parser = compact_memory,
+    )]
+    pub(crate) compact_memory: u64,
 }
 
 const TOPIC_EXAMPLES: &str = "\

@@ -20,6 +20,7 @@ pub(crate) async fn run(args: CompactArgs) -> Result<()> {
         bail!("there is no cluster in {}", connect::shown(&args.url));
     };
     let policy = if args.all { Policy::everything() } else { Policy::default() };
+    let policy = policy.within(args.memory);
     let config = Config { policy, bytes_per_second: args.rate.bytes_per_second(), ..Config::default() };
     let compactor = Compactor::new(journal.clone(), config);
     let stopped = tokio::signal::ctrl_c();

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use strandline_compactor::plan::Policy;
 use strandline_compactor::{self as compactor, Compactor, Turn};
 use strandline_core::manifest::journal::{self, Journal};
 use strandline_gateway as gateway;
@@ -43,7 +44,7 @@ pub(crate) async fn run(args: ServeArgs, logs: &LogArgs) -> Result<()> {
     let reader = reader::Reader::start(journal.clone(), reader::Config::of_cache(args.cache_bytes));
     let bound = gateway::Gateway::bind(gateway_config, journal.clone(), ingest.clone(), reader).await?;
     announce(&bound, &journal, logs);
-    compact(args.compact, &journal, &bound);
+    compact(&args, &journal, &bound);
 
     let (begun, begins) = oneshot::channel();
     let health = journal.clone();
@@ -97,12 +98,15 @@ fn gateway_config(args: &ServeArgs) -> gateway::Config {
 }
 
 /// Merges and expires in the background, until the journal is closed; one node does it for all.
-fn compact(rate: Rate, journal: &Journal, gateway: &gateway::Gateway) {
-    if rate == Rate::Off {
+fn compact(args: &ServeArgs, journal: &Journal, gateway: &gateway::Gateway) {
+    if args.compact == Rate::Off {
         return;
     }
-    let config =
-        compactor::Config { bytes_per_second: rate.bytes_per_second(), ..compactor::Config::default() };
+    let config = compactor::Config {
+        policy: Policy::default().within(args.compact_memory),
+        bytes_per_second: args.compact.bytes_per_second(),
+        ..compactor::Config::default()
+    };
     let compactor = Compactor::new(journal.clone(), config);
     let duty = gateway.duty("compactor");
     let turn = move || match duty() {

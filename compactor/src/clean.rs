@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use strandline_core::chunk::AbortedSpan;
 use strandline_core::index::Entry;
-use strandline_core::manifest::{Change, Compacted, Extent, Journal, ObjectId, Retention};
+use strandline_core::manifest::{Change, Compacted, Extent, ObjectId, Retention};
 use strandline_core::mutation::{self, Mutation};
 use strandline_core::record::{self, BatchHeader, Record};
 use strandline_core::{Error, Result};
@@ -19,8 +19,8 @@ use crate::gather::{self, Form, Laid, lay, overlaps, span};
 use crate::input::{Batch, Input};
 use crate::job::Run;
 use crate::keys::Keys;
+use crate::means::Means;
 use crate::output::{self, propose};
-use crate::pace::Pace;
 use crate::plan::Policy;
 use crate::tree::Tree;
 use crate::written::Written;
@@ -28,9 +28,7 @@ use crate::written::Written;
 /// One compaction of one partition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clean<'a> {
-    pub(crate) journal: &'a Journal,
-    pub(crate) pace: &'a Pace,
-    pub(crate) policy: &'a Policy,
+    pub(crate) means: Means<'a>,
     pub(crate) topic: Uuid,
     pub(crate) partition: u32,
 }
@@ -88,7 +86,7 @@ impl Clean<'_> {
         let rules = self.rules(&scope, &extents).await?;
         let mut written_bytes = 0;
         let mut tombstones_ms = i64::MAX;
-        for part in parts(self.policy, &scope.aborted, extents) {
+        for part in parts(self.means.policy, &scope.aborted, extents) {
             let due_ms = match self.unchanged(&part, &rules).await? {
                 Some(due_ms) => due_ms,
                 None => {
@@ -104,13 +102,13 @@ impl Clean<'_> {
             return Ok(None);
         }
         let compacted = Compacted { topic: self.topic, partition: self.partition, upto, tombstones_ms };
-        let held = propose(self.journal, vec![Change::Compacted(compacted)]).await?;
+        let held = propose(self.means.journal, vec![Change::Compacted(compacted)]).await?;
         Ok((held > 0).then_some(written_bytes))
     }
 
     async fn look(self) -> Result<Option<Scope>> {
-        let wall_ms = self.journal.env().wall_ms();
-        let found = self.journal.view(|manifest| {
+        let wall_ms = self.means.journal.env().wall_ms();
+        let found = self.means.journal.view(|manifest| {
             let retention = manifest.topic(&self.topic)?.retention();
             let partition = manifest.partition(&self.topic, self.partition)?;
             let now_ms = manifest.now_ms.min(wall_ms);
@@ -147,14 +145,14 @@ impl Clean<'_> {
     }
 
     fn tree(&self) -> Tree<'_> {
-        let leaf_chunks = self.policy.leaf_chunks;
-        Tree { journal: self.journal, topic: self.topic, partition: self.partition, leaf_chunks }
+        let leaf_chunks = self.means.policy.leaf_chunks;
+        Tree { journal: self.means.journal, topic: self.topic, partition: self.partition, leaf_chunks }
     }
 
     /// Reads what was not compacted before, as far as there is room for its keys.
     async fn rules(self, scope: &Scope, extents: &[(bool, Extent)]) -> Result<Rules> {
         let mut rules = Rules {
-            keys: Keys::new(self.policy.clean_keys),
+            keys: Keys::new(self.means.policy.clean_keys),
             aborted: Aborts::new(&scope.aborted),
             compacted: scope.compacted,
             upto: scope.compacted.max(scope.log_start),
@@ -165,7 +163,7 @@ impl Clean<'_> {
         let dirty = extents.iter().map(|(_, extent)| *extent);
         let dirty: Vec<_> = dirty.filter(|extent| extent.end_offset() > from).collect();
         let Some(end_offset) = dirty.last().map(Extent::end_offset) else { return Ok(rules) };
-        let mut input = Input::new(self.journal, self.pace, dirty);
+        let mut input = Input::new(self.means, dirty);
         while let Some(batch) = input.next().await? {
             // A whole batch in any case, or else it would never get any further.
             if rules.keys.is_full() {
@@ -183,7 +181,7 @@ impl Clean<'_> {
         if part.aborted {
             return Ok(None);
         }
-        let mut input = Input::new(self.journal, self.pace, part.extents.clone());
+        let mut input = Input::new(self.means, part.extents.clone());
         let mut due_ms = i64::MAX;
         while let Some(batch) = input.next().await? {
             match rules.keep(&batch)? {
@@ -213,11 +211,11 @@ impl Clean<'_> {
                 }
             }
         };
-        let (journal, pace) = (self.journal, self.pace);
+        let journal = self.means.journal;
         let id = output::name_by(journal, output::now_ms(journal), &run.extents, &rules.words());
         // Nothing of an aborted transaction is left in it.
-        let form = Form { id, block_bytes: self.policy.block_bytes, aborted: Vec::new() };
-        let written = gather::write(journal, pace, &run, form, filter).await?;
+        let form = Form { id, aborted: Vec::new() };
+        let written = gather::write(self.means, &run, form, filter).await?;
         let change = match part.indexed {
             false => written.swap(&run)?,
             true => match self.replace(&part.extents, &written).await? {
@@ -230,7 +228,7 @@ impl Clean<'_> {
     }
 
     async fn replace(self, extents: &[Extent], written: &Written) -> Result<Option<Change>> {
-        let root = self.journal.view(|manifest| manifest.partition(&self.topic, self.partition)?.index);
+        let root = self.means.journal.view(|manifest| manifest.partition(&self.topic, self.partition)?.index);
         let Some(root) = root else { return Ok(None) };
         let entry = Entry::new(written.chunk, &written.footer);
         self.tree().replace(&root, extents, entry).await

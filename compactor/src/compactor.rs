@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::clean::Clean;
 use crate::gather::gather;
 use crate::job::{Job, Run};
+use crate::means::Means;
 use crate::merge::merge;
 use crate::metrics;
 use crate::output::propose;
@@ -296,6 +297,7 @@ impl Compactor {
     /// Record bytes that were written anew; `None`: somebody else was first.
     async fn attempt(&self, job: &Job) -> Result<Option<u64>> {
         let Compactor { journal, pace, config: Config { policy, .. }, .. } = self;
+        let means = Means { journal, pace, policy };
         let change = match job {
             Job::Index(topic, partition, count) => {
                 let leaf_chunks = policy.leaf_chunks;
@@ -306,11 +308,11 @@ impl Compactor {
                 }
             }
             Job::Clean(topic, partition) => {
-                let clean = Clean { journal, pace, policy, topic: *topic, partition: *partition };
+                let clean = Clean { means, topic: *topic, partition: *partition };
                 return clean.clean().await;
             }
-            Job::Chunk(run) => gather(journal, pace, policy.block_bytes, run).await?,
-            Job::Merge(runs) => merge(journal, pace, runs).await?,
+            Job::Chunk(run) => gather(means, run).await?,
+            Job::Merge(runs) => merge(means, runs).await?,
         };
         let held = propose(journal, vec![change]).await?;
         Ok((held > 0).then(|| job.bytes()))

@@ -15,6 +15,7 @@ use ulid::Ulid;
 
 use crate::input::{Batch, Input};
 use crate::job::Run;
+use crate::means::Means;
 use crate::output;
 use crate::pace::Pace;
 use crate::parquet;
@@ -28,22 +29,22 @@ pub(crate) type Laid = (BatchHeader, Vec<Bytes>);
 pub(crate) struct Form {
     /// Its name: under it there can be no other content.
     pub(crate) id: Ulid,
-    pub(crate) block_bytes: u64,
     /// The transactions that it tells of.
     pub(crate) aborted: Vec<AbortedSpan>,
 }
 
 /// Writes the chunk, and gives the change that puts it in the place of its inputs.
-pub(crate) async fn gather(journal: &Journal, pace: &Pace, block_bytes: u64, run: &Run) -> Result<Change> {
+pub(crate) async fn gather(means: Means<'_>, run: &Run) -> Result<Change> {
+    let journal = means.journal;
     let aborted = aborted_in(journal, run);
     if in_columns(journal, run)
-        && let Some(written) = parquet::write(journal, pace, run, &aborted).await?
+        && let Some(written) = parquet::write(means, run, &aborted).await?
     {
         return written.swap(run);
     }
     let id = output::name(journal, output::now_ms(journal), &run.extents);
-    let form = Form { id, block_bytes, aborted };
-    let written = write(journal, pace, run, form, |batch| lay(batch).map(Some)).await?;
+    let form = Form { id, aborted };
+    let written = write(means, run, form, |batch| lay(batch).map(Some)).await?;
     written.swap(run)
 }
 
@@ -63,18 +64,18 @@ pub(crate) fn lay(batch: &Batch) -> Result<Laid> {
 /// Writes a chunk of what `filter` leaves of the batches. If nothing is left at its end, a batch without records stands there:
 /// consumers go on behind the last batch that they get, and would wait before the end for ever.
 pub(crate) async fn write(
-    journal: &Journal,
-    pace: &Pace,
+    means: Means<'_>,
     run: &Run,
     form: Form,
     filter: impl FnMut(&Batch) -> Result<Option<Laid>>,
 ) -> Result<Written> {
-    let Form { id, block_bytes, aborted } = form;
+    let Means { journal, pace, policy } = means;
+    let Form { id, aborted } = form;
     let (chunk, last) = written::chunk(run, id, Format::Batches)?;
-    let (mut writer, header) = Writer::new(chunk, block_bytes);
+    let (mut writer, header) = Writer::new(chunk, policy.block_bytes);
     let mut upload = journal.store().upload(&chunk.key());
     upload.write(header).await?;
-    let input = Input::new(journal, pace, run.extents.clone());
+    let input = Input::new(means, run.extents.clone());
     let copied = async {
         let reached = copy(&mut writer, &mut upload, input, pace, filter).await?;
         if reached < last.end_offset() {

@@ -1,7 +1,9 @@
 //! Reading what is to be written anew: the batches of extents, in order, each of them checked.
 //!
-//! Must not know what becomes of them. Invariants: what is damaged is never passed on; at most [`MEMORY_BYTES`] are held,
+//! Must not know what becomes of them. Invariants: what is damaged is never passed on; at most [`read_ahead_bytes`] are held,
 //! or one batch if it is larger; the offsets of the batches of an extent are exactly the extent's.
+//!
+//! [`read_ahead_bytes`]: crate::plan::Policy::read_ahead_bytes
 
 use std::ops::Range;
 
@@ -17,11 +19,10 @@ use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
 use strandline_core::{Error, Result};
 
+use crate::means::Means;
 use crate::metrics;
 use crate::pace::Pace;
 
-/// Bytes read ahead of the writer.
-const MEMORY_BYTES: u64 = 48 * MIB as u64;
 /// What is read at once of a long extent.
 const WINDOW_BYTES: u64 = 8 * MIB as u64;
 /// The most that is read behind the row groups of a Parquet file.
@@ -67,6 +68,7 @@ struct Window {
 pub(crate) struct Input {
     journal: Journal,
     pace: Pace,
+    read_ahead_bytes: u64,
     extents: Vec<Extent>,
     /// What comes after the reads under way: extent, and bytes from the start of its object.
     ahead: (usize, u64),
@@ -83,11 +85,12 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    pub(crate) fn new(journal: &Journal, pace: &Pace, extents: Vec<Extent>) -> Input {
+    pub(crate) fn new(means: Means<'_>, extents: Vec<Extent>) -> Input {
         let first = extents.first().copied();
         Input {
-            journal: journal.clone(),
-            pace: pace.clone(),
+            journal: means.journal.clone(),
+            pace: means.pace.clone(),
+            read_ahead_bytes: means.policy.read_ahead_bytes,
             extents,
             ahead: (0, first.map_or(0, |extent| extent.at)),
             reads: FuturesOrdered::new(),
@@ -165,7 +168,7 @@ impl Input {
             let whole = parquet(&extent).is_some();
             let upto = if whole { end } else { end.min(at + WINDOW_BYTES) };
             let bytes = if whole { 0 } else { upto - at };
-            if self.under_way + bytes > MEMORY_BYTES && !self.reads.is_empty() {
+            if self.under_way + bytes > self.read_ahead_bytes && !self.reads.is_empty() {
                 return;
             }
             self.under_way += bytes;

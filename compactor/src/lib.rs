@@ -15,12 +15,13 @@
 //! - `gather`: extents of one partition become one chunk
 //! - `parquet`: the same as a Parquet file
 //! - `tree`: chunks join the index of their partition
-//! - [`plan`]: what is worth doing
 //! - `keys`: the last offset of each key
 //! - `aborts`: which batches belong to an aborted transaction
 //! - `input`: the batches of extents, read and checked
 //! - `written`: a chunk on its way into the bucket
 //! - `output`: names of what is written
+//! - `means`: what every job is done with
+//! - [`plan`]: what is worth doing
 //! - `pace`: how fast bytes may be moved
 //! - [`job`]: a piece of work
 //! - `metrics`: the figures of this crate
@@ -33,12 +34,13 @@ mod merge;
 mod gather;
 mod parquet;
 mod tree;
-pub mod plan;
 mod keys;
 mod aborts;
 mod input;
 mod written;
 mod output;
+mod means;
+pub mod plan;
 mod pace;
 pub mod job;
 mod metrics;

@@ -18,6 +18,7 @@ use strandline_core::{Error, Result, env};
 
 use crate::input::{damaged, marker_batch, read_range};
 use crate::job::Run;
+use crate::means::Means;
 use crate::output;
 use crate::pace::Pace;
 
@@ -28,7 +29,8 @@ const READS_AT_ONCE: usize = 16;
 type Objects = BTreeMap<ObjectId, (u64, Rope)>;
 
 /// Writes the merged segment, and gives the change that puts it in the place of its inputs.
-pub(crate) async fn merge(journal: &Journal, pace: &Pace, runs: &[Run]) -> Result<Change> {
+pub(crate) async fn merge(means: Means<'_>, runs: &[Run]) -> Result<Change> {
+    let Means { journal, pace, .. } = means;
     let objects = read_objects(journal, pace, runs).await?;
     let id = output::name(journal, output::now_ms(journal), runs.iter().flat_map(|run| &run.extents));
     let mut laid = Vec::with_capacity(runs.len());

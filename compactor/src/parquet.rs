@@ -12,24 +12,20 @@ use strandline_archive::value::CONFIGS;
 use strandline_archive::{Encoder, Options, Row, Summary, Unfold};
 use strandline_core::Result;
 use strandline_core::chunk::{AbortedSpan, Footer, Format};
-use strandline_core::manifest::Journal;
 use strandline_core::rope::Rope;
 use strandline_core::store::Upload;
 
 use crate::aborts::Aborts;
 use crate::input::Input;
 use crate::job::Run;
+use crate::means::Means;
 use crate::output;
 use crate::pace::Pace;
 use crate::written::{self, Written};
 
 /// Writes the chunk. `None`: no record of the run can be a row, or there is none; it can still be a chunk of batches.
-pub(crate) async fn write(
-    journal: &Journal,
-    pace: &Pace,
-    run: &Run,
-    aborted: &[AbortedSpan],
-) -> Result<Option<Written>> {
+pub(crate) async fn write(means: Means<'_>, run: &Run, aborted: &[AbortedSpan]) -> Result<Option<Written>> {
+    let Means { journal, pace, .. } = means;
     let configs = journal.view(|manifest| manifest.topic(&run.topic).map(|topic| topic.configs.clone()));
     let configs = configs.unwrap_or_default();
     let id = output::name_by(journal, output::now_ms(journal), &run.extents, &words(&configs));
@@ -38,7 +34,7 @@ pub(crate) async fn write(
         Options { unfold: unfold(run, &configs), ..Options::new(chunk.partition, chunk.base_offset) };
     let mut encoder = Encoder::new(options)?;
     let mut upload = journal.store().upload(&chunk.key());
-    let input = Input::new(journal, pace, run.extents.clone());
+    let input = Input::new(means, run.extents.clone());
     let copied = copy(&mut encoder, &mut upload, input, pace, Aborts::new(aborted)).await;
     if !matches!(copied, Ok(true)) {
         written::give_up(upload, &chunk).await;

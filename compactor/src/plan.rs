@@ -4,13 +4,22 @@
 //! and once into a chunk; what is large enough goes into a chunk at once; a job is bounded in bytes and in extents; chunks
 //! take in only what is decided.
 
-use strandline_core::limits::{CHUNK_BLOCK_BYTES, INDEX_LEAF_CHUNKS, MIB};
+use strandline_core::limits::{
+    CHUNK_BLOCK_BYTES, INDEX_LEAF_CHUNKS, MIB, UPLOAD_PART_BYTES, UPLOAD_PARTS_AT_ONCE,
+};
 use strandline_core::manifest::{Extent, Manifest, ObjectId, Partition, Retention, Topic};
 use strandline_core::mutation::{self, Mutation};
 use ulid::Ulid;
 use uuid::Uuid;
 
 use crate::job::{Job, Run};
+
+/// What a compactor holds at a time unless told otherwise.
+pub const MEMORY_BYTES_DEFAULT: u64 = 192 * MIB as u64;
+/// Less is not enough to write in parts.
+pub const MEMORY_BYTES_MIN: u64 = 64 * MIB as u64;
+/// What a key takes while a partition is compacted by key.
+const KEY_BYTES: u64 = 64;
 
 /// When something is worth doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +56,8 @@ pub struct Policy {
     pub block_bytes: u64,
     /// Chunks of one leaf of an index, at most [`INDEX_LEAF_CHUNKS`].
     pub leaf_chunks: usize,
+    /// Bytes that are read before they can be written.
+    pub read_ahead_bytes: u64,
 }
 
 impl Default for Policy {
@@ -65,9 +76,10 @@ impl Default for Policy {
             direct_chunks: 32_768,
             job_extents: 50_000,
             clean_least_bytes: 64 * MIB as u64,
-            clean_keys: 1_000_000,
+            clean_keys: 1 << 20,
             block_bytes: CHUNK_BLOCK_BYTES,
             leaf_chunks: INDEX_LEAF_CHUNKS,
+            read_ahead_bytes: 48 * MIB as u64,
         }
     }
 }
@@ -81,6 +93,19 @@ impl Policy {
             index_chunks: 1,
             clean_least_bytes: 0,
             ..Policy::default()
+        }
+    }
+
+    /// What a job holds stays within so many bytes, or within [`MEMORY_BYTES_MIN`] if they are fewer: it takes less at a time.
+    pub fn within(self, memory_bytes: u64) -> Policy {
+        // Parts that are on their way out are what every job holds beside its own.
+        let own =
+            memory_bytes.max(MEMORY_BYTES_MIN) - (UPLOAD_PARTS_AT_ONCE + 1) as u64 * UPLOAD_PART_BYTES as u64;
+        Policy {
+            merge_bytes: own * 2 / 5,
+            clean_keys: usize::try_from(own * 2 / 5 / KEY_BYTES).unwrap_or(usize::MAX),
+            read_ahead_bytes: own * 3 / 10,
+            ..self
         }
     }
 

@@ -118,6 +118,7 @@ impl World {
             clean_keys: dice.usize(1..20),
             block_bytes: dice.u64(1..300),
             leaf_chunks: dice.usize(2..4),
+            read_ahead_bytes: dice.u64(1..2_000),
         };
         let expire_every = Duration::ZERO;
         Compactor::new(self.journal.clone(), Config { policy, expire_every, ..Config::default() })

@@ -5,6 +5,7 @@
 use std::str::FromStr;
 
 use clap::Args;
+use strandline_compactor::plan::MEMORY_BYTES_MIN;
 
 use super::DEFAULT_STORE;
 use crate::units;
@@ -14,7 +15,7 @@ Examples:
   strandline compact s3://bucket/prefix                 until it is stopped
   strandline compact s3://bucket/prefix --once          what is due now, from a schedule
   strandline compact s3://bucket/prefix --once --all    everything, however little it is
-  strandline compact s3://bucket/prefix --rate 50MiB
+  strandline compact s3://bucket/prefix --rate 50MiB --memory 64MiB
 
 Nodes compact by themselves, one of them for all, unless they were started with
 --compact off. Any number of compactors may run at once beside any number of
@@ -37,6 +38,17 @@ pub(crate) struct CompactArgs {
     /// Bytes a second to read and write, at most
     #[arg(long, value_name = "RATE", default_value = "unlimited")]
     pub(crate) rate: Rate,
+    /// Memory for what is being written anew; less of it makes smaller merges
+    #[arg(long, value_name = "BYTES", default_value = "192MiB", value_parser = compact_memory)]
+    pub(crate) memory: u64,
+}
+
+pub(super) fn compact_memory(text: &str) -> Result<u64, String> {
+    let bytes = units::bytes(text)? as u64;
+    if bytes < MEMORY_BYTES_MIN {
+        return Err(format!("compaction needs at least {}", units::show_bytes(MEMORY_BYTES_MIN)));
+    }
+    Ok(bytes)
 }
 
 /// Bytes a second.

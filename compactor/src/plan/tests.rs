@@ -209,6 +209,19 @@ impl World {
 
 /// Each bound alone is enough for a merge, and one less is not.
 #[test]
+fn memory_bounds_what_a_job_holds() {
+    assert_eq!(Policy::default().within(MEMORY_BYTES_DEFAULT), Policy::default());
+    for memory in [0, MEMORY_BYTES_MIN, 100 << 20, 1 << 40] {
+        let Policy { merge_bytes, read_ahead_bytes, clean_keys, .. } = Policy::default().within(memory);
+        let uploads = ((UPLOAD_PARTS_AT_ONCE + 1) * UPLOAD_PART_BYTES) as u64;
+        let keys = clean_keys as u64 * KEY_BYTES;
+        let held = uploads + read_ahead_bytes + keys.max(merge_bytes);
+        assert!(held <= memory.max(MEMORY_BYTES_MIN), "{held} of {memory}");
+        assert!(merge_bytes >= 12 << 20 && read_ahead_bytes >= 8 << 20 && clean_keys >= 100_000, "{memory}");
+    }
+}
+
+#[test]
 fn a_merge_is_worth_it_by_bytes_by_number_and_by_age() {
     let mut world = World::new(1, 1, 1);
     for _ in 0..3 {
