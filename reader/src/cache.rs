@@ -1,13 +1,15 @@
-//! Blocks of objects, read from the store once however many ask (single flight), and ahead of those who scan.
+//! Blocks of objects, read from the store once however many ask (single flight), and ahead of those who scan. Neighbours come
+//! with one request.
 //!
 //! Must not know offsets. What was just written or followed is in the journal's tail, which scans never touch; historic
 //! blocks live here, oldest use out first. Each holds its share of the configured bytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::try_join_all;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, try_join_all};
 use moka::future::Cache as Blocks;
 use moka::policy::EvictionPolicy;
 use strandline_core::manifest::{Journal, ObjectId};
@@ -24,8 +26,12 @@ const BLOCK_BYTES: u64 = 2 * limits::MIB as u64;
 const READ_AHEAD_BYTES: u64 = 32 * limits::MIB as u64;
 /// Blocks fetched ahead side by side.
 const READ_AHEAD_AT_ONCE: usize = 16;
+/// Blocks that one request brings, at most.
+const BLOCKS_AT_ONCE: usize = 4;
 
 type Key = (ObjectId, u64);
+/// A request under way: the first block that it brings, and the bytes from there on.
+type Request = (u64, Shared<BoxFuture<'static, Result<Rope, Error>>>);
 
 /// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,7 +46,19 @@ enum Kept {
 pub(crate) struct Cache {
     journal: Journal,
     blocks: Blocks<Kept, Rope>,
+    requests: Arc<Requests>,
     ahead: Arc<Ahead>,
+}
+
+/// Requests for several blocks, by each of these.
+// Held for a map operation only, never across an await.
+#[derive(Debug, Default)]
+struct Requests(Mutex<BTreeMap<Key, Request>>);
+
+/// Requests that others may use until this is dropped.
+struct Begun {
+    requests: Arc<Requests>,
+    keys: Vec<Key>,
 }
 
 #[derive(Debug)]
@@ -59,7 +77,7 @@ impl Cache {
             .eviction_policy(EvictionPolicy::lru())
             .build();
         let ahead = Arc::new(Ahead { under_way: Mutex::default(), room: Semaphore::new(READ_AHEAD_AT_ONCE) });
-        Cache { journal, blocks, ahead }
+        Cache { journal, blocks, requests: Arc::default(), ahead }
     }
 
     /// How far ahead of a pull over so many partitions to read, each, so that nothing is pushed out before it is used:
@@ -77,7 +95,7 @@ impl Cache {
             metrics::READS.with_label_values(&["tail"]).inc();
             return cut(&object, &whole, range.start as usize..range.end as usize);
         }
-        let blocks = try_join_all(blocks_of(&range).map(|block| self.block((object, block)))).await?;
+        let blocks = self.neighbours(object, blocks_of(&range)).await?;
         let first = range.start - range.start % BLOCK_BYTES;
         let all = Rope::new(blocks.iter().flat_map(|block| block.pieces().iter().cloned()));
         cut(&object, &all, (range.start - first) as usize..(range.end - first) as usize)
@@ -85,24 +103,22 @@ impl Cache {
 
     /// Fetches the blocks of `range` in the background, if they are nowhere yet.
     pub(crate) fn read_ahead(&self, object: ObjectId, range: Range<u64>) {
-        for block in blocks_of(&range) {
-            let key = (object, block);
-            if self.blocks.contains_key(&Kept::Block(key))
-                || self.journal.tail().get(&object).is_some()
-                || !self.ahead.begin(key)
-            {
-                continue;
-            }
+        if self.journal.tail().get(&object).is_some() {
+            return;
+        }
+        let nowhere = |block: &u64| !self.has(&(object, *block)) && self.ahead.begin((object, *block));
+        for blocks in spans(blocks_of(&range).filter(nowhere)) {
             let cache = self.clone();
             env::spawn(async move {
-                if let Ok(_room) = cache.ahead.room.acquire().await {
-                    metrics::READ_AHEAD.inc();
-                    if let Err(error) = cache.block(key).await {
-                        // Whoever needs the block will try again, and hear of it.
+                let count = blocks.end - blocks.start;
+                if let Ok(_room) = cache.ahead.room.acquire_many(count as u32).await {
+                    metrics::READ_AHEAD.inc_by(count);
+                    if let Err(error) = cache.neighbours(object, blocks.clone()).await {
+                        // Whoever needs the blocks will try again, and hear of it.
                         tracing::debug!(%error, "reading ahead failed");
                     }
                 }
-                cache.ahead.end(&key);
+                blocks.for_each(|block| cache.ahead.end(&(object, block)));
             });
         }
     }
@@ -114,12 +130,42 @@ impl Cache {
         }
     }
 
+    fn has(&self, key: &Key) -> bool {
+        self.blocks.contains_key(&Kept::Block(*key))
+    }
+
+    /// Neighbouring blocks of an object; those that are neither here nor on their way come together.
+    async fn neighbours(&self, object: ObjectId, blocks: Range<u64>) -> Result<Vec<Rope>, Error> {
+        let _begun = self.begin(object, blocks.clone());
+        try_join_all(blocks.map(|block| self.block((object, block)))).await
+    }
+
+    /// Begins what brings several blocks at once. Nothing is sent before somebody waits for it.
+    fn begin(&self, object: ObjectId, blocks: Range<u64>) -> Begun {
+        let mut requests = self.requests.lock();
+        let nowhere = |block: &u64| !self.has(&(object, *block)) && !requests.contains_key(&(object, *block));
+        let spans = spans(blocks.filter(nowhere));
+        let mut keys = Vec::new();
+        for span in spans.into_iter().filter(|span| span.end - span.start > 1) {
+            let (journal, blocks) = (self.journal.clone(), span.clone());
+            let bytes = async move { get(&journal, object, blocks).await }.boxed().shared();
+            let first = span.start;
+            for block in span {
+                requests.insert((object, block), (first, bytes.clone()));
+                keys.push((object, block));
+            }
+        }
+        Begun { requests: self.requests.clone(), keys }
+    }
+
     async fn block(&self, key: Key) -> Result<Rope, Error> {
         let mut from = "cache";
         let fetch = async {
             from = "store";
-            let at = key.1 * BLOCK_BYTES;
-            self.journal.store().get_range(&key.0.key(), at..at + BLOCK_BYTES).await
+            match self.requests.get(&key) {
+                Some((first, bytes)) => Ok(nth_block(&bytes.await?, key.1 - first)),
+                None => get(&self.journal, key.0, key.1..key.1 + 1).await,
+            }
         };
         let block = self.keep(Kept::Block(key), fetch).await?;
         metrics::READS.with_label_values(&[from]).inc();
@@ -152,6 +198,25 @@ impl Cache {
     }
 }
 
+impl Requests {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Request>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, key: &Key) -> Option<Request> {
+        self.lock().get(key).cloned()
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let mut requests = self.requests.lock();
+        for key in &self.keys {
+            requests.remove(key);
+        }
+    }
+}
+
 impl Ahead {
     /// `false`: somebody is at it.
     fn begin(&self, key: Key) -> bool {
@@ -161,6 +226,36 @@ impl Ahead {
     fn end(&self, key: &Key) {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
+}
+
+async fn get(journal: &Journal, object: ObjectId, blocks: Range<u64>) -> Result<Rope, Error> {
+    let range = blocks.start * BLOCK_BYTES..blocks.end * BLOCK_BYTES;
+    journal.store().get_range(&object.key(), range).await
+}
+
+/// The `n`th block of what one request brought; the last one may be short.
+fn nth_block(bytes: &Rope, n: u64) -> Rope {
+    let end = bytes.len().min(((n + 1) * BLOCK_BYTES) as usize);
+    bytes.slice((n * BLOCK_BYTES) as usize..end).unwrap_or_default()
+}
+
+/// Ascending blocks, as one request each may bring them.
+fn spans(blocks: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
+    let mut spans: Vec<Range<u64>> = Vec::new();
+    for block in blocks {
+        match spans.last_mut() {
+            Some(span) if span.end == block && span.end - span.start < BLOCKS_AT_ONCE as u64 => span.end += 1,
+            _ => spans.push(block..block + 1),
+        }
+    }
+    spans
+}
+
+/// Where reading so many bytes ahead, up to `upto` in the middle of a run, stops instead: a scan is to go on by several blocks
+/// at once, and not by the last one each time.
+pub(crate) fn ahead_stop(upto: u64, ahead_bytes: usize) -> u64 {
+    let step = BLOCK_BYTES * (ahead_bytes as u64 / 2 / BLOCK_BYTES).clamp(1, BLOCKS_AT_ONCE as u64);
+    upto - upto % step
 }
 
 fn blocks_of(range: &Range<u64>) -> Range<u64> {

@@ -12,7 +12,7 @@ use strandline_core::mutation::{self, Mutation};
 use strandline_core::record::{self, BatchHeader};
 use strandline_core::rope::Rope;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, ahead_stop};
 use crate::history::{History, Run, Runs};
 use crate::plan::{FetchPartition, Isolation, Share};
 use crate::render::{group_at, render};
@@ -124,7 +124,7 @@ impl Locate {
         let place = known.or(sought).unwrap_or_else(|| beginning(run));
         // Whoever comes to the middle of a chunk from elsewhere may not stay.
         let ahead_bytes = if found.is_some() { 0 } else { share.ahead_bytes };
-        self.read_ahead(run, place.at, share.most_bytes.saturating_add(ahead_bytes), rest).await;
+        self.read_ahead(run, place.at, (share.most_bytes, ahead_bytes), rest).await;
         Ok(place)
     }
 
@@ -151,15 +151,18 @@ impl Locate {
         .await
     }
 
-    /// Fetches the next `bytes` of a run, from `at` on, and of those behind it, beside the reads that will need them.
-    async fn read_ahead(&self, run: &Run, at: u64, bytes: usize, mut rest: Runs<'_>) {
-        let mut left = bytes as u64;
+    /// Fetches what is wanted of a run, from `at` on, and what is ahead of that, also of the runs behind it, beside the reads
+    /// that will need it.
+    async fn read_ahead(&self, run: &Run, at: u64, (wanted, ahead): (usize, usize), mut rest: Runs<'_>) {
+        let (mut wanted, mut left) = (wanted as u64, wanted.saturating_add(ahead) as u64);
         let (mut run, mut from) = (run.clone(), at);
         for _ in 0..MAX_RUNS_AHEAD {
             let upto = run.end_at().min(from.saturating_add(left)).max(from);
             if !matches!(run.object, ObjectId::Marker(_)) {
-                self.cache.read_ahead(run.object, from..upto);
+                let stop = if upto < run.end_at() { ahead_stop(upto, ahead) } else { upto };
+                self.cache.read_ahead(run.object, from..stop.max(upto.min(from.saturating_add(wanted))));
             }
+            wanted = wanted.saturating_sub(upto - from);
             left -= upto - from;
             if left == 0 {
                 return;

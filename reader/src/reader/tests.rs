@@ -325,6 +325,31 @@ async fn a_jump_into_a_long_chunk_reads_a_block_or_two() {
     }
 }
 
+/// A scan by small pulls makes few requests: neighbouring blocks come together, and each of them once.
+#[tokio::test(start_paused = true)]
+async fn a_scan_reads_several_blocks_at_once() {
+    let mut world = World::new(1).await;
+    for _ in 0..300 {
+        world.append_plain(100 * limits::KIB).await;
+    }
+    world.chunk(0, 300).await;
+    for pull_bytes in [300 * limits::KIB, MIB, 5 * MIB] {
+        let (reader, before) = (world.reader(128 * MIB), world.objects.gets("chunk"));
+        let mut offset = 0;
+        while offset < 300 {
+            let fetched = world.fetch(&reader, offset, pull_bytes, Isolation::ReadUncommitted).await.unwrap();
+            let (batches, aborted) = right(&world, offset, 300, pull_bytes);
+            assert_eq!(Rope::new(fetched.batches), Rope::new(batches), "from {offset}");
+            assert!(aborted.is_empty());
+            offset = fetched.next_offset;
+            // In memory everything is there at once, and what reads ahead would never have its turn.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let gets = world.objects.gets("chunk") - before;
+        assert!((4..=5).contains(&gets), "{gets} requests for 15 blocks, by pulls of {pull_bytes}");
+    }
+}
+
 /// At the end of a partition, where compaction left nothing, a pull waits for the next record; it neither spins, nor lets other
 /// partitions wait.
 #[tokio::test(start_paused = true)]
