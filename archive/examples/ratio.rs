@@ -13,12 +13,10 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use strandline_archive::encoder::{ROW_GROUP_BYTES, writer_properties};
-use strandline_archive::{Encoder, Layout, Options, Row, RowsBuilder, decode_rows, schema};
-use strandline_core::record::compose;
+use strandline_archive::{Encoder, Layout, Options, Row, RowsBuilder, batches, schema};
 
 const ROWS: usize = 200_000;
 const RUNS: usize = 9;
-const BATCH_BYTES: usize = 1024 * 1024;
 const SLICE_ROWS: usize = 8_192;
 
 /// Events as services write them: JSON of a few hundred bytes, keys that come again, a header.
@@ -76,8 +74,7 @@ fn decode_for_kafka(file: &Bytes, layout: &Layout) -> usize {
     let mut bytes = 0;
     for (at, group) in layout.row_groups().iter().enumerate() {
         let part = file.slice(group.range.start as usize..group.range.end as usize);
-        let rows = decode_rows(layout, at, &part).unwrap();
-        bytes += compose(&rows, BATCH_BYTES).unwrap().iter().map(|(_, batch)| batch.len()).sum::<usize>();
+        bytes += batches(layout, at, &part).unwrap().iter().map(|(_, batch)| batch.len()).sum::<usize>();
     }
     bytes
 }
@@ -97,7 +94,7 @@ fn main() {
     let rows = events();
     let part = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
     let raw: usize = rows.iter().map(|row| part(&row.key) + part(&row.value) + 10).sum();
-    let batches: Vec<RecordBatch> = rows.chunks(SLICE_ROWS).map(columns).collect();
+    let slices: Vec<RecordBatch> = rows.chunks(SLICE_ROWS).map(columns).collect();
     let (file, tail_at) = encode(&rows);
     let file = Bytes::from(file.concat());
     let key = "chunk/00000000-0000-0000-0000-000000000007/0/00000000000000000000-00000000000000000000000008.parquet";
@@ -107,7 +104,7 @@ fn main() {
     let [ours_in, arrows_in, ours_out, arrows_out] = &mut times;
     for _ in 0..RUNS {
         timed(ours_in, || encode(&rows).0.len());
-        timed(arrows_in, || encode_as_arrow_does(&batches, rows_of_group));
+        timed(arrows_in, || encode_as_arrow_does(&slices, rows_of_group));
         timed(ours_out, || decode_for_kafka(&file, &layout));
         timed(arrows_out, || decode_as_arrow_does(&file));
     }

@@ -15,7 +15,7 @@ use strandline_core::record::Row;
 use strandline_core::{Error, Result};
 
 use crate::layout::{Layout, RowGroup, guarded};
-use crate::rows::rows;
+use crate::rows::{Part, rows_of};
 use crate::schema::Column;
 
 /// Rows that are decoded at once on the way to [`Row`]s: their columns stay in the caches.
@@ -52,13 +52,35 @@ pub fn decode(layout: &Layout, group: usize, bytes: &Bytes, columns: &[Column]) 
 /// # Errors
 /// As those of [`decode`].
 pub fn decode_rows(layout: &Layout, group: usize, bytes: &Bytes) -> Result<Vec<Row>> {
+    let (row_group, slices) = slices(layout, group, bytes)?;
+    rows_in(layout, row_group, &slices)
+}
+
+/// All of a row group, in slices.
+pub(crate) fn slices<'a>(
+    layout: &'a Layout,
+    group: usize,
+    bytes: &Bytes,
+) -> Result<(&'a RowGroup, Vec<RecordBatch>)> {
     let row_group = row_group(layout, group, bytes)?;
+    let slices = guarded(layout.key(), || {
+        let slices = reader(layout, group, row_group, bytes, (&Column::ROW, SLICE_ROWS));
+        let slices = slices.and_then(|slices| Ok(slices.collect::<Result<Vec<_>, _>>()?));
+        slices.map_err(|error| unreadable(layout, &error))
+    })?;
+    Ok((row_group, slices))
+}
+
+/// The rows of all slices of a row group, or views of them.
+pub(crate) fn rows_in<'a, P: Part<'a>>(
+    layout: &Layout,
+    row_group: &RowGroup,
+    slices: &'a [RecordBatch],
+) -> Result<Vec<Row<P>>> {
     let found = guarded(layout.key(), || {
-        let reader = reader(layout, group, row_group, bytes, (&Column::ROW, SLICE_ROWS));
-        let mut found = Vec::new();
-        for slice in reader.map_err(|error| unreadable(layout, &error))? {
-            let slice = slice.map_err(|error| unreadable(layout, &error))?;
-            found.append(&mut rows(&slice).map_err(|error| unreadable(layout, &error))?);
+        let mut found = Vec::with_capacity(slices.iter().map(RecordBatch::num_rows).sum());
+        for slice in slices {
+            found.append(&mut rows_of(slice).map_err(|error| unreadable(layout, &error))?);
         }
         Ok(found)
     })?;

@@ -8,6 +8,7 @@ mod read;
 
 pub use build::RowsBuilder;
 pub(crate) use build::row_bytes;
+pub(crate) use read::{Part, rows_of};
 pub use read::{rows, times};
 
 /// Microseconds, as the columns have them, in a millisecond, as Kafka has it.

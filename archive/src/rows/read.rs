@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::buffer::Buffer;
 use bytes::Bytes;
-use strandline_core::record::{Header, Row};
+use strandline_core::record::Row;
 
 use super::MICROS;
 use crate::error::{ArchiveError, Result};
@@ -19,6 +19,30 @@ use crate::schema::Column;
 /// # Errors
 /// [`ArchiveError::Columns`] if these are not the columns of a partition.
 pub fn rows(batch: &RecordBatch) -> Result<Vec<Row>> {
+    rows_of(batch)
+}
+
+/// How a part of a column is given out.
+pub(crate) trait Part<'a>: Sized {
+    /// `from` and `to` lie in the column, in this order.
+    fn cut(column: &Bytes, view: &'a [u8], from: usize, to: usize) -> Option<Self>;
+}
+
+/// Keeps the column in memory.
+impl Part<'_> for Bytes {
+    fn cut(column: &Bytes, _: &[u8], from: usize, to: usize) -> Option<Bytes> {
+        (from <= to && to <= column.len()).then(|| column.slice(from..to))
+    }
+}
+
+impl<'a> Part<'a> for &'a [u8] {
+    fn cut(_: &Bytes, view: &'a [u8], from: usize, to: usize) -> Option<&'a [u8]> {
+        view.get(from..to)
+    }
+}
+
+/// The same, or as views of the columns, which is faster.
+pub(crate) fn rows_of<'a, P: Part<'a>>(batch: &'a RecordBatch) -> Result<Vec<Row<P>>> {
     let clock = Clock::of(batch)?;
     let types: &Int32Array = column(batch, Column::TimestampType)?;
     let types = without_nulls(types, types.values())?;
@@ -111,35 +135,40 @@ impl AsRef<[u8]> for Owner {
     }
 }
 
-fn shared(buffer: &Buffer) -> Bytes {
-    Bytes::from_owner(Owner(buffer.clone()))
-}
-
 /// A column of bytes that may be null.
 struct Parts<'a> {
     array: &'a BinaryArray,
-    ends: &'a [i32],
-    bytes: Bytes,
+    bytes: Lengths<'a>,
 }
 
 impl<'a> Parts<'a> {
     fn of(array: &'a BinaryArray) -> Parts<'a> {
-        Parts { array, ends: array.value_offsets(), bytes: shared(array.values()) }
+        Parts { array, bytes: Lengths::of(array.value_offsets(), array.values()) }
     }
 
-    fn at(&self, at: usize) -> Result<Option<Bytes>> {
+    fn at<P: Part<'a>>(&self, at: usize) -> Result<Option<P>> {
         match self.array.is_null(at) {
             true => Ok(None),
-            false => slice(&self.bytes, self.ends, at).map(Some),
+            false => self.bytes.at(at).map(Some),
         }
     }
 }
 
-fn slice(bytes: &Bytes, ends: &[i32], at: usize) -> Result<Bytes> {
-    let (from, to) = between(ends, at)?;
-    match from <= to && to <= bytes.len() {
-        true => Ok(bytes.slice(from..to)),
-        false => Err(contradiction()),
+/// Parts that lie behind each other.
+struct Lengths<'a> {
+    ends: &'a [i32],
+    bytes: Bytes,
+    view: &'a [u8],
+}
+
+impl<'a> Lengths<'a> {
+    fn of(ends: &'a [i32], buffer: &'a Buffer) -> Lengths<'a> {
+        Lengths { ends, bytes: Bytes::from_owner(Owner(buffer.clone())), view: buffer.as_slice() }
+    }
+
+    fn at<P: Part<'a>>(&self, at: usize) -> Result<P> {
+        let (from, to) = between(self.ends, at)?;
+        P::cut(&self.bytes, self.view, from, to).ok_or_else(contradiction)
     }
 }
 
@@ -150,14 +179,14 @@ fn between(ends: &[i32], at: usize) -> Result<(usize, usize)> {
 
 struct Headers<'a> {
     ends: &'a [i32],
-    keys: &'a StringArray,
-    key_bytes: Bytes,
+    keys: Lengths<'a>,
+    count: usize,
     values: Parts<'a>,
     raw_keys: Parts<'a>,
 }
 
-impl Headers<'_> {
-    fn of(list: &ListArray) -> Result<Headers<'_>> {
+impl<'a> Headers<'a> {
+    fn of(list: &'a ListArray) -> Result<Headers<'a>> {
         let ends = without_nulls(list, list.value_offsets())?;
         let headers = list.values().as_any().downcast_ref::<StructArray>();
         let headers = headers.ok_or(ArchiveError::Columns("headers have another type"))?;
@@ -165,25 +194,25 @@ impl Headers<'_> {
         let keys: &StringArray = header_column(headers, "key")?;
         Ok(Headers {
             ends,
-            keys: without_nulls(keys, keys)?,
-            key_bytes: shared(keys.values()),
+            keys: without_nulls(keys, Lengths::of(keys.value_offsets(), keys.values()))?,
+            count: keys.len(),
             values: Parts::of(header_column(headers, "value")?),
             raw_keys: Parts::of(header_column(headers, "raw_key")?),
         })
     }
 
-    fn at(&self, at: usize) -> Result<Vec<Header>> {
+    fn at<P: Part<'a>>(&self, at: usize) -> Result<Vec<(P, Option<P>)>> {
         let (from, to) = between(self.ends, at)?;
-        if to > self.keys.len() {
+        if to > self.count {
             return Err(contradiction());
         }
         (from..to).map(|at| Ok((self.key(at)?, self.values.at(at)?))).collect()
     }
 
-    fn key(&self, at: usize) -> Result<Bytes> {
+    fn key<P: Part<'a>>(&self, at: usize) -> Result<P> {
         match self.raw_keys.at(at)? {
             Some(raw) => Ok(raw),
-            None => slice(&self.key_bytes, self.keys.value_offsets(), at),
+            None => self.keys.at(at),
         }
     }
 }

@@ -5,16 +5,16 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::read::{Header, put_varint};
+use super::read::put_varint;
 use super::rebuild::{put_crc, put_header, put_part};
 use super::{APPEND_TIME, BATCH_HEADER_BYTES, BadBatch, BatchHeader};
 
 /// The length of a batch is a signed field of four bytes.
 const MAX_BATCH_BYTES: usize = i32::MAX as usize;
 
-/// One record with its place in its partition.
+/// One record with its place in its partition; `B`: its bytes, or a view of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct Row<B = Bytes> {
     /// Its offset in the partition.
     pub offset: i64,
     /// Milliseconds since the Unix epoch, any value.
@@ -22,11 +22,11 @@ pub struct Row {
     /// The timestamp is that of the log (`LogAppendTime`), not of the producer.
     pub append_time: bool,
     /// The key, if there is one.
-    pub key: Option<Bytes>,
+    pub key: Option<B>,
     /// The value; none is a tombstone on compacted topics.
-    pub value: Option<Bytes>,
+    pub value: Option<B>,
     /// Headers in order, duplicates kept.
-    pub headers: Vec<Header>,
+    pub headers: Vec<(B, Option<B>)>,
 }
 
 /// The rows as uncompressed batches without a producer, each with its real base offset. A batch takes at most `most_bytes`
@@ -34,7 +34,10 @@ pub struct Row {
 ///
 /// # Errors
 /// [`BadBatch`] if offsets are negative or do not ascend, or a row is longer than a batch may be.
-pub fn compose(rows: &[Row], most_bytes: usize) -> Result<Vec<(BatchHeader, Bytes)>, BadBatch> {
+pub fn compose<B: AsRef<[u8]>>(
+    rows: &[Row<B>],
+    most_bytes: usize,
+) -> Result<Vec<(BatchHeader, Bytes)>, BadBatch> {
     if rows.first().is_some_and(|row| row.offset < 0) || !rows.is_sorted_by(|a, b| a.offset < b.offset) {
         return Err(BadBatch::Inconsistent("offsets that do not ascend from zero on"));
     }
@@ -42,16 +45,17 @@ pub fn compose(rows: &[Row], most_bytes: usize) -> Result<Vec<(BatchHeader, Byte
     let mut rest = rows;
     while let Some(first) = rest.first() {
         let cut = Cut::of(first, rest, most_bytes);
-        let (now, later) = rest.split_at_checked(cut.rows.max(1)).unwrap_or((rest, &[]));
+        let (now, later) = rest.split_at_checked(cut.lengths.len().max(1)).unwrap_or((rest, &[]));
         batches.push(batch(first, now, &cut)?);
         rest = later;
     }
     Ok(batches)
 }
 
-/// How many rows the next batch has, and what follows from them.
+/// Which rows the next batch has, and what follows from them.
 struct Cut {
-    rows: usize,
+    /// Of each row, what follows behind its length.
+    lengths: Vec<usize>,
     bytes: usize,
     max_timestamp: i64,
     /// Of the last row.
@@ -59,19 +63,22 @@ struct Cut {
 }
 
 impl Cut {
-    fn of(first: &Row, rows: &[Row], most_bytes: usize) -> Cut {
-        let mut cut = Cut { rows: 0, bytes: BATCH_HEADER_BYTES, max_timestamp: first.timestamp, delta: 0 };
+    fn of<B: AsRef<[u8]>>(first: &Row<B>, rows: &[Row<B>], most_bytes: usize) -> Cut {
+        let (lengths, bytes) = (Vec::new(), BATCH_HEADER_BYTES);
+        let mut cut = Cut { lengths, bytes, max_timestamp: first.timestamp, delta: 0 };
         for row in rows {
             let same_type = row.append_time == first.append_time;
             let same_time = !first.append_time || row.timestamp == first.timestamp;
             let Some(deltas) = Deltas::of(first, row).filter(|_| same_type && same_time) else { break };
             let length = record_bytes(row, &deltas);
             let bytes = cut.bytes.saturating_add(varint_bytes(length as i64)).saturating_add(length);
-            if cut.rows > 0 && bytes > most_bytes.min(MAX_BATCH_BYTES) {
+            if !cut.lengths.is_empty() && bytes > most_bytes.min(MAX_BATCH_BYTES) {
                 break;
             }
-            let max_timestamp = cut.max_timestamp.max(row.timestamp);
-            cut = Cut { rows: cut.rows + 1, bytes, max_timestamp, delta: deltas.offset };
+            cut.lengths.push(length);
+            cut.bytes = bytes;
+            cut.max_timestamp = cut.max_timestamp.max(row.timestamp);
+            cut.delta = deltas.offset;
         }
         cut
     }
@@ -85,14 +92,18 @@ struct Deltas {
 
 impl Deltas {
     /// `None` if no batch can hold both.
-    fn of(first: &Row, row: &Row) -> Option<Deltas> {
+    fn of<B>(first: &Row<B>, row: &Row<B>) -> Option<Deltas> {
         let offset = i32::try_from(row.offset.checked_sub(first.offset)?).ok()?;
         let offset = u32::try_from(offset).ok().filter(|_| offset < i32::MAX)?;
         Some(Deltas { offset, timestamp: row.timestamp.checked_sub(first.timestamp)? })
     }
 }
 
-fn batch(first: &Row, rows: &[Row], cut: &Cut) -> Result<(BatchHeader, Bytes), BadBatch> {
+fn batch<B: AsRef<[u8]>>(
+    first: &Row<B>,
+    rows: &[Row<B>],
+    cut: &Cut,
+) -> Result<(BatchHeader, Bytes), BadBatch> {
     if cut.bytes > MAX_BATCH_BYTES {
         return Err(BadBatch::Length("a record longer than a batch may be"));
     }
@@ -111,19 +122,19 @@ fn batch(first: &Row, rows: &[Row], cut: &Cut) -> Result<(BatchHeader, Bytes), B
     };
     let mut out = BytesMut::with_capacity(cut.bytes);
     put_header(&mut out, &header);
-    for row in rows {
+    for (row, length) in rows.iter().zip(&cut.lengths) {
         let deltas = Deltas::of(first, row);
         let deltas = deltas.ok_or(BadBatch::Inconsistent("a batch that was cut too late"))?;
-        put_varint(&mut out, record_bytes(row, &deltas) as i64);
+        put_varint(&mut out, *length as i64);
         out.put_u8(0);
         put_varint(&mut out, deltas.timestamp);
         put_varint(&mut out, i64::from(deltas.offset));
-        put_part(&mut out, row.key.as_deref());
-        put_part(&mut out, row.value.as_deref());
+        put_part(&mut out, row.key.as_ref().map(B::as_ref));
+        put_part(&mut out, row.value.as_ref().map(B::as_ref));
         put_varint(&mut out, row.headers.len() as i64);
         for (key, value) in &row.headers {
-            put_part(&mut out, Some(key));
-            put_part(&mut out, value.as_deref());
+            put_part(&mut out, Some(key.as_ref()));
+            put_part(&mut out, value.as_ref().map(B::as_ref));
         }
     }
     header.crc = put_crc(&mut out);
@@ -131,8 +142,8 @@ fn batch(first: &Row, rows: &[Row], cut: &Cut) -> Result<(BatchHeader, Bytes), B
 }
 
 /// Bytes of a record behind its length.
-fn record_bytes(row: &Row, deltas: &Deltas) -> usize {
-    let header = |(key, value): &Header| part_bytes(Some(key)) + part_bytes(value.as_ref());
+fn record_bytes<B: AsRef<[u8]>>(row: &Row<B>, deltas: &Deltas) -> usize {
+    let header = |(key, value): &(B, Option<B>)| part_bytes(Some(key)) + part_bytes(value.as_ref());
     let headers: usize = row.headers.iter().map(header).sum();
     1 + varint_bytes(deltas.timestamp)
         + varint_bytes(i64::from(deltas.offset))
@@ -142,8 +153,8 @@ fn record_bytes(row: &Row, deltas: &Deltas) -> usize {
         + headers
 }
 
-fn part_bytes(part: Option<&Bytes>) -> usize {
-    part.map_or(1, |part| varint_bytes(part.len() as i64) + part.len())
+fn part_bytes<B: AsRef<[u8]>>(part: Option<&B>) -> usize {
+    part.map_or(1, |part| varint_bytes(part.as_ref().len() as i64) + part.as_ref().len())
 }
 
 /// Bytes of a zigzag varint: seven bits in each.
