@@ -4,9 +4,12 @@
 the live tail. Clients that read before, between and after must find the same.
 """
 
+import base64
 import json
 import pathlib
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -307,6 +310,26 @@ def test_garbage_is_collected_no_sooner_than_it_may_be(served):
         assert all(report[kind]["gone"]["objects"] == 0 for kind in ("slots", "segments", "chunks", "index_nodes"))
     assert read(served, "t") == before
     run_command(["scrub", served.store.url], served.store)
+
+
+def test_memory_stays_within_its_setting(make_store):
+    """However much there is: what a process holds beyond what it holds for doing nothing."""
+    store = make_store("file")
+    line = base64.b64encode(bed.seeded("memory").randbytes(640 << 10)) + b"\n"
+    run_command(["topic", "create", "large", "--partitions", "1", "--store", store.url], store)
+    run_command(["produce", "large", "--store", store.url], store, input=line * 300)
+
+    def most_held(*arguments):
+        code = "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:]).returncode;"
+        code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(done)"
+        command = [sys.executable, "-c", code, bed.BINARY, *arguments]
+        env = bed.clean_environment(store.env)
+        done = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True, timeout=100)
+        return int(done.stdout.split()[-1]) << 10
+
+    nothing = most_held("topic", "list", "--store", store.url)
+    held = most_held("compact", store.url, "--once", "--all", "--memory", "64MiB")
+    assert held - nothing <= 64 << 20
 
 
 def test_a_node_compacts_by_itself(make_store, start_node):

@@ -38,7 +38,7 @@ pub(crate) struct CompactArgs {
     /// Bytes a second to read and write, at most
     #[arg(long, value_name = "RATE", default_value = "unlimited")]
     pub(crate) rate: Rate,
-    /// Memory for what is being written anew; less of it makes smaller merges
+    /// Memory for what is being written anew; less of it makes smaller merges. Parquet files take some 64 MiB more
     #[arg(long, value_name = "BYTES", default_value = "192MiB", value_parser = compact_memory)]
     pub(crate) memory: u64,
 }
