@@ -5,6 +5,7 @@ use bytes::Bytes;
 use parquet::file::metadata::KeyValue;
 
 use super::*;
+use crate::batches;
 use crate::decoder::{decode, decode_rows};
 use crate::encoder::Options;
 use crate::facts::seal;
@@ -173,6 +174,7 @@ fn what_is_forged_panics_nobody() {
             let _ = rows(&batch);
         }
         let _ = decode_rows(&layout, 0, &forged);
+        let _ = batches(&layout, 0, &forged);
     }
     for bit in (0..tail.len() * 8).step_by(11) {
         let mut forged = tail.to_vec();

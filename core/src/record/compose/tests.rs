@@ -107,13 +107,9 @@ fn a_batch_is_cut_only_where_it_must() {
 
 #[test]
 fn rows_out_of_order_are_refused() {
-    let row = |offset| Row {
-        offset,
-        timestamp: 1,
-        append_time: false,
-        key: None,
-        value: None,
-        headers: Vec::new(),
+    let row = |offset| -> Row {
+        let (key, value, headers) = Default::default();
+        Row { offset, timestamp: 1, append_time: false, key, value, headers }
     };
     assert!(compose(&[row(0), row(i64::MAX)], 100).is_ok());
     assert!(compose(&[row(1), row(1)], 100).is_err());
