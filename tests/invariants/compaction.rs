@@ -395,6 +395,7 @@ fn compaction_by_key_leaves_the_last_of_each_key() {
                 }
             }
             sleep(Duration::from_secs(world.dice.u64(1..40))).await;
+            let begun = Instant::now();
             cleaned += pass(&mut compactor).await.cleaned;
             let found = world.read(Isolation::ReadUncommitted).await;
             same(&world, &found);
@@ -402,12 +403,12 @@ fn compaction_by_key_leaves_the_last_of_each_key() {
             for (offset, record) in &world.written {
                 let key = record.key.as_deref().unwrap();
                 if record.value.is_none() {
-                    first_cleaned.entry(*offset).or_insert_with(Instant::now);
+                    first_cleaned.entry(*offset).or_insert(begun);
                 }
                 let superseded = latest.get(key).is_some_and(|last| last > offset);
                 let over = first_cleaned
                     .get(offset)
-                    .is_some_and(|at| at.elapsed().as_millis() as i64 > TOMBSTONES_MS);
+                    .is_some_and(|at| at.elapsed().as_millis() as i64 >= TOMBSTONES_MS);
                 let may_go = world.is_aborted(record) || superseded || over;
                 assert!(found.contains_key(offset) || may_go, "offset {offset} is gone: {record:?}");
             }
