@@ -7,6 +7,7 @@ mod compose;
 mod rebuild;
 mod codec;
 mod read;
+mod write;
 
 pub use codec::Codec;
 pub use compose::{Row, compose};

@@ -3,10 +3,10 @@
 //! Must not know where rows come from. Invariants: each row keeps its offset, its time and the type of it, key, value and
 //! headers; the producer, its transaction and its codec are gone.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
-use super::read::put_varint;
-use super::rebuild::{put_crc, put_header, put_part};
+use super::rebuild::{put_crc, put_header};
+use super::write::{put_record, record_bytes, varint_bytes};
 use super::{APPEND_TIME, BATCH_HEADER_BYTES, BadBatch, BatchHeader};
 
 /// The length of a batch is a signed field of four bytes.
@@ -70,7 +70,7 @@ impl Cut {
             let same_type = row.append_time == first.append_time;
             let same_time = !first.append_time || row.timestamp == first.timestamp;
             let Some(deltas) = Deltas::of(first, row).filter(|_| same_type && same_time) else { break };
-            let length = record_bytes(row, &deltas);
+            let length = record_bytes([deltas.timestamp, i64::from(deltas.offset)], parts(row), &row.headers);
             let bytes = cut.bytes.saturating_add(varint_bytes(length as i64)).saturating_add(length);
             if !cut.lengths.is_empty() && bytes > most_bytes.min(MAX_BATCH_BYTES) {
                 break;
@@ -125,42 +125,16 @@ fn batch<B: AsRef<[u8]>>(
     for (row, length) in rows.iter().zip(&cut.lengths) {
         let deltas = Deltas::of(first, row);
         let deltas = deltas.ok_or(BadBatch::Inconsistent("a batch that was cut too late"))?;
-        put_varint(&mut out, *length as i64);
-        out.put_u8(0);
-        put_varint(&mut out, deltas.timestamp);
-        put_varint(&mut out, i64::from(deltas.offset));
-        put_part(&mut out, row.key.as_ref().map(B::as_ref));
-        put_part(&mut out, row.value.as_ref().map(B::as_ref));
-        put_varint(&mut out, row.headers.len() as i64);
-        for (key, value) in &row.headers {
-            put_part(&mut out, Some(key.as_ref()));
-            put_part(&mut out, value.as_ref().map(B::as_ref));
-        }
+        let deltas = [deltas.timestamp, i64::from(deltas.offset)];
+        put_record(&mut out, *length, deltas, parts(row), &row.headers);
     }
     header.crc = put_crc(&mut out);
     Ok((header, out.freeze()))
 }
 
-/// Bytes of a record behind its length.
-fn record_bytes<B: AsRef<[u8]>>(row: &Row<B>, deltas: &Deltas) -> usize {
-    let header = |(key, value): &(B, Option<B>)| part_bytes(Some(key)) + part_bytes(value.as_ref());
-    let headers: usize = row.headers.iter().map(header).sum();
-    1 + varint_bytes(deltas.timestamp)
-        + varint_bytes(i64::from(deltas.offset))
-        + part_bytes(row.key.as_ref())
-        + part_bytes(row.value.as_ref())
-        + varint_bytes(row.headers.len() as i64)
-        + headers
-}
-
-fn part_bytes<B: AsRef<[u8]>>(part: Option<&B>) -> usize {
-    part.map_or(1, |part| varint_bytes(part.as_ref().len() as i64) + part.as_ref().len())
-}
-
-/// Bytes of a zigzag varint: seven bits in each.
-fn varint_bytes(value: i64) -> usize {
-    let zigzag = ((value << 1) ^ (value >> 63)) as u64;
-    (64 - (zigzag | 1).leading_zeros()).div_ceil(7) as usize
+/// Key and value.
+fn parts<B: AsRef<[u8]>>(row: &Row<B>) -> [Option<&[u8]>; 2] {
+    [&row.key, &row.value].map(|part| part.as_ref().map(B::as_ref))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::write::{put_record, record_bytes};
 use super::{BATCH_HEADER_BYTES, BadBatch, BatchHeader, Codec, TRANSACTIONAL};
 
 /// One record.
@@ -185,37 +186,25 @@ impl RecordBuilder {
 
     /// Adds a record with a timestamp in milliseconds.
     pub fn push(&mut self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
-        self.push_with(timestamp, key, value, &[]);
+        self.push_with::<&[u8]>(timestamp, key, value, &[]);
     }
 
     /// The same with headers: names and values.
-    pub fn push_with(
+    pub fn push_with<B: AsRef<[u8]>>(
         &mut self,
         timestamp: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: &[(&[u8], &[u8])],
+        headers: &[(B, Option<B>)],
     ) {
         if self.is_empty() {
             self.base_timestamp = timestamp;
             self.max_timestamp = timestamp;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        let mut record = BytesMut::new();
-        record.put_u8(0);
-        put_varint(&mut record, timestamp.wrapping_sub(self.base_timestamp));
-        put_varint(&mut record, i64::from(self.count));
-        for part in [key, value] {
-            put_varint(&mut record, part.map_or(-1, |part| part.len() as i64));
-            record.put_slice(part.unwrap_or_default());
-        }
-        put_varint(&mut record, headers.len() as i64);
-        for part in headers.iter().flat_map(|(name, value)| [name, value]) {
-            put_varint(&mut record, part.len() as i64);
-            record.put_slice(part);
-        }
-        put_varint(&mut self.body, record.len() as i64);
-        self.body.put_slice(&record);
+        let deltas = [timestamp.wrapping_sub(self.base_timestamp), i64::from(self.count)];
+        let length = record_bytes(deltas, [key, value], headers);
+        put_record(&mut self.body, length, deltas, [key, value], headers);
         self.count = self.count.saturating_add(1);
     }
 
@@ -260,13 +249,4 @@ impl RecordBuilder {
         batch.put_slice(&checked);
         batch.freeze()
     }
-}
-
-pub(super) fn put_varint(into: &mut BytesMut, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        into.put_u8(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    into.put_u8(rest as u8);
 }

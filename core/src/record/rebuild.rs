@@ -5,7 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::read::put_varint;
+use super::write::{put_record, record_bytes};
 use super::{
     BATCH_HEADER_BYTES, BadBatch, BatchHeader, CRC_AT, CRC_FROM, Codec, DELETE_HORIZON, LENGTH_FROM, Record,
     records,
@@ -101,31 +101,16 @@ pub(super) fn put_crc(out: &mut BytesMut) -> u32 {
 
 fn encode(kept: &[Record], base_timestamp: i64) -> Result<Vec<u8>, BadBatch> {
     let mut body = BytesMut::new();
-    let mut one = BytesMut::new();
     for record in kept {
-        one.clear();
-        one.put_u8(0);
-        put_varint(&mut one, record.timestamp.wrapping_sub(base_timestamp));
-        put_varint(&mut one, i64::from(record.offset_delta));
-        put_part(&mut one, record.key.as_deref());
-        put_part(&mut one, record.value.as_deref());
-        put_varint(&mut one, record.headers.len() as i64);
-        for (key, value) in &record.headers {
-            put_part(&mut one, Some(key));
-            put_part(&mut one, value.as_deref());
-        }
-        put_varint(&mut body, one.len() as i64);
-        body.put_slice(&one);
+        let deltas = [record.timestamp.wrapping_sub(base_timestamp), i64::from(record.offset_delta)];
+        let parts = [record.key.as_deref(), record.value.as_deref()];
+        let length = record_bytes(deltas, parts, &record.headers);
+        put_record(&mut body, length, deltas, parts, &record.headers);
     }
     match i32::try_from(BATCH_HEADER_BYTES + body.len()) {
         Ok(_) => Ok(body.into()),
         Err(_) => Err(BadBatch::Length("longer than a batch may be")),
     }
-}
-
-pub(super) fn put_part(into: &mut BytesMut, part: Option<&[u8]>) {
-    put_varint(into, part.map_or(-1, |part| part.len() as i64));
-    into.put_slice(part.unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -43,5 +43,5 @@ pub(crate) fn push(
     let bytes = Bytes::from(format!("key-{}", key.number));
     let name = record.value(0);
     let value = Some(value.as_slice()).filter(|_| !key.tombstone);
-    builder.push_with(timestamp, Some(&bytes), value, &[(b"name", &name)]);
+    builder.push_with(timestamp, Some(&bytes), value, &[(b"name".as_slice(), Some(name.as_slice()))]);
 }
