@@ -7,7 +7,6 @@
 
 mod lane;
 mod batcher;
-mod partitioner;
 
 use std::collections::BTreeMap;
 use std::fs::File;

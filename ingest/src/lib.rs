@@ -12,6 +12,7 @@
 //! - `pace`: how many requests may be paid for
 //! - `ack`: who hears what the fold decided
 //! - `admit`: how many bytes may be on their way
+//! - [`partitioner`]: which partition a key belongs to
 //! - `config`: what a process decides
 //! - `metrics`: the figures of this crate
 pub mod ingest;
@@ -21,6 +22,7 @@ mod batcher;
 mod pace;
 mod ack;
 mod admit;
+pub mod partitioner;
 mod config;
 mod metrics;
 

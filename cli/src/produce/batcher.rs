@@ -13,9 +13,10 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use strandline_core::env::Env;
 use strandline_core::record::{BATCH_HEADER_BYTES, RecordBuilder};
+use strandline_ingest::partitioner;
 use tokio::sync::mpsc;
 
-use super::{Target, partitioner};
+use super::Target;
 use crate::args::ProduceArgs;
 use crate::units::show_count;
 

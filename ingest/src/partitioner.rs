@@ -1,9 +1,9 @@
 //! Which partition a record goes to: the same one that Kafka's own clients choose.
 //!
-//! Must not know batches. Records of one key always meet in one partition, whoever writes them.
+//! Must not know batches. Invariant: records of one key always meet in one partition, whoever writes them.
 
 /// Kafka's default partitioner for records with a key.
-pub(super) fn by_key(key: &[u8], partitions: u32) -> u32 {
+pub fn by_key(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) as u32 & 0x7fff_ffff) % partitions.max(1)
 }
 
