@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strandline_core::limits;
+use strandline_gateway::moment_ms;
 use tracing_subscriber::EnvFilter;
 
 use crate::output::Format;
@@ -598,7 +599,7 @@ impl FromStr for Start {
             "earliest" => Ok(Start::Earliest),
             "latest" => Ok(Start::Latest),
             _ => match text.strip_prefix('@') {
-                Some(moment) => units::moment_ms(moment).map(Start::Time),
+                Some(moment) => moment_ms(moment).map(Start::Time),
                 None => text.parse().ok().filter(|offset| *offset >= 0).map(Start::Offset).ok_or_else(|| {
                     "write earliest, latest, an offset such as 1000, or @ and a moment such as @2026-07-01T12:00:00Z".to_owned()
                 }),

@@ -8,7 +8,7 @@
 //!
 //! - `listener`: accepts connections, counts them, waits for them at the end
 //! - `connection`: one client: frames in, answers out
-//! - `http`: health, readiness, metrics
+//! - `http`: records, topics, groups, health and metrics over HTTP
 //! - `dispatch`: which handler answers a request, and when
 //! - `handlers`: what each API does, one file an API
 //! - `reply`: an answer on its way to the socket
@@ -77,10 +77,12 @@ pub use configs::{
 };
 pub use error::Error;
 pub use group_view::{readers as group_readers, state as group_state};
+pub use http::{RecordJson, moment_ms};
 pub use topics::colliding_topic;
 
 use budget::FetchBudget;
 use groups::Groups;
+use http::Door;
 use limits::{HTTP_DRAIN, SHUTDOWN};
 use node::Node;
 use nodes::{Nodes, Reach};
@@ -252,8 +254,14 @@ impl Gateway {
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let Gateway { kafka, kafka_addrs, http, connections: Connections { services, phase } } = self;
         let http_addr = http.as_ref().map(|(_, address)| *address);
-        let (phases, journal) = (services.phases.clone(), services.journal.clone());
-        let mut http = http.map(|(listener, _)| http::start(listener, phases, journal));
+        let door = Door::new(
+            services.journal.clone(),
+            services.ingest.clone(),
+            services.reader.clone(),
+            services.fetch_budget.clone(),
+            services.phases.clone(),
+        );
+        let mut http = http.map(|(listener, _)| http::start(listener, door.clone()));
         let sockets = kafka.into_iter().enumerate();
         let mut kafka: FuturesUnordered<_> =
             sockets.map(|(which, socket)| listener::start(socket, which, Arc::clone(&services))).collect();
@@ -278,6 +286,7 @@ impl Gateway {
             drained
         });
         let drained = drained.await.unwrap_or(Ok(()));
+        let _ = timeout_at(end, door.idle()).await;
         // Whatever has not ended by now is cut.
         drop(kafka);
         phase.send_replace(Phase::Stopped);

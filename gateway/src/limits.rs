@@ -22,7 +22,39 @@ pub(crate) const WRITE_STALL: Duration = Duration::from_secs(60);
 pub(crate) const DRAIN: Duration = Duration::from_secs(8);
 /// What the whole node takes to shut down, at most.
 pub(crate) const SHUTDOWN: Duration = Duration::from_secs(9);
-/// How long HTTP requests may take once the Kafka connections are closed.
+/// HTTP connections open at the same time.
+pub(crate) const HTTP_CONNECTIONS: usize = 2_048;
+/// Between two requests on an HTTP connection, and for the head of one.
+pub(crate) const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// HTTP requests that are worked on at the same time.
+pub(crate) const HTTP_REQUESTS: usize = 1_024;
+/// Streams of events that are open at the same time.
+pub(crate) const HTTP_FOLLOWERS: usize = 512;
+/// What a stream of events holds of a partition.
+pub(crate) const HTTP_FOLLOW_BYTES: usize = 128 * KIB;
+/// Partitions that one stream of events follows.
+pub(crate) const HTTP_FOLLOWED_PARTITIONS: usize = 100;
+/// A body that is taken as a whole, after it was unpacked.
+pub(crate) const HTTP_BODY_BYTES: usize = 8 * MIB;
+/// A line of NDJSON.
+pub(crate) const HTTP_LINE_BYTES: usize = 8 * MIB;
+/// Lines that are cut into batches together.
+pub(crate) const HTTP_WINDOW_BYTES: usize = MIB;
+/// Batches of one body of lines that may wait for their acknowledgements.
+pub(crate) const HTTP_BATCHES_IN_FLIGHT: usize = 128;
+/// Batches of one partition that a request with an idempotency key may have: so many are remembered of a producer.
+pub(crate) const HTTP_KEYED_BATCHES: usize = 5;
+/// Records of a list, and of a page.
+pub(crate) const HTTP_RECORDS: usize = 10_000;
+/// Records of a page, and about its bytes, unless more are asked for.
+pub(crate) const HTTP_READ_RECORDS: usize = 1_000;
+pub(crate) const HTTP_READ_BYTES: usize = MIB;
+/// The longest that a read waits for records.
+pub(crate) const HTTP_WAIT: Duration = Duration::from_secs(60);
+/// Topics or groups of one page of a list, unless more are asked for; and the most.
+pub(crate) const HTTP_LISTED: usize = 1_000;
+pub(crate) const HTTP_LISTED_MOST: usize = 10_000;
+/// How long HTTP answers may take once nothing is worked on.
 pub(crate) const HTTP_DRAIN: Duration = Duration::from_millis(500);
 
 /// The fixed part of every request header: API key, version, correlation id.

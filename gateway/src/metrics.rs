@@ -33,6 +33,8 @@ figures! { pub(crate),
     BYTES_IN: IntCounter = IntCounter::new("strandline_kafka_bytes_in_total", "Bytes received from Kafka clients");
     /// Bytes sent to Kafka clients.
     BYTES_OUT: IntCounter = IntCounter::new("strandline_kafka_bytes_out_total", "Bytes sent to Kafka clients");
+    /// HTTP requests answered, by method, route and status. What no route takes is not counted.
+    HTTP_REQUESTS: IntCounterVec = IntCounterVec::new(opts("strandline_http_requests_total", "HTTP requests answered, by method, route and status"), &["method", "route", "status"]);
     /// Nodes of the cluster that live, as far as this one knows; it is one of them.
     NODES_LIVE: IntGauge = IntGauge::new("strandline_nodes_live", "Nodes of the cluster that live, as far as this one knows");
     /// Bytes of the Fetch budget that are in use.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use strandline_archive::{Column, schema};
+use strandline_gateway::moment_ms;
 
 use super::{IsolationLevel, StoreArg};
 use crate::units;
@@ -133,7 +134,7 @@ impl FromStr for Point {
         match (text, text.strip_prefix('@'), text.strip_prefix('-')) {
             ("earliest", ..) => Ok(Point::Earliest),
             ("latest", ..) => Ok(Point::Latest),
-            (_, Some(moment), _) => units::moment_ms(moment).map(Point::Time).map_err(wrong),
+            (_, Some(moment), _) => moment_ms(moment).map(Point::Time).map_err(wrong),
             (_, _, Some(age)) => units::age(age).map(Point::Age).map_err(wrong),
             _ => day_or_moment(text).map(Point::Time).map_err(wrong),
         }
@@ -144,8 +145,8 @@ impl FromStr for Point {
 fn day_or_moment(text: &str) -> Result<i64, String> {
     const DAY_CHARS: usize = "2026-07-01".len();
     match text.len() {
-        DAY_CHARS => units::moment_ms(&format!("{text}T00:00:00Z")),
-        _ => units::moment_ms(text),
+        DAY_CHARS => moment_ms(&format!("{text}T00:00:00Z")),
+        _ => moment_ms(text),
     }
 }
 

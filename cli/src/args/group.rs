@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
+use strandline_gateway::moment_ms;
 
 use super::StoreArg;
 use crate::output::Format;
@@ -109,7 +110,7 @@ pub(crate) struct ResetArgs {
         value_name = "MOMENT",
         group = "target",
         requires = "scope",
-        value_parser = units::moment_ms,
+        value_parser = moment_ms,
     )]
     to_datetime: Option<i64>,
     /// To the first record that is not older than this: 90s, 30min, 2h, 7d

@@ -6,11 +6,8 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, Result};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use serde::Serialize;
 use strandline_core::record::{Record, records};
+use strandline_gateway::RecordJson;
 use tokio::sync::mpsc::Receiver;
 
 use super::Piece;
@@ -96,7 +93,7 @@ impl Printer {
     fn record(&self, partition: u32, offset: i64, record: &Record, out: &mut impl Write) -> io::Result<()> {
         match self.format {
             Format::Json => {
-                let line = Line::new(&self.topic, partition, offset, record);
+                let line = RecordJson::new(&self.topic, partition, offset, record);
                 serde_json::to_writer(&mut *out, &line)?;
             }
             Format::Text => {
@@ -108,97 +105,5 @@ impl Printer {
             }
         }
         out.write_all(b"\n")
-    }
-}
-
-/// One record as JSON.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    topic: &'a str,
-    partition: u32,
-    offset: i64,
-    timestamp: i64,
-    key: Option<Text>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_encoding: Option<&'static str>,
-    value: Option<Text>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value_encoding: Option<&'static str>,
-    headers: Vec<HeaderLine>,
-}
-
-/// A header; there may be several of one name, and their order counts.
-#[derive(Debug, Serialize)]
-struct HeaderLine {
-    key: Text,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_encoding: Option<&'static str>,
-    value: Option<Text>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value_encoding: Option<&'static str>,
-}
-
-/// Bytes that serialise as text.
-#[derive(Debug)]
-struct Text(Bytes);
-
-impl Text {
-    fn encoding(&self) -> Option<&'static str> {
-        std::str::from_utf8(&self.0).is_err().then_some("base64")
-    }
-}
-
-impl Serialize for Text {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => serializer.serialize_str(&STANDARD.encode(&self.0)),
-        }
-    }
-}
-
-impl Line<'_> {
-    fn new<'a>(topic: &'a str, partition: u32, offset: i64, record: &Record) -> Line<'a> {
-        let (key, value) = (record.key.clone().map(Text), record.value.clone().map(Text));
-        let headers = record.headers.iter().map(|(key, value)| {
-            let (key, value) = (Text(key.clone()), value.clone().map(Text));
-            let (key_encoding, value_encoding) = (key.encoding(), value.as_ref().and_then(Text::encoding));
-            HeaderLine { key, key_encoding, value, value_encoding }
-        });
-        Line {
-            topic,
-            partition,
-            offset,
-            timestamp: record.timestamp,
-            key_encoding: key.as_ref().and_then(Text::encoding),
-            value_encoding: value.as_ref().and_then(Text::encoding),
-            key,
-            value,
-            headers: headers.collect(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_is_one_json_object() {
-        let record = Record {
-            offset_delta: 0,
-            timestamp: 5,
-            key: None,
-            value: Some(Bytes::from_static(b"\xff\x00")),
-            headers: vec![
-                (Bytes::from_static(b"h"), Some(Bytes::from_static(b"v"))),
-                (Bytes::from_static(b"h"), None),
-            ],
-        };
-        let line = serde_json::to_string(&Line::new("t", 1, 7, &record)).unwrap();
-        assert_eq!(
-            line,
-            r#"{"topic":"t","partition":1,"offset":7,"timestamp":5,"key":null,"value":"/wA=","value_encoding":"base64","headers":[{"key":"h","value":"v"},{"key":"h","value":null}]}"#
-        );
     }
 }

@@ -1,0 +1,289 @@
+//! `GET /v1/topics/{topic}/partitions/{partition}/records`: a page of records, and a single one.
+//!
+//! Must not know where records lie. Invariant: whoever follows `next_offset` (or the link) sees each record once, and none is
+//! left out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::ipc::writer::StreamWriter;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use strandline_archive::{Row, RowsBuilder, Unfold};
+use strandline_reader::{Isolation, OffsetSpec};
+use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::door::Door;
+use super::params::{IsolationParam, Params, Place, Start, seconds, within};
+use super::problem::{Kind, Problem, ProblemDetails};
+use super::record::RecordJson;
+use super::rows::{self, Found, Rows, Wanted};
+use crate::limits::{FETCH_RESPONSE_BYTES, HTTP_READ_BYTES, HTTP_READ_RECORDS, HTTP_RECORDS, HTTP_WAIT};
+
+const NDJSON: &str = "application/x-ndjson";
+const ARROW: &str = "application/vnd.apache.arrow.stream";
+const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";
+
+/// Which records.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReadParams {
+    /// Where to begin: `earliest`, `latest`, an offset, or `@` and a moment: `@2026-07-01T12:00:00Z`, or milliseconds.
+    #[param(default = "earliest", nullable = false)]
+    from: Option<String>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 10000, default = 1000, nullable = false)]
+    limit: Option<usize>,
+    /// About how many bytes; one record comes in any case.
+    #[param(minimum = 1, maximum = 16777216, default = 1048576, nullable = false)]
+    max_bytes: Option<usize>,
+    /// Seconds to wait until there is one.
+    #[param(minimum = 0, maximum = 60, default = 0, nullable = false)]
+    wait: Option<f64>,
+    /// What of transactions is wanted.
+    #[param(inline, default = "read-committed", nullable = false)]
+    isolation: Option<IsolationParam>,
+}
+
+/// Some records of a partition, in order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RecordPage<'a> {
+    records: Vec<RecordJson<'a>>,
+    /// Where the next page begins.
+    next_offset: i64,
+    /// The offset that the next record of the partition will get.
+    high_watermark: i64,
+    /// Up to here all transactions are decided.
+    last_stable: i64,
+    /// The first offset that is there.
+    log_start: i64,
+}
+
+/// How the answer looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Lines,
+    Arrow,
+    Bytes,
+}
+
+impl Form {
+    /// The first of these that the client takes.
+    fn of(headers: &HeaderMap, offered: &[(Form, &str)]) -> Result<Form, Problem> {
+        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let ranges: Vec<&str> =
+            accepted.flat_map(|list| list.split(',')).filter_map(|range| range.split(';').next()).collect();
+        let takes = |kind: &str| {
+            let (group, _) = kind.split_once('/').unwrap_or((kind, ""));
+            let takes = |range: &&str| {
+                let range = range.trim();
+                range == "*/*" || range.eq_ignore_ascii_case(kind) || range == format!("{group}/*")
+            };
+            ranges.is_empty() || ranges.iter().any(takes)
+        };
+        // What is named goes before what only a wildcard lets through.
+        let named = |kind: &str| ranges.iter().any(|range| range.trim().eq_ignore_ascii_case(kind));
+        let named = offered.iter().find(|(_, kind)| named(kind));
+        let found = named.or_else(|| offered.iter().find(|(_, kind)| takes(kind)));
+        found.map(|(form, _)| *form).ok_or_else(|| {
+            let kinds: Vec<&str> = offered.iter().map(|(_, kind)| *kind).collect();
+            Problem::new(Kind::NotAcceptable, format!("there is {}", kinds.join(", ")))
+        })
+    }
+}
+
+/// Read records
+///
+/// A page of a partition, as JSON, as NDJSON, or as an Arrow IPC stream (`Accept`). The header `Link` leads to the next one.
+#[utoipa::path(
+    get, path = "/v1/topics/{topic}/partitions/{partition}/records", tag = "Records", operation_id = "read",
+    params(
+        ("topic" = String, Path, description = "The topic"),
+        ("partition" = u32, Path, description = "The partition, from 0 on"),
+        ReadParams,
+    ),
+    responses(
+        (status = 200, description = "Records, perhaps none", content(
+            (RecordPage = "application/json"), (String = "application/x-ndjson"), (Vec<u8> = "application/vnd.apache.arrow.stream"),
+        ), headers(
+            ("Strandline-Next-Offset" = i64, description = "Where the next page begins"),
+            ("Strandline-High-Watermark" = i64, description = "The offset that the next record will get"),
+            ("Link" = String, description = "The next page"),
+        )),
+        (status = "default", description = "What is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn read(
+    State(door): State<Door>,
+    Place((topic, partition)): Place<(String, u32)>,
+    Params(params): Params<ReadParams>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let form = Form::of(&headers, &[(Form::Json, JSON), (Form::Lines, NDJSON), (Form::Arrow, ARROW)])?;
+    let limit = within("limit", params.limit, HTTP_READ_RECORDS, 1..=HTTP_RECORDS)?;
+    let max_bytes = within("max_bytes", params.max_bytes, HTTP_READ_BYTES, 1..=FETCH_RESPONSE_BYTES)?;
+    let wait = seconds("wait", params.wait, HTTP_WAIT)?;
+    let isolation = Isolation::from(params.isolation.unwrap_or_default());
+    let start = params.from.as_deref().map_or(Ok(Start::Spec(OffsetSpec::Earliest)), Start::read)?;
+    let id = door.topic(&topic, |_, topic| topic.id).await?;
+    let offset = start_at(&door, (id, partition), start, isolation).await?;
+    let wanted = Wanted { topic: id, partition, offset, max_bytes, limit };
+    let rows = some(&door, wanted, isolation, wait).await?;
+    let next = rows.next_offset;
+    let mut response = match form {
+        Form::Arrow => arrow_stream(&door, id, partition, rows.found)?,
+        Form::Lines => ([(header::CONTENT_TYPE, NDJSON)], lines(&topic, partition, &rows)).into_response(),
+        Form::Json | Form::Bytes => axum::Json(page(&topic, partition, &rows)).into_response(),
+    };
+    let link = format!("</v1/topics/{topic}/partitions/{partition}/records?from={next}>; rel=\"next\"");
+    for (name, value) in [
+        (HeaderName::from_static("strandline-next-offset"), next.to_string()),
+        (HeaderName::from_static("strandline-high-watermark"), rows.high_watermark.to_string()),
+        (header::LINK, link),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// Read one record
+///
+/// As JSON, or its value alone, byte for byte, with `Accept: application/octet-stream`.
+#[utoipa::path(
+    get, path = "/v1/topics/{topic}/partitions/{partition}/records/{offset}", tag = "Records", operation_id = "read_one",
+    params(
+        ("topic" = String, Path, description = "The topic"),
+        ("partition" = u32, Path, description = "The partition, from 0 on"),
+        ("offset" = i64, Path, minimum = 0, description = "The offset"),
+    ),
+    responses(
+        (status = 200, description = "The record", content((RecordJson = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 204, description = "The record has no value"),
+        (status = "default", description = "What is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn read_one(
+    State(door): State<Door>,
+    Place((topic, partition, offset)): Place<(String, u32, i64)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let form = Form::of(&headers, &[(Form::Json, JSON), (Form::Bytes, BYTES)])?;
+    let id = door.topic(&topic, |_, topic| topic.id).await?;
+    let wanted = Wanted { topic: id, partition, offset, max_bytes: 1, limit: 1 };
+    let rows = some(&door, wanted, Isolation::ReadCommitted, Duration::ZERO).await?;
+    let found = rows.found.into_iter().find(|found| found.offset == offset).ok_or_else(|| {
+        let detail = format!(
+            "there is no record at offset {offset}: it is not written, not decided, or was compacted away"
+        );
+        Problem::new(Kind::UnknownRecord, detail)
+    })?;
+    Ok(match (form, found.record.value.clone()) {
+        (Form::Bytes, Some(value)) => ([(header::CONTENT_TYPE, BYTES)], value).into_response(),
+        (Form::Bytes, None) => StatusCode::NO_CONTENT.into_response(),
+        _ => axum::Json(RecordJson::new(&topic, partition, offset, &found.record)).into_response(),
+    })
+}
+
+/// The offset at which reading begins.
+pub(super) async fn start_at(
+    door: &Door,
+    (topic, partition): (Uuid, u32),
+    start: Start,
+    isolation: Isolation,
+) -> Result<i64, Problem> {
+    let spec = match start {
+        Start::Offset(offset) => return Ok(offset),
+        Start::Spec(spec) => spec,
+    };
+    let found = door.reader.offset_at(topic, partition, spec, isolation).await?;
+    if found.offset >= 0 {
+        return Ok(found.offset);
+    }
+    // No record is so young: those that are to come are.
+    Ok(door.reader.offset_at(topic, partition, OffsetSpec::Latest, isolation).await?.offset)
+}
+
+/// Pulls until there is a record, or nothing more to come.
+async fn some(
+    door: &Door,
+    mut wanted: Wanted,
+    isolation: Isolation,
+    wait: Duration,
+) -> Result<Rows, Problem> {
+    let until = Instant::now() + wait;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let pulled = rows::pull(door, &[wanted], isolation, left).await;
+        let (mut rows, _share) = pulled.ok_or_else(Problem::stopping)?;
+        let rows = rows.pop().ok_or_else(|| Problem::new(Kind::Internal, "the reader gave no answer"))??;
+        let end = match isolation {
+            Isolation::ReadCommitted => rows.last_stable,
+            Isolation::ReadUncommitted => rows.high_watermark,
+        };
+        // What was read may have been the ends of transactions, or what compaction left empty.
+        let more = rows.next_offset > wanted.offset && rows.next_offset < end;
+        if !rows.found.is_empty() || (!more && Instant::now() >= until) {
+            return Ok(rows);
+        }
+        wanted.offset = rows.next_offset;
+    }
+}
+
+fn page<'a>(topic: &'a str, partition: u32, rows: &'a Rows) -> RecordPage<'a> {
+    let Rows { next_offset, high_watermark, last_stable, log_start, .. } = *rows;
+    RecordPage {
+        records: shown(topic, partition, rows).collect(),
+        next_offset,
+        high_watermark,
+        last_stable,
+        log_start,
+    }
+}
+
+fn shown<'a>(topic: &'a str, partition: u32, rows: &'a Rows) -> impl Iterator<Item = RecordJson<'a>> {
+    rows.found.iter().map(move |found| RecordJson::new(topic, partition, found.offset, &found.record))
+}
+
+fn lines(topic: &str, partition: u32, rows: &Rows) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for record in shown(topic, partition, rows) {
+        // Into memory, and of strings and numbers: nothing can fail.
+        if serde_json::to_writer(&mut lines, &record).is_ok() {
+            lines.push(b'\n');
+        }
+    }
+    lines
+}
+
+/// The same columns as an export has.
+fn arrow_stream(door: &Door, topic: Uuid, partition: u32, found: Vec<Found>) -> Result<Response, Problem> {
+    let internal = |error: &dyn std::fmt::Display| {
+        Problem::new(Kind::Internal, format!("the records cannot become columns: {error}"))
+    };
+    let configs = door.journal.view(|manifest| manifest.topic(&topic).map(|topic| topic.configs.clone()));
+    let unfold = Unfold::of_configs(&configs.unwrap_or_default()).map_err(|error| internal(&error))?;
+    let mut builder = RowsBuilder::new(partition, unfold.map(Arc::new));
+    for Found { offset, append_time, record } in found {
+        let (key, value, headers) = (record.key, record.value, record.headers);
+        builder.push(&Row { offset, timestamp: record.timestamp, append_time, key, value, headers });
+    }
+    let rows = builder.finish().map_err(|error| internal(&error))?;
+    let write = || {
+        let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema())?;
+        if rows.num_rows() > 0 {
+            writer.write(&rows)?;
+        }
+        writer.into_inner()
+    };
+    let stream = write().map_err(|error| internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, ARROW)], stream).into_response())
+}
