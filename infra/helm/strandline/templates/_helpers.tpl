@@ -46,8 +46,8 @@ ingest{{ if .Values.reader.enabled }} reader{{ end }}
 {{ join "-" $parts }}
 {{- end -}}
 
-{{/* Annotations of pods. A changed setting rolls them, since the ConfigMap keeps its name. Called with the root, the role's values, and
-     whether Prometheus may ask. */}}
+{{/* Annotations of pods. A changed setting rolls them, since the ConfigMap keeps its name. Called with the root, the role's
+     values, and whether Prometheus may ask. */}}
 {{- define "strandline.podAnnotations" -}}
 checksum/settings: {{ include "strandline.settings" .root | sha256sum }}
 {{- if and .scraped .root.Values.metrics.annotations }}
