@@ -363,6 +363,7 @@ def missing():
         "LocalStack": (TESTBED / "localstack/bin/python").exists(),
         "DuckDB, Polars and PyIceberg": (TESTBED / "analytics/stamp").exists(),
         "kubectl and Helm": (TESTBED / "infra/stamp").exists() and (TESTBED / "helm").exists(),
+        "Schemathesis": (TESTBED / "schemathesis/stamp").exists(),
         "the package list": (TESTBED / "packages.txt").exists(),
         "a JDK": shutil.which("javac"),
         "the jars": (TESTBED / "java/stamp").exists(),

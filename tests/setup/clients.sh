@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the venv that runs the Python tests: pytest, confluent-kafka and boto3, pinned beside this file.
+# Makes the venv that runs the Python tests: pytest, confluent-kafka, requests and boto3, pinned beside this file.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 hold_lock clients
