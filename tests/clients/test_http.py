@@ -246,9 +246,8 @@ def test_a_line_that_is_none_ends_the_upload(everywhere, name):
     for number, line in enumerate(broken):
         body = lines(good[:50]) + line + lines(good[50:])
         problem = everywhere.refused("invalid-record", "POST", f"/v1/topics/{name}/records", data=body, headers={"Content-Type": NDJSON})
-        assert problem["line"] == 51, line
-        appended = [run["offset"] + n for run in problem["appended"] for n in range(run["records"])]
-        assert appended == list(range(50 * number, 50 * number + 50)), line
+        assert (problem["line"], problem["appended"]) == (51, 50), line
+        assert end_offsets(everywhere.node, name, 1) == [50 * (number + 1)], line
     assert everywhere.values(name) == [b"%d" % n for n in range(50)] * len(broken)
 
 
@@ -257,7 +256,7 @@ def test_a_list_is_written_whole_or_not_at_all(api, name):
     path = f"/v1/topics/{name}/records"
     for bad in ({"value": "x", "key_encoding": "hex", "key": "00"}, {"headers": [{"value": "no name"}]}, {"timestamp": "noon"}, 17, {"offzet": 1}):
         problem = api.refused("invalid-record", "POST", path, json=[{"value": "fine"}, {"value": "fine"}, bad, {"value": "fine"}])
-        assert problem["record"] == 2, bad
+        assert problem.get("record") == 2, (bad, problem)
     api.refused("unknown-partition", "POST", path, json=[{"value": "fine"}, {"value": "x", "partition": 2}])
     for body in (b"", b"[", b"[{}", b'{"value": 1} {"value": 2}', b"\xff"):
         answer = api.ask("POST", path, data=body, headers={"Content-Type": JSON})
@@ -517,7 +516,10 @@ def test_a_record_that_was_compacted_away_is_unknown(make_store, start_node):
     api.create("t", 1, **{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0"})
     api.append("t", [{"key": f"k{n % 3}", "value": f"{n}"} for n in range(30)])
     compact(node, "--all")
-    api.refused("unknown-record", "GET", f"{api.records('t', 0)}/0")
+    # A node hears a moment later of what others do to a log.
+    first = f"{api.records('t', 0)}/0"
+    bed.wait_until(lambda: api.ask("GET", first).status_code != 200, 10, "the first record to be gone")
+    api.refused("unknown-record", "GET", first)
     assert api.values("t", limit=1)[-3:] == [b"27", b"28", b"29"]
     problem = api.refused("invalid-record", "POST", "/v1/topics/t/records", json=[{"key": "k"}, {"value": "a record without a key"}])
     assert problem["record"] == 1
@@ -1044,6 +1046,9 @@ def test_nodes_of_one_store_are_one_log(two):
         for number in range(20):
             writer, reader = (here, there) if number % 2 else (there, here)
             [place] = writer.append("t", {"key": f"{number}", "value": f"{number}"})["offsets"]
+            one = reader.get(f"{reader.records('t', place['partition'])}/{place['offset']}")
+            assert one["value"] == f"{number}"
+            # A page may be from a moment ago, unless somebody waits for more; what is there is never said to be unknown.
             answer = reader.read("t", place["partition"], start=place["offset"], wait=10)
             assert [record["value"] for record in answer["records"]][:1] == [f"{number}"]
         assert sorted(int(event["value"]) for event in events.take(20)) == list(range(20))
