@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Say in plain words whether a store is safe to keep a log in
     Doctor(DoctorArgs),
+    /// Make a bucket on S3, with the settings that a log needs
+    Init(InitArgs),
     /// Print any object of a store as JSON
     Inspect(InspectArgs),
     /// Check that everything in a bucket is there and whole, without writing to it
@@ -176,7 +178,7 @@ pub(crate) struct ServeArgs {
         value_delimiter = ','
     )]
     pub(crate) listeners: Vec<Listener>,
-    /// Where health and metrics are served: /healthz, /readyz, /metrics; `off` for nowhere
+    /// Where the HTTP API is served, with /healthz, /readyz and /metrics; `off` for nowhere
     #[arg(long, env = "STRANDLINE_HTTP", value_name = "HOST:PORT", default_value = "127.0.0.1:9080")]
     pub(crate) http: HttpAddress,
     /// The number of this node, different on every node of a store
@@ -465,6 +467,31 @@ pub(crate) struct DoctorArgs {
     /// The store
     #[arg(env = "STRANDLINE_STORE", value_name = "URL", default_value = DEFAULT_STORE)]
     pub(crate) url: String,
+}
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  strandline init s3://bucket/prefix
+  strandline init s3://bucket/prefix --dry-run
+  strandline init s3://bucket/prefix --collector-role arn:aws:iam::111122223333:role/collector
+
+Credentials, region and endpoint come from the usual variables (AWS_REGION,
+AWS_ENDPOINT_URL and so on). What others have set is left as it is, and what is
+as it should be is not touched: it may be run again at any time.";
+
+/// `init`
+#[derive(Debug, Args)]
+#[command(after_help = INIT_EXAMPLES)]
+pub(crate) struct InitArgs {
+    /// The store: s3://bucket/prefix
+    #[arg(env = "STRANDLINE_STORE", value_name = "URL")]
+    pub(crate) url: String,
+    /// Who alone may delete what is in the log: whoever compacts and collects garbage; may be repeated
+    #[arg(long = "collector-role", value_name = "ARN")]
+    pub(crate) collector_roles: Vec<String>,
+    /// Only say what would be made
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 const INSPECT_EXAMPLES: &str = "\

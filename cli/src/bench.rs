@@ -22,6 +22,7 @@ use strandline_core::store::Store;
 
 use crate::args::BenchArgs;
 use crate::connect;
+use crate::interrupt::interrupted;
 use crate::output;
 use crate::progress::Progress;
 use crate::requests::Requests;
@@ -42,7 +43,7 @@ pub(crate) async fn run(args: BenchArgs) -> Result<()> {
     let before = Requests::now();
     let measured = tokio::select! {
         measured = measure(&args, &scratch, &whole) => measured,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped by Ctrl-C; the figures would not mean anything")),
+        () = interrupted() => Err(anyhow::anyhow!("stopped by Ctrl-C; the figures would not mean anything")),
     };
     let spent = before.since();
     if args.keep {

@@ -8,6 +8,7 @@ use strandline_compactor::{Compactor, Config, Done, Turn};
 
 use crate::args::{CompactArgs, Rate};
 use crate::connect;
+use crate::interrupt::interrupted;
 use crate::output;
 use crate::progress::Progress;
 use crate::units::{show_bytes, show_counted};
@@ -23,11 +24,11 @@ pub(crate) async fn run(args: CompactArgs) -> Result<()> {
     let policy = policy.within(args.memory);
     let config = Config { policy, bytes_per_second: args.rate.bytes_per_second(), ..Config::default() };
     let compactor = Compactor::new(journal.clone(), config);
-    let stopped = tokio::signal::ctrl_c();
+    let stopped = interrupted();
     if args.once {
         let done = tokio::select! {
             done = once(compactor) => done?,
-            _ = stopped => bail!("stopped by Ctrl-C; what was done so far stays done"),
+            () = stopped => bail!("stopped by Ctrl-C; what was done so far stays done"),
         };
         journal.close().await;
         return output::say(&summary(&done));
@@ -35,7 +36,7 @@ pub(crate) async fn run(args: CompactArgs) -> Result<()> {
     output::note(&format!("strandline compacts {}; Ctrl-C ends it", connect::shown(&args.url)));
     tokio::select! {
         () = compactor.run(|| Turn::Busy) => {}
-        _ = stopped => {}
+        () = stopped => {}
     }
     let health = journal.health();
     journal.close().await;

@@ -9,7 +9,9 @@ use strandline_core::probe::{Finding, probe};
 use strandline_core::store::Store;
 
 use crate::args::DoctorArgs;
+use crate::bucket::{Bucket, Found, Setting};
 use crate::connect;
+use crate::init;
 use crate::output;
 use crate::units::{show_count, show_counted};
 
@@ -19,8 +21,8 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<()> {
     let findings = probe(&store, store.env()).await.with_context(|| format!("cannot try out {store}"))?;
     for Finding { rule, outcome } in &findings {
         match outcome {
-            Ok(()) => output::say(&format!("ok      {rule}"))?,
-            Err(instead) => output::say(&format!("FAILED  {rule}\n        {instead}"))?,
+            Ok(()) => output::say(&format!("ok       {rule}"))?,
+            Err(instead) => output::say(&format!("FAILED   {rule}\n         {instead}"))?,
         }
     }
     let failed = findings.iter().filter(|finding| finding.outcome.is_err()).count();
@@ -30,6 +32,9 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<()> {
             findings.len()
         );
     }
+    if let Some(bucket) = Bucket::of(&args.url, Vec::new()).await? {
+        settings(&bucket, &args.url).await?;
+    }
     output::say(&format!("{store} is safe to keep a log in."))?;
     if !has_cluster {
         return output::say(
@@ -37,6 +42,26 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<()> {
         );
     }
     output::say(&cluster(store).await?)
+}
+
+/// What the bucket itself is set to. A rule that deletes objects is a failure, everything else is for its owner to judge.
+async fn settings(bucket: &Bucket, url: &str) -> Result<()> {
+    let (mut drift, mut harm) = (false, false);
+    for setting in Setting::ALL {
+        let found = bucket.look(setting).await;
+        drift |= matches!(found, Found::Drift(_));
+        harm |= matches!(found, Found::Harm(_));
+        output::say(&init::shown(setting, &found))?;
+    }
+    if harm {
+        bail!("{url} is NOT safe to keep a log in: its bucket deletes or moves objects by itself, see above");
+    }
+    match drift {
+        true => output::say(&format!(
+            "The bucket's settings could be better: strandline init {url} makes them so."
+        )),
+        false => Ok(()),
+    }
 }
 
 async fn cluster(store: Store) -> Result<String> {

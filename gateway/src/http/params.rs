@@ -5,10 +5,11 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
+use chrono::{DateTime, NaiveDateTime};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use strandline_reader::{Isolation, OffsetSpec};
@@ -30,6 +31,11 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         read.map(|Query(params)| Params(params)).map_err(invalid)
     }
 }
+
+/// A query that may hold nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
 
 /// The variable parts of the path.
 pub(super) struct Place<T>(pub(super) T);
@@ -75,6 +81,16 @@ pub(super) enum IsolationParam {
     ReadUncommitted,
 }
 
+impl IsolationParam {
+    /// As it stands in a query.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            IsolationParam::ReadCommitted => "read-committed",
+            IsolationParam::ReadUncommitted => "read-uncommitted",
+        }
+    }
+}
+
 impl From<IsolationParam> for Isolation {
     fn from(param: IsolationParam) -> Isolation {
         match param {
@@ -114,16 +130,22 @@ impl Start {
     }
 }
 
-/// Reads milliseconds since 1970 or an RFC 3339 moment such as `2026-07-01T12:00:00Z`.
+/// Reads milliseconds since 1970 or an RFC 3339 moment such as `2026-07-01T12:00:00Z`; without a zone it is in UTC.
 pub fn moment_ms(text: &str) -> Result<i64, String> {
     if let Ok(ms) = text.parse() {
         return Ok(ms);
     }
-    let moment = humantime::parse_rfc3339_weak(text).map_err(|_| {
-        "write milliseconds since 1970, or a moment in UTC such as 2026-07-01T12:00:00Z".to_owned()
-    })?;
-    let since = moment.duration_since(UNIX_EPOCH).map_err(|_| "the moment lies before 1970".to_owned())?;
-    i64::try_from(since.as_millis()).map_err(|_| "the moment lies too far ahead".to_owned())
+    let with_zone = DateTime::parse_from_rfc3339(text).map(|moment| moment.timestamp_millis());
+    let in_utc = |format| {
+        NaiveDateTime::parse_from_str(text, format).map(|moment| moment.and_utc().timestamp_millis())
+    };
+    let moment =
+        with_zone.or_else(|_| in_utc("%Y-%m-%dT%H:%M:%S%.f")).or_else(|_| in_utc("%Y-%m-%d %H:%M:%S%.f"));
+    match moment {
+        Ok(ms @ 0..) => Ok(ms),
+        Ok(_) => Err("the moment lies before 1970".to_owned()),
+        Err(_) => Err("write milliseconds since 1970, or a moment such as 2026-07-01T12:00:00Z".to_owned()),
+    }
 }
 
 /// Seconds with a fraction, within bounds.
@@ -141,7 +163,10 @@ mod tests {
         assert_eq!(moment_ms("1700000003500"), Ok(1_700_000_003_500));
         assert_eq!(moment_ms("2023-11-14T22:13:23.500Z"), Ok(1_700_000_003_500));
         assert_eq!(moment_ms("2023-11-14 22:13:23"), Ok(1_700_000_003_000));
-        for text in ["", "yesterday", "2023-13-01T00:00:00Z", "1969-12-31T00:00:00Z"] {
+        assert_eq!(moment_ms("2023-11-14T23:13:23.5+01:00"), Ok(1_700_000_003_500));
+        for text in
+            ["", "yesterday", "2023-11-14T23:13:23.5 01:00", "2023-13-01T00:00:00Z", "1969-12-31T00:00:00Z"]
+        {
             assert!(moment_ms(text).is_err(), "{text}");
         }
     }

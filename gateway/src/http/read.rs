@@ -8,21 +8,23 @@ use std::time::Duration;
 
 use arrow::ipc::writer::StreamWriter;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use strandline_archive::{Row, RowsBuilder, Unfold};
 use strandline_reader::{Isolation, OffsetSpec};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::door::Door;
-use super::params::{IsolationParam, Params, Place, Start, seconds, within};
+use super::params::{IsolationParam, Nothing, Params, Place, Start, seconds, within};
 use super::problem::{Kind, Problem, ProblemDetails};
 use super::record::RecordJson;
 use super::rows::{self, Found, Rows, Wanted};
-use crate::limits::{FETCH_RESPONSE_BYTES, HTTP_READ_BYTES, HTTP_READ_RECORDS, HTTP_RECORDS, HTTP_WAIT};
+use crate::limits::{
+    FETCH_RESPONSE_BYTES, HTTP_READ_BYTES, HTTP_READ_RECORDS, HTTP_READ_TIMEOUT, HTTP_RECORDS, HTTP_WAIT,
+};
 
 const NDJSON: &str = "application/x-ndjson";
 const ARROW: &str = "application/vnd.apache.arrow.stream";
@@ -49,6 +51,23 @@ pub(super) struct ReadParams {
     /// What of transactions is wanted.
     #[param(inline, default = "read-committed", nullable = false)]
     isolation: Option<IsolationParam>,
+}
+
+impl ReadParams {
+    /// The query of the page that begins at this offset.
+    fn next_query(&self, offset: i64) -> String {
+        let mut query = format!("from={offset}");
+        let mut add = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                query.push_str(&format!("&{name}={value}"));
+            }
+        };
+        add("limit", self.limit.map(|limit| limit.to_string()));
+        add("max_bytes", self.max_bytes.map(|bytes| bytes.to_string()));
+        add("wait", self.wait.map(|seconds| seconds.to_string()));
+        add("isolation", self.isolation.map(|isolation| isolation.name().to_owned()));
+        query
+    }
 }
 
 /// Some records of a partition, in order.
@@ -124,6 +143,7 @@ pub(super) async fn read(
     State(door): State<Door>,
     Place((topic, partition)): Place<(String, u32)>,
     Params(params): Params<ReadParams>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let form = Form::of(&headers, &[(Form::Json, JSON), (Form::Lines, NDJSON), (Form::Arrow, ARROW)])?;
@@ -142,7 +162,7 @@ pub(super) async fn read(
         Form::Lines => ([(header::CONTENT_TYPE, NDJSON)], lines(&topic, partition, &rows)).into_response(),
         Form::Json | Form::Bytes => axum::Json(page(&topic, partition, &rows)).into_response(),
     };
-    let link = format!("</v1/topics/{topic}/partitions/{partition}/records?from={next}>; rel=\"next\"");
+    let link = format!("<{}?{}>; rel=\"next\"", uri.path(), params.next_query(next));
     for (name, value) in [
         (HeaderName::from_static("strandline-next-offset"), next.to_string()),
         (HeaderName::from_static("strandline-high-watermark"), rows.high_watermark.to_string()),
@@ -173,6 +193,7 @@ pub(super) async fn read(
 )]
 pub(super) async fn read_one(
     State(door): State<Door>,
+    Params(Nothing {}): Params<Nothing>,
     Place((topic, partition, offset)): Place<(String, u32, i64)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -212,14 +233,23 @@ pub(super) async fn start_at(
     Ok(door.reader.offset_at(topic, partition, OffsetSpec::Latest, isolation).await?.offset)
 }
 
-/// Pulls until there is a record, or nothing more to come.
-async fn some(
+/// Pulls until there is a record, or nothing more to come. There is nothing only after the journal was read to its end: what
+/// another node has acknowledged is there.
+async fn some(door: &Door, wanted: Wanted, isolation: Isolation, wait: Duration) -> Result<Rows, Problem> {
+    let pulled = timeout(wait + HTTP_READ_TIMEOUT, pull_some(door, wanted, isolation, wait)).await;
+    pulled.unwrap_or_else(|_| {
+        Err(Problem::new(Kind::Unavailable, "the object store does not answer; try again"))
+    })
+}
+
+async fn pull_some(
     door: &Door,
     mut wanted: Wanted,
     isolation: Isolation,
     wait: Duration,
 ) -> Result<Rows, Problem> {
     let until = Instant::now() + wait;
+    let mut caught_up = !wait.is_zero();
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let pulled = rows::pull(door, &[wanted], isolation, left).await;
@@ -231,8 +261,13 @@ async fn some(
         };
         // What was read may have been the ends of transactions, or what compaction left empty.
         let more = rows.next_offset > wanted.offset && rows.next_offset < end;
-        if !rows.found.is_empty() || (!more && Instant::now() >= until) {
+        let over = !more && Instant::now() >= until;
+        if !rows.found.is_empty() || (over && caught_up) {
             return Ok(rows);
+        }
+        if over {
+            door.catch_up().await?;
+            caught_up = true;
         }
         wanted.offset = rows.next_offset;
     }

@@ -177,10 +177,18 @@ pub(super) struct Incoming<'a> {
     pub(super) partition: Option<u32>,
 }
 
-impl<'a> NewRecord<'a> {
-    /// The bytes of it. The error says what is wrong.
-    pub(super) fn read(self) -> Result<Incoming<'a>, String> {
-        let NewRecord { key, key_encoding, value, value_encoding, headers, timestamp, partition, .. } = self;
+impl<'a> Incoming<'a> {
+    /// Reads one [`NewRecord`]. The error says what is wrong.
+    pub(super) fn read(json: &'a [u8]) -> Result<Incoming<'a>, String> {
+        // To the parser a list is a struct, too, of which the names are left out.
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err("a record is a JSON object".to_owned());
+        }
+        // It is one line, and whoever reads it says which.
+        let unread = |error: serde_json::Error| error.to_string().replace(" at line 1 column", " at column");
+        let record: NewRecord<'a> = serde_json::from_slice(json).map_err(unread)?;
+        let NewRecord { key, key_encoding, value, value_encoding, headers, timestamp, partition, .. } =
+            record;
         if timestamp.is_some_and(|at| at < 0) {
             return Err("timestamp: milliseconds since 1970, not a negative number".to_owned());
         }
@@ -232,7 +240,7 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<Incoming<'_>, String> {
-        serde_json::from_str::<NewRecord<'_>>(json).map_err(|error| error.to_string())?.read()
+        Incoming::read(json.as_bytes())
     }
 
     #[test]
@@ -286,6 +294,8 @@ mod tests {
             r#"{"timestamp":-1}"#,
             r#"{"headers":[{"value":"no name"}]}"#,
             "7",
+            "[]",
+            r#"[null, null, null, null, [], 1, 1, "t", 7]"#,
         ] {
             assert!(read(json).is_err(), "{json}");
         }

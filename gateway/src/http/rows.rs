@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use strandline_core::record::{Record, records};
 use strandline_reader::batches::{self, Batch};
 use strandline_reader::{FetchLimits, FetchPartition, Fetched, Isolation, ReadError};
@@ -41,9 +42,9 @@ pub(super) struct Wanted {
     pub(super) topic: Uuid,
     pub(super) partition: u32,
     pub(super) offset: i64,
-    /// About how many bytes.
+    /// So many bytes of records, of which the last one may go beyond.
     pub(super) max_bytes: usize,
-    /// How many records at most.
+    /// So many records.
     pub(super) limit: usize,
 }
 
@@ -96,7 +97,7 @@ impl Rows {
             last_stable: fetched.last_stable,
             log_start: fetched.log_start,
         };
-        let mut next = wanted.offset;
+        let (mut next, mut bytes) = (wanted.offset, 0);
         for batch in batches::without_aborted(all, &fetched.aborted) {
             if batch.header.control() {
                 continue;
@@ -107,14 +108,21 @@ impl Rows {
                 if offset < next {
                     continue;
                 }
-                if rows.found.len() == wanted.limit {
+                if rows.found.len() == wanted.limit || bytes >= wanted.max_bytes {
                     rows.next_offset = next;
                     return Ok(rows);
                 }
                 next = offset.saturating_add(1);
+                bytes += raw_bytes(&record);
                 rows.found.push(Found { offset, append_time, record });
             }
         }
         Ok(rows)
     }
+}
+
+fn raw_bytes(record: &Record) -> usize {
+    let bytes = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+    let headers = record.headers.iter().map(|(name, value)| name.len() + bytes(value));
+    bytes(&record.key) + bytes(&record.value) + headers.sum::<usize>()
 }

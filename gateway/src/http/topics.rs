@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::body;
 use super::door::Door;
-use super::params::{IsolationParam, Params, Place, moment_ms, within};
+use super::params::{IsolationParam, Nothing, Params, Place, moment_ms, within};
 use super::problem::{Kind, Problem, ProblemDetails};
 use crate::configs;
 use crate::limits::{HTTP_LISTED, HTTP_LISTED_MOST, SIDE_BY_SIDE};
@@ -169,6 +169,7 @@ pub(super) struct NewTopic {
 )]
 pub(super) async fn create(
     State(door): State<Door>,
+    Params(Nothing {}): Params<Nothing>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, [(header::HeaderName, String); 1], Json<TopicDetails>), Problem> {
@@ -203,6 +204,7 @@ pub(super) async fn create(
 )]
 pub(super) async fn describe(
     State(door): State<Door>,
+    Params(Nothing {}): Params<Nothing>,
     Place(topic): Place<String>,
 ) -> Result<Json<TopicDetails>, Problem> {
     door.catch_up().await?;
@@ -235,6 +237,7 @@ pub(super) struct TopicChanges {
 )]
 pub(super) async fn alter(
     State(door): State<Door>,
+    Params(Nothing {}): Params<Nothing>,
     Place(name): Place<String>,
     headers: HeaderMap,
     body: Body,
@@ -290,6 +293,7 @@ fn plan(topic: &Topic, changes: &TopicChanges) -> Result<Vec<Change>, Problem> {
 )]
 pub(super) async fn delete(
     State(door): State<Door>,
+    Params(Nothing {}): Params<Nothing>,
     Place(name): Place<String>,
 ) -> Result<StatusCode, Problem> {
     door.catch_up().await?;
