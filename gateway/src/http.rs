@@ -9,6 +9,7 @@
 //! - `openapi`: the routes, and the document about them
 //! - `page`: the document for humans
 //! - `guard`: what every request must pass
+//! - `unread`: what is left of a body that was refused
 //! - `append`, `follow`, `read`: records
 //! - `groups`, `topics`
 //! - `health`
@@ -23,6 +24,7 @@ mod server;
 mod openapi;
 mod page;
 mod guard;
+mod unread;
 mod append;
 mod follow;
 mod read;

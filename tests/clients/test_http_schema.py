@@ -13,7 +13,7 @@ from clientlib import produce_all, producer
 from httpapi import Api
 
 SCHEMATHESIS = bed.TESTBED / "schemathesis/bin/schemathesis"
-SECONDS = 45
+SECONDS = 20
 
 # Without names of what is there, nearly all requests would end at "unknown topic"; with nothing but them, none would.
 # What waits, waits for no more than a moment, or there would be no time for anything else.

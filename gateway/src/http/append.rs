@@ -102,13 +102,7 @@ pub(super) async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Appended>, Problem> {
-    let (shape, key, target) = match prepare(&door, &topic, &params, &headers).await {
-        Ok(prepared) => prepared,
-        Err(problem) => {
-            body::drain(&mut body.into_data_stream()).await;
-            return Err(problem);
-        }
-    };
+    let (shape, key, target) = prepare(&door, &topic, &params, &headers).await?;
     let defaults = Defaults { partition: params.partition, timestamp: params.timestamp };
     let topic = target.id;
     let mut writer = Writer::new(&door, target, defaults, shape != Shape::Lines);
@@ -239,14 +233,6 @@ fn take_lines(writer: &mut Writer, lines: &[u8], number: &mut u64) -> Result<(),
 /// Writes lines as they come.
 async fn stream(door: &Door, writer: &mut Writer, body: Body) -> Result<(), Problem> {
     let mut lines = Lines::new(body);
-    let written = write_lines(door, writer, &mut lines).await;
-    if written.is_err() {
-        lines.drain().await;
-    }
-    written
-}
-
-async fn write_lines(door: &Door, writer: &mut Writer, lines: &mut Lines) -> Result<(), Problem> {
     let mut number = 0;
     while let Some(window) = lines.next(door).await? {
         let taken = take_lines(writer, &window.lines, &mut number);

@@ -15,10 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::door::Door;
 use super::problem::{Kind, Problem};
-use crate::limits::{
-    FRAME_TIMEOUT, HTTP_BODY_BYTES, HTTP_DRAIN_BODY, HTTP_DRAIN_BYTES, HTTP_LINE_BYTES, HTTP_WINDOW_BYTES,
-    IDLE,
-};
+use crate::limits::{FRAME_TIMEOUT, HTTP_BODY_BYTES, HTTP_LINE_BYTES, HTTP_WINDOW_BYTES, IDLE};
 
 /// How long lines that are there wait for more to come, and how long the first of them waits at most.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -32,7 +29,6 @@ pub(super) async fn whole(door: &Door, body: Body) -> Result<(Bytes, Admission),
     };
     let known = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     if known.is_some_and(|bytes| bytes > HTTP_BODY_BYTES) {
-        drain(&mut body.into_data_stream()).await;
         return Err(too_large());
     }
     let admission = door.ingest.admit(known.unwrap_or(HTTP_BODY_BYTES)).await.map_err(Problem::from)?;
@@ -48,26 +44,8 @@ pub(super) async fn whole(door: &Door, body: Body) -> Result<(Bytes, Admission),
         }
         Ok(())
     };
-    let read = timeout(FRAME_TIMEOUT, read).await.map_err(|_| slow())?;
-    if let Err(problem) = read {
-        drain(&mut chunks).await;
-        return Err(problem);
-    }
+    timeout(FRAME_TIMEOUT, read).await.map_err(|_| slow())??;
     Ok((all.freeze(), admission))
-}
-
-/// Reads what is left of a body that nobody wants.
-pub(super) async fn drain(chunks: &mut BodyDataStream) {
-    let mut bytes = 0;
-    let read = async {
-        while let Some(Ok(chunk)) = chunks.next().await
-            && bytes < HTTP_DRAIN_BYTES
-        {
-            bytes += chunk.len();
-        }
-    };
-    // Whoever sends for longer than this loses the answer.
-    let _ = timeout(HTTP_DRAIN_BODY, read).await;
 }
 
 /// The whole body as JSON of this shape.
@@ -124,11 +102,6 @@ impl Lines {
         let admission = door.ingest.admit(2 * HTTP_WINDOW_BYTES).await.map_err(Problem::from)?;
         let upto = self.gather().await?;
         Ok(Some(Window { lines: self.rest.split_to(upto).freeze(), admission }))
-    }
-
-    /// Nobody wants what is left.
-    pub(super) async fn drain(&mut self) {
-        drain(&mut self.chunks).await;
     }
 
     /// Reads on until there is enough. Where the last whole line ends.

@@ -254,6 +254,12 @@ pub(super) async fn commit(
     let offsets = offsets.into_iter().map(commit).collect::<Result<_, _>>()?;
     // As Kafka's clients do that assign partitions to themselves.
     let change = CommitOffsets { group, member: String::new(), epoch: -1, instance_id: None, offsets };
-    door.change(vec![Change::CommitOffsets(change)]).await?;
+    let has_members = "the group has members, and they say how far they have read";
+    door.change(vec![Change::CommitOffsets(change)]).await.map_err(|problem| {
+        match problem.is(Kind::GroupNotEmpty) {
+            true => Problem::new(Kind::GroupNotEmpty, has_members),
+            false => problem,
+        }
+    })?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::door::Door;
 use super::problem::{Kind, Problem};
-use super::{append, follow, groups, guard, health, page, read, topics};
+use super::{append, follow, groups, guard, health, page, read, topics, unread};
 
 /// What the document says beside the routes.
 #[derive(OpenApi)]
@@ -52,6 +52,7 @@ pub(super) fn router(door: Door) -> Router {
     let api = api
         .layer(RequestDecompressionLayer::new())
         .route_layer(middleware::from_fn_with_state(door.clone(), guard::guard))
+        .layer(middleware::from_fn(unread::read_on))
         .layer(CompressionLayer::new());
     Router::new()
         .merge(api)
