@@ -5,12 +5,12 @@
 
 mod reset;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
-use strandline_core::manifest::{Change, Group, GroupKind, GroupMember, Journal, Manifest, Outcome};
-use uuid::Uuid;
+use strandline_core::manifest::{Change, Group, GroupMember, Journal, Manifest, Outcome};
+use strandline_gateway::{GroupRead, group_kind, group_reads};
 
 use crate::args::{GroupArgs, GroupCommand};
 use crate::connect;
@@ -60,17 +60,13 @@ struct Listed {
 
 impl Listed {
     fn new(name: &str, group: &Group, manifest: &Manifest) -> Listed {
-        let lag = |(of, committed): (&(Uuid, u32), &strandline_core::manifest::CommittedOffset)| {
-            let end = manifest.partition(&of.0, of.1)?.high_watermark;
-            Some(behind(committed.offset, end))
-        };
         Listed {
             name: name.to_owned(),
-            kind: kind(group),
+            kind: group_kind(group),
             state: strandline_gateway::group_state(name, manifest).unwrap_or("Dead"),
             members: group.members.len(),
             protocol: protocol(group),
-            lag: group.offsets.iter().filter_map(lag).sum(),
+            lag: group_reads(name, manifest).iter().filter_map(GroupRead::lag).sum(),
         }
     }
 
@@ -86,24 +82,10 @@ impl Listed {
     }
 }
 
-/// As Kafka's tools name them; a group that never had members is one of its own here.
-fn kind(group: &Group) -> &'static str {
-    match group.kind {
-        GroupKind::Simple => "simple",
-        GroupKind::Classic => "classic",
-        GroupKind::Consumer => "consumer",
-    }
-}
-
 /// The type of its protocol and what its members agreed on.
 fn protocol(group: &Group) -> String {
     let parts = [group.protocol_type.as_str(), group.protocol.as_str()];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
-}
-
-/// Records that are still to be read.
-fn behind(committed: i64, end: i64) -> u64 {
-    u64::try_from(end.saturating_sub(committed)).unwrap_or(0)
 }
 
 fn or_dash(text: &str) -> String {
@@ -124,50 +106,26 @@ struct Described {
     name: String,
     state: &'static str,
     group: Group,
-    partitions: Vec<Read>,
-}
-
-/// One partition that a group reads or has read.
-struct Read {
-    topic: String,
-    partition: u32,
-    committed: Option<i64>,
-    end: i64,
-    metadata: String,
-    reader: Option<String>,
+    partitions: Vec<GroupRead>,
 }
 
 impl Described {
     fn new(name: &str, manifest: &Manifest) -> Option<Described> {
         let group = manifest.group(name)?.clone();
-        let mut readers = strandline_gateway::group_readers(name, manifest);
-        let partitions: BTreeSet<(Uuid, u32)> = group.offsets.keys().chain(readers.keys()).copied().collect();
-        let read = |of: (Uuid, u32)| {
-            let committed = group.offsets.get(&of);
-            Some(Read {
-                topic: manifest.topic(&of.0)?.name.clone(),
-                partition: of.1,
-                committed: committed.map(|committed| committed.offset),
-                end: manifest.partition(&of.0, of.1)?.high_watermark,
-                metadata: committed.map(|committed| committed.metadata.clone()).unwrap_or_default(),
-                reader: readers.remove(&of),
-            })
-        };
-        let mut partitions: Vec<Read> = partitions.into_iter().filter_map(read).collect();
-        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        let partitions = group_reads(name, manifest);
         let state = strandline_gateway::group_state(name, manifest).unwrap_or("Dead");
         Some(Described { name: name.to_owned(), state, group, partitions })
     }
 
     fn to_text(&self) -> String {
         let Described { name, state, group, partitions } = self;
-        let mut said = format!("{name}  {}  {state}", kind(group));
+        let mut said = format!("{name}  {}  {state}", group_kind(group));
         if !group.protocol_type.is_empty() {
             said.push_str(&format!("  {}  generation {}", protocol(group), group.epoch));
         }
         said.push('\n');
         if !partitions.is_empty() {
-            let rows: Vec<_> = partitions.iter().map(|read| read.to_row(&group.members)).collect();
+            let rows: Vec<_> = partitions.iter().map(|read| row(read, &group.members)).collect();
             let head = ["TOPIC", "PARTITION", "COMMITTED", "LOG END", "LAG", "MEMBER", "CLIENT", "HOST"];
             said.push_str(&format!("\n{}\n", output::table(&head, &rows)));
         }
@@ -180,7 +138,7 @@ impl Described {
     }
 
     fn member_row(&self, member: &GroupMember) -> Vec<String> {
-        let reads = self.partitions.iter().filter(|read| read.reader.as_ref() == Some(&member.id)).count();
+        let reads = self.partitions.iter().filter(|read| read.member.as_ref() == Some(&member.id)).count();
         let instance = or_dash(member.instance_id.as_deref().unwrap_or_default());
         let (client, host) = (or_dash(&member.client_id), or_dash(&member.client_host));
         vec![member.id.clone(), client, host, instance, show_count(reads as u64)]
@@ -199,48 +157,42 @@ impl Described {
         };
         json!({
             "name": name,
-            "kind": kind(group),
+            "kind": group_kind(group),
             "state": state,
             "protocol_type": group.protocol_type,
             "protocol": group.protocol,
             "generation": group.epoch,
-            "partitions": partitions.iter().map(Read::to_json).collect::<Vec<_>>(),
+            "partitions": partitions.iter().map(json_of).collect::<Vec<_>>(),
             "members": group.members.values().map(member).collect::<Vec<_>>(),
         })
     }
 }
 
-impl Read {
-    fn lag(&self) -> Option<u64> {
-        self.committed.map(|committed| behind(committed, self.end))
-    }
+fn row(read: &GroupRead, members: &BTreeMap<String, GroupMember>) -> Vec<String> {
+    let reader = read.member.as_ref().and_then(|id| members.get(id));
+    let of_reader = |text: fn(&GroupMember) -> &str| or_dash(reader.map(text).unwrap_or_default());
+    vec![
+        read.topic.clone(),
+        read.partition.to_string(),
+        read.committed.map_or_else(|| "-".to_owned(), |offset| offset.to_string()),
+        read.end.to_string(),
+        read.lag().map_or_else(|| "-".to_owned(), show_count),
+        of_reader(|member| &member.id),
+        of_reader(|member| &member.client_id),
+        of_reader(|member| &member.client_host),
+    ]
+}
 
-    fn to_row(&self, members: &BTreeMap<String, GroupMember>) -> Vec<String> {
-        let reader = self.reader.as_ref().and_then(|id| members.get(id));
-        let of_reader = |text: fn(&GroupMember) -> &str| or_dash(reader.map(text).unwrap_or_default());
-        vec![
-            self.topic.clone(),
-            self.partition.to_string(),
-            self.committed.map_or_else(|| "-".to_owned(), |offset| offset.to_string()),
-            self.end.to_string(),
-            self.lag().map_or_else(|| "-".to_owned(), show_count),
-            of_reader(|member| &member.id),
-            of_reader(|member| &member.client_id),
-            of_reader(|member| &member.client_host),
-        ]
-    }
-
-    fn to_json(&self) -> Value {
-        json!({
-            "topic": self.topic,
-            "partition": self.partition,
-            "committed": self.committed,
-            "log_end": self.end,
-            "lag": self.lag(),
-            "metadata": self.metadata,
-            "member": self.reader,
-        })
-    }
+fn json_of(read: &GroupRead) -> Value {
+    json!({
+        "topic": read.topic,
+        "partition": read.partition,
+        "committed": read.committed,
+        "log_end": read.end,
+        "lag": read.lag(),
+        "metadata": read.metadata,
+        "member": read.member,
+    })
 }
 
 async fn delete(url: &str, format: Format, name: &str, yes: bool) -> Result<()> {

@@ -43,7 +43,7 @@ pub fn state(name: &str, manifest: &Manifest) -> Option<&'static str> {
 }
 
 /// The member that each partition is assigned to, as far as it can be told.
-pub fn readers(name: &str, manifest: &Manifest) -> BTreeMap<(Uuid, u32), String> {
+fn readers(name: &str, manifest: &Manifest) -> BTreeMap<(Uuid, u32), String> {
     let mut readers = BTreeMap::new();
     let mut read = |member: &str, topic: &str, partitions: Vec<i32>| {
         let Some(topic) = manifest.topic_named(topic) else { return };
@@ -65,6 +65,60 @@ pub fn readers(name: &str, manifest: &Manifest) -> BTreeMap<(Uuid, u32), String>
         }
     }
     readers
+}
+
+/// One partition that a group reads or has read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRead {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// The next offset that it will read; `None`: it has committed none.
+    pub committed: Option<i64>,
+    /// The offset that the next record will get.
+    pub end: i64,
+    /// What was noted beside the offset.
+    pub metadata: String,
+    /// The member that reads it, as far as it can be told.
+    pub member: Option<String>,
+}
+
+impl GroupRead {
+    /// Records that are still to be read; `None`: nobody knows.
+    pub fn lag(&self) -> Option<u64> {
+        self.committed.map(|committed| u64::try_from(self.end.saturating_sub(committed)).unwrap_or(0))
+    }
+}
+
+/// All that a group reads or has read, by topic and partition.
+pub fn reads(name: &str, manifest: &Manifest) -> Vec<GroupRead> {
+    let mut readers = readers(name, manifest);
+    let Some(group) = manifest.group(name) else { return Vec::new() };
+    let partitions: BTreeSet<(Uuid, u32)> = group.offsets.keys().chain(readers.keys()).copied().collect();
+    let read = |of: (Uuid, u32)| {
+        let committed = group.offsets.get(&of);
+        Some(GroupRead {
+            topic: manifest.topic(&of.0)?.name.clone(),
+            partition: of.1,
+            committed: committed.map(|committed| committed.offset),
+            end: manifest.partition(&of.0, of.1)?.high_watermark,
+            metadata: committed.map(|committed| committed.metadata.clone()).unwrap_or_default(),
+            member: readers.remove(&of),
+        })
+    };
+    let mut reads: Vec<_> = partitions.into_iter().filter_map(read).collect();
+    reads.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    reads
+}
+
+/// As Kafka's tools name the kind; a group that never had members is one of its own here.
+pub fn kind(group: &Group) -> &'static str {
+    match group.kind {
+        GroupKind::Simple => "simple",
+        GroupKind::Classic => "classic",
+        GroupKind::Consumer => "consumer",
+    }
 }
 
 impl GroupView {

@@ -76,7 +76,7 @@ pub use configs::{
     check as check_topic_configs, check_changes as check_topic_config_changes, is_topic_config,
 };
 pub use error::Error;
-pub use group_view::{readers as group_readers, state as group_state};
+pub use group_view::{GroupRead, kind as group_kind, reads as group_reads, state as group_state};
 pub use http::{RecordJson, moment_ms};
 pub use topics::colliding_topic;
 

@@ -11,16 +11,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use strandline_core::limits::{MAX_GROUP_NAME_BYTES, MAX_OFFSET_METADATA_BYTES};
-use strandline_core::manifest::{Change, CommitOffsets, GroupKind, Manifest, OffsetCommit};
+use strandline_core::manifest::{Change, CommitOffsets, Manifest, OffsetCommit};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::body;
 use super::door::Door;
 use super::params::{Nothing, Params, Place};
 use super::problem::{Kind, Problem, ProblemDetails};
 use super::topics::ListParams;
-use crate::group_view;
+use crate::group_view::{self, GroupRead};
 use crate::limits::CHANGED_PER_REQUEST;
 
 /// Some groups, by name.
@@ -76,39 +75,23 @@ struct GroupOffset {
 impl GroupDetails {
     fn of(name: &str, manifest: &Manifest) -> Option<GroupDetails> {
         let group = manifest.group(name)?;
-        let mut readers = group_view::readers(name, manifest);
-        let partitions: BTreeSet<(Uuid, u32)> = group.offsets.keys().chain(readers.keys()).copied().collect();
-        let offset = |of: (Uuid, u32)| {
-            let committed = group.offsets.get(&of);
-            let end = manifest.partition(&of.0, of.1)?.high_watermark;
-            let behind = |offset: i64| u64::try_from(end.saturating_sub(offset)).unwrap_or(0);
-            Some(GroupOffset {
-                topic: manifest.topic(&of.0)?.name.clone(),
-                partition: of.1,
-                offset: committed.map(|committed| committed.offset),
-                lag: committed.map(|committed| behind(committed.offset)),
-                metadata: committed.map(|committed| committed.metadata.clone()).unwrap_or_default(),
-                member: readers.remove(&of),
-            })
+        let offset = |of: GroupRead| GroupOffset {
+            lag: of.lag(),
+            topic: of.topic,
+            partition: of.partition,
+            offset: of.committed,
+            metadata: of.metadata,
+            member: of.member,
         };
-        let mut offsets: Vec<_> = partitions.into_iter().filter_map(offset).collect();
-        offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        let offsets: Vec<_> = group_view::reads(name, manifest).into_iter().map(offset).collect();
         Some(GroupDetails {
             group: name.to_owned(),
             state: group_view::state(name, manifest).unwrap_or(group_view::DEAD),
-            kind: kind(group.kind),
+            kind: group_view::kind(group),
             members: group.members.len(),
             lag: offsets.iter().filter_map(|of| of.lag).fold(0, u64::saturating_add),
             offsets,
         })
-    }
-}
-
-fn kind(kind: GroupKind) -> &'static str {
-    match kind {
-        GroupKind::Simple => "simple",
-        GroupKind::Classic => "classic",
-        GroupKind::Consumer => "consumer",
     }
 }
 
@@ -135,8 +118,9 @@ pub(super) async fn list(
     door.catch_up().await?;
     let (found, more) = door.journal.view(|manifest| {
         let listed = |name: &str| group_view::state(name, manifest).unwrap_or(group_view::DEAD);
-        params
-            .page(manifest.groups().map(|(name, group)| (name.to_owned(), (listed(name), kind(group.kind)))))
+        params.page(
+            manifest.groups().map(|(name, group)| (name.to_owned(), (listed(name), group_view::kind(group)))),
+        )
     })?;
     let next = found.last().filter(|_| more).map(|(name, _)| name.clone());
     let groups = found.into_iter().map(|(group, (state, kind))| ListedGroup { group, state, kind });

@@ -376,10 +376,10 @@ async fn members_that_are_assigned_to_commit_by_their_epoch() {
     assert_eq!(listed(&mut client, 5, &[], &["consumer"]).await.len(), 1);
     let request = delete_groups::Request { groups_names: vec!["g".to_owned()] };
     assert_eq!(answer!(DeleteGroups, client.call(2, request)).results[0].error_code, 68);
-    let (readers, state) = node.journal.view(|manifest| {
-        (strandline_gateway::group_readers("g", manifest), strandline_gateway::group_state("g", manifest))
+    let (reads, state) = node.journal.view(|manifest| {
+        (strandline_gateway::group_reads("g", manifest), strandline_gateway::group_state("g", manifest))
     });
-    assert_eq!(readers.into_values().collect::<Vec<_>>(), ["m"]);
+    assert_eq!(reads.into_iter().filter_map(|read| read.member).collect::<Vec<_>>(), ["m"]);
     assert_eq!(state, Some("Stable"));
 }
 
