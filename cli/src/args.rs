@@ -6,6 +6,7 @@
 mod compact;
 mod export;
 mod group;
+mod init;
 mod table;
 mod txn;
 mod addresses;
@@ -29,6 +30,7 @@ use compact::compact_memory;
 pub(crate) use compact::{CompactArgs, Rate};
 pub(crate) use export::{ExportArgs, ExportFormat, Point};
 pub(crate) use group::{GroupArgs, GroupCommand, ResetArgs, Target, TopicPartitions};
+pub(crate) use init::InitArgs;
 pub(crate) use table::TableArgs;
 pub(crate) use txn::{TxnArgs, TxnCommand, TxnState};
 
@@ -467,31 +469,6 @@ pub(crate) struct DoctorArgs {
     /// The store
     #[arg(env = "STRANDLINE_STORE", value_name = "URL", default_value = DEFAULT_STORE)]
     pub(crate) url: String,
-}
-
-const INIT_EXAMPLES: &str = "\
-Examples:
-  strandline init s3://bucket/prefix
-  strandline init s3://bucket/prefix --dry-run
-  strandline init s3://bucket/prefix --collector-role arn:aws:iam::111122223333:role/collector
-
-Credentials, region and endpoint come from the usual variables (AWS_REGION,
-AWS_ENDPOINT_URL and so on). What others have set is left as it is, and what is
-as it should be is not touched: it may be run again at any time.";
-
-/// `init`
-#[derive(Debug, Args)]
-#[command(after_help = INIT_EXAMPLES)]
-pub(crate) struct InitArgs {
-    /// The store: s3://bucket/prefix
-    #[arg(env = "STRANDLINE_STORE", value_name = "URL")]
-    pub(crate) url: String,
-    /// Who alone may delete what is in the log: whoever compacts and collects garbage; may be repeated
-    #[arg(long = "collector-role", value_name = "ARN")]
-    pub(crate) collector_roles: Vec<String>,
-    /// Only say what would be made
-    #[arg(long)]
-    pub(crate) dry_run: bool,
 }
 
 const INSPECT_EXAMPLES: &str = "\

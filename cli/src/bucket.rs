@@ -15,8 +15,9 @@ use aws_sdk_s3::config::Region;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, BucketLocationConstraint, BucketVersioningStatus,
-    CreateBucketConfiguration, PublicAccessBlockConfiguration, ServerSideEncryption,
+    CreateBucketConfiguration, LifecycleRule, PublicAccessBlockConfiguration, ServerSideEncryption,
     ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    TransitionDefaultMinimumObjectSize,
 };
 use url::Url;
 
@@ -47,6 +48,8 @@ pub(crate) struct Bucket {
     foreign: bool,
     /// Who may delete (ARNs of roles); none: nobody is kept from it.
     collectors: Vec<String>,
+    /// Nobody else has anything in it, so that what holds for all of it may be set.
+    whole: bool,
 }
 
 /// What a bucket should be like.
@@ -62,11 +65,16 @@ pub(crate) enum Setting {
 impl Setting {
     pub(crate) const ALL: [Setting; 5] = [
         Setting::Encryption,
-        Setting::PublicAccess,
         Setting::Lifecycle,
         Setting::Policy,
+        Setting::PublicAccess,
         Setting::Versioning,
     ];
+
+    /// Whether it holds for all of the bucket, and not for the log alone.
+    pub(crate) fn is_of_all(self) -> bool {
+        matches!(self, Setting::Encryption | Setting::PublicAccess)
+    }
 
     /// As a rule.
     pub(crate) fn rule(self) -> &'static str {
@@ -74,7 +82,7 @@ impl Setting {
             Setting::Encryption => "objects are encrypted where they lie",
             Setting::PublicAccess => "nothing can be made public",
             Setting::Lifecycle => "unfinished uploads are removed, and no rule deletes objects",
-            Setting::Policy => "the journal takes conditional writes only, and connections are encrypted",
+            Setting::Policy => "the journal takes conditional writes only",
             Setting::Versioning => "what is deleted is gone: no old versions are kept",
         }
     }
@@ -122,7 +130,13 @@ impl Bucket {
             secure: endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("https:")),
             foreign: endpoint.is_some_and(|endpoint| !endpoint.contains(".amazonaws.com")),
             collectors,
+            whole: false,
         }))
+    }
+
+    /// From here on, what holds for all of the bucket is wanted, too.
+    pub(crate) fn take_whole(&mut self) {
+        self.whole = true;
     }
 
     /// Its name.
@@ -158,7 +172,9 @@ impl Bucket {
         let found = match setting {
             Setting::Encryption => self.look_at_encryption().await,
             Setting::PublicAccess => self.look_at_public_access().await,
-            Setting::Lifecycle => self.lifecycle().await.map(|rules| lifecycle::judge(&rules, &self.prefix)),
+            Setting::Lifecycle => {
+                self.lifecycle().await.map(|(rules, _)| lifecycle::judge(&rules, &self.prefix))
+            }
             Setting::Policy => {
                 self.policy().await.map(|policy| policy::judge(policy.as_deref(), &self.wanted()))
             }
@@ -204,10 +220,12 @@ impl Bucket {
                     .map_err(|e| self.found(&e))
             }
             Setting::Lifecycle => {
-                let rules = lifecycle::with_ours(self.lifecycle().await?)?;
+                let (rules, least_size) = self.lifecycle().await?;
+                let rules = lifecycle::with_ours(rules, &self.prefix)?;
                 let wanted = BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build();
                 let wanted = wanted.map_err(|error| Found::Unknown(error.to_string()))?;
                 let put = self.client.put_bucket_lifecycle_configuration().bucket(&self.name);
+                let put = put.set_transition_default_minimum_object_size(least_size);
                 put.lifecycle_configuration(wanted).send().await.map(drop).map_err(|e| self.found(&e))
             }
             Setting::Policy => {
@@ -224,7 +242,12 @@ impl Bucket {
         policy::Wanted {
             bucket: &self.name,
             prefix: &self.prefix,
-            secure: self.secure,
+            partition: match &self.region {
+                region if region.starts_with("cn-") => "aws-cn",
+                region if region.starts_with("us-gov-") => "aws-us-gov",
+                _ => "aws",
+            },
+            secure: self.secure && self.whole,
             collectors: &self.collectors,
         }
     }
@@ -275,10 +298,13 @@ impl Bucket {
         })
     }
 
-    async fn lifecycle(&self) -> Result<Vec<aws_sdk_s3::types::LifecycleRule>, Found> {
+    /// The rules that there are, and what else a new list of them would reset.
+    async fn lifecycle(
+        &self,
+    ) -> Result<(Vec<LifecycleRule>, Option<TransitionDefaultMinimumObjectSize>), Found> {
         match self.client.get_bucket_lifecycle_configuration().bucket(&self.name).send().await {
-            Ok(found) => Ok(found.rules.unwrap_or_default()),
-            Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => Ok(Vec::new()),
+            Ok(found) => Ok((found.rules.unwrap_or_default(), found.transition_default_minimum_object_size)),
+            Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => Ok((Vec::new(), None)),
             Err(error) => Err(self.found(&error)),
         }
     }

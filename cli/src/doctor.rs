@@ -46,15 +46,21 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<()> {
 
 /// What the bucket itself is set to. A rule that deletes objects is a failure, everything else is for its owner to judge.
 async fn settings(bucket: &Bucket, url: &str) -> Result<()> {
-    let (mut drift, mut harm) = (false, false);
+    let (mut drift, mut harm, mut unknown) = (false, false, false);
     for setting in Setting::ALL {
         let found = bucket.look(setting).await;
         drift |= matches!(found, Found::Drift(_));
         harm |= matches!(found, Found::Harm(_));
+        unknown |= matches!(found, Found::Unknown(_));
         output::say(&init::shown(setting, &found))?;
     }
     if harm {
         bail!("{url} is NOT safe to keep a log in: its bucket deletes or moves objects by itself, see above");
+    }
+    if unknown {
+        output::say(
+            "Not all of the bucket's settings could be looked at, see above: whether it deletes objects by itself is for you to know.",
+        )?;
     }
     match drift {
         true => output::say(&format!(

@@ -10,39 +10,54 @@ use crate::bucket::{Bucket, Found, Setting};
 use crate::output;
 
 pub(crate) async fn run(args: InitArgs) -> Result<()> {
-    let Some(bucket) = Bucket::of(&args.url, args.collector_roles.clone()).await? else {
+    let Some(mut bucket) = Bucket::of(&args.url, args.collector_roles.clone()).await? else {
         bail!(
             "{} is no bucket on S3: folders and memory need nothing, other clouds have tools of their own",
             args.url
         );
     };
-    match (bucket.exists().await?, args.dry_run) {
-        (true, _) => output::say(&format!("ok       the bucket {} is there", bucket.name()))?,
-        (false, true) => {
-            return output::say(&format!(
-                "would    make the bucket {}, and all of its settings",
-                bucket.name()
-            ));
-        }
-        (false, false) => {
-            bucket.create().await?;
-            output::say(&format!("made     the bucket {}", bucket.name()))?;
-        }
+    let was_there = bucket.exists().await?;
+    if !was_there && args.dry_run {
+        return output::say(&format!("would    make the bucket {}, and all of its settings", bucket.name()));
     }
-    let mut failed = 0;
+    if !was_there {
+        bucket.create().await?;
+    }
+    let said = if was_there { "ok       the bucket" } else { "made     the bucket" };
+    output::say(&format!("{said} {}", bucket.name()))?;
+    if !was_there || args.whole_bucket {
+        bucket.take_whole();
+    }
+    settings(&bucket, was_there && !args.whole_bucket, args.dry_run).await?;
+    output::say(&format!("Next: strandline doctor {}", args.url))
+}
+
+/// Makes each setting that is not as it should be. In a bucket that is `shared`, those that hold for all of it stay.
+async fn settings(bucket: &Bucket, shared: bool, dry_run: bool) -> Result<()> {
+    let (mut failed, mut left) = (0, 0);
     for setting in Setting::ALL {
         let line = match bucket.look(setting).await {
-            Found::Drift(why) if args.dry_run => format!("would    {}\n         {why}", setting.rule()),
-            Found::Drift(_) => made(&bucket, setting).await,
+            Found::Drift(why) if shared && setting.is_of_all() => {
+                left += 1;
+                shown(setting, &Found::Drift(why))
+            }
+            Found::Drift(why) if dry_run => format!("would    {}\n         {why}", setting.rule()),
+            Found::Drift(_) => made(bucket, setting).await,
             found => shown(setting, &found),
         };
-        failed += usize::from(line.starts_with("FAILED"));
+        failed += usize::from(line.starts_with("FAILED") || line.starts_with("unknown"));
         output::say(&line)?;
     }
-    match failed {
-        0 => output::say(&format!("Next: strandline doctor {}", args.url)),
-        failed => bail!("{failed} of {} settings do not hold, see above", Setting::ALL.len()),
+    if left > 0 {
+        output::say(
+            "The bucket was there before, and others may have something in it: what holds for all of it is left as it is.\n\
+             With --whole-bucket it is set, too.",
+        )?;
     }
+    if failed > 0 {
+        bail!("{failed} of {} settings do not hold or cannot be seen, see above", Setting::ALL.len());
+    }
+    Ok(())
 }
 
 /// Makes a setting, and looks whether it holds.

@@ -10,6 +10,7 @@
 //! - `page`: the document for humans
 //! - `guard`: what every request must pass
 //! - `unread`: what is left of a body that was refused
+//! - `unpack`: bodies that come packed
 //! - `append`, `follow`, `read`: records
 //! - `groups`, `topics`
 //! - `health`
@@ -25,6 +26,7 @@ mod openapi;
 mod page;
 mod guard;
 mod unread;
+mod unpack;
 mod append;
 mod follow;
 mod read;

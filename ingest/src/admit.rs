@@ -16,6 +16,17 @@ use crate::metrics::INFLIGHT_BYTES;
 pub struct Admission(Arc<Held>);
 
 impl Admission {
+    /// Gives back what is not needed after all, down to so many bytes; nothing if somebody else has a part in it.
+    pub fn shrink(mut self, bytes: usize) -> Admission {
+        if let Some(held) = Arc::get_mut(&mut self.0) {
+            let surplus = held.permit.num_permits().saturating_sub(bytes.max(1));
+            drop(held.permit.split(surplus));
+            INFLIGHT_BYTES.sub(surplus as i64);
+            held.bytes -= surplus as i64;
+        }
+        self
+    }
+
     /// When whoever asked for it began to wait.
     pub fn era(&self) -> Era {
         self.0.era
@@ -24,7 +35,7 @@ impl Admission {
 
 #[derive(Debug)]
 struct Held {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     era: Era,
     bytes: i64,
 }
@@ -52,7 +63,7 @@ impl Gate {
         let bytes = bytes.clamp(1, self.most);
         let permit = Arc::clone(&self.room).acquire_many_owned(bytes as u32).await.ok()?;
         INFLIGHT_BYTES.add(bytes as i64);
-        Some(Admission(Arc::new(Held { _permit: permit, era, bytes: bytes as i64 })))
+        Some(Admission(Arc::new(Held { permit, era, bytes: bytes as i64 })))
     }
 
     pub(crate) fn close(&self) {

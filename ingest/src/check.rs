@@ -3,6 +3,8 @@
 //! Must not know who sent it or where it goes. Invariant: a batch of a topic without rules of its own is neither copied nor
 //! decompressed, nor are configs read for it.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use strandline_core::manifest::{AppendRules, BatchMeta, Joins, Producer};
 use strandline_core::record::{self, BatchHeader, Outline};
@@ -85,6 +87,11 @@ pub(crate) fn batch(
         return Ok(Checked { meta: meta(append_time_ms), batch, append_time_ms });
     }
     Ok(Checked { meta: meta(header.max_timestamp), batch, append_time_ms: NO_TIMESTAMP })
+}
+
+/// The times that records may carry now; `None`: any, the topic takes no notice of them.
+pub(crate) fn times(rules: &AppendRules, now: Now) -> Option<RangeInclusive<i64>> {
+    Times::new(rules, now).map(|times| times.from_ms..=times.upto_ms)
 }
 
 /// Which times records may carry, where producers give them.

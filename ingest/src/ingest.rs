@@ -3,10 +3,11 @@
 //! Must not know sockets. A batch is checked here, once, before anything is kept of it; batches appended earlier are
 //! sequenced earlier.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use strandline_core::manifest::{Change, Joins, Journal, Outcome};
+use strandline_core::manifest::{AppendRules, Change, Joins, Journal, Outcome};
 use strandline_core::{Error, env};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -80,6 +81,13 @@ impl Ingest {
             Ok(()) => append,
             Err(_) => Append::refused(AppendError::Closed),
         }
+    }
+
+    /// The times that records of a topic with these rules may carry now, in milliseconds; `None`: any.
+    pub fn times(&self, rules: &AppendRules) -> Option<RangeInclusive<i64>> {
+        let journal = &self.0.journal;
+        let journal_ms = journal.view(|manifest| manifest.now_ms);
+        check::times(rules, Now { wall_ms: journal.env().wall_ms(), journal_ms })
     }
 
     /// Proposes changes that carry no records, in the commit of the next flush: however many callers there are, they cost

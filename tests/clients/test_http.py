@@ -912,6 +912,38 @@ def swelling(encoding, first, mib):
     return b"".join([small.compress(first), *(small.compress(part) for _ in range(mib)), small.flush()])
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+def test_a_packed_body_may_have_several_members(api, name, pack):
+    """As `cat a.gz b.gz` makes it (RFC 1952, section 2.2; RFC 8878, section 3): all of them are written."""
+    api.create(name, 1)
+    body = b"".join(pack(b'{"value":"%d"}\n' % n) for n in range(3))
+    headers = {"Content-Type": NDJSON, "Content-Encoding": "gzip" if pack is gzip.compress else "zstd"}
+    assert api("POST", f"/v1/topics/{name}/records", data=body, headers=headers).json()["records"] == 3
+    assert api.values(name) == [b"0", b"1", b"2"]
+
+
+def test_a_list_with_a_time_that_is_refused_is_not_written(api, name):
+    """Microseconds in place of milliseconds, in one record of two partitions."""
+    api.create(name, 2)
+    now = int(time.time() * 1000)
+    records = [{"value": "fine", "partition": 0, "timestamp": now}, {"value": "late", "partition": 1, "timestamp": now * 1000}]
+    assert api.refused("invalid-record", "POST", f"/v1/topics/{name}/records", json=records)["record"] == 1
+    assert api.values(name, 0) == api.values(name, 1) == []
+
+
+def test_whoever_follows_knows_at_once_where(api, name):
+    """An id comes before the first record: cut off by then, a client misses nothing."""
+    api.create(name, 2)
+    with api.ask("GET", f"/v1/topics/{name}/events", stream=True) as answer:
+        first = next(line for line in answer.iter_lines() if line)
+    assert first.startswith(b"id: ")
+    api.append(name, [{"value": "meanwhile", "partition": 1}])
+    headers = {"Last-Event-ID": first.removeprefix(b"id: ").decode()}
+    with api.ask("GET", f"/v1/topics/{name}/events", headers=headers, stream=True) as answer:
+        data = next(line for line in answer.iter_lines() if line.startswith(b"data:"))
+    assert json.loads(data.removeprefix(b"data:"))["value"] == "meanwhile"
+
+
 @pytest.mark.parametrize("content_type", [JSON, NDJSON, OCTETS])
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 def test_a_body_that_unpacks_without_end_is_refused(api, name, encoding, content_type):

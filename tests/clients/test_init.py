@@ -11,7 +11,7 @@ import pytest
 
 from bed import Store, run_command
 
-LIFECYCLE = "strandline-unfinished-uploads"
+LIFECYCLE = "strandline-unfinished-uploads-main"
 
 
 def fresh(server, kind, prefix="main"):
@@ -60,9 +60,11 @@ def test_what_others_have_set_stays(localstack_store):
     run_command(["init", store.url, "--collector-role", "arn:aws:iam::111122223333:role/collector"], store)
     assert [rule["ID"] for rule in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]] == ["theirs", LIFECYCLE]
     statements = {one["Sid"]: one for one in json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]}
-    assert set(statements) == {"Theirs", "StrandlineConditionalWritesmain", "StrandlineDeletesmain"}
-    assert statements["StrandlineDeletesmain"]["Condition"]["ArnNotLike"]["aws:PrincipalArn"] == ["arn:aws:iam::111122223333:role/collector"]
-    assert not any("/node/" in resource for resource in statements["StrandlineDeletesmain"]["Resource"])
+    ours = {f"Strandline{what}{b'main'.hex()}" for what in ("ConditionalWrites", "Deletes")}
+    assert set(statements) == {"Theirs", *ours}
+    deletes = statements[f"StrandlineDeletes{b'main'.hex()}"]
+    assert deletes["Condition"]["ArnNotLike"]["aws:PrincipalArn"] == ["arn:aws:iam::111122223333:role/collector"]
+    assert not any("/node/" in resource for resource in deletes["Resource"])
 
 
 def test_doctor_reports_drift_and_init_mends_it(localstack_store):
@@ -73,12 +75,15 @@ def test_doctor_reports_drift_and_init_mends_it(localstack_store):
     doctor = run_command(["doctor", store.url], store)
     found = lines(doctor)
     drift = {rule for rule, word in found.items() if word == "DRIFT"}
-    assert drift == {"nothing can be made public", "the journal takes conditional writes only, and connections are encrypted"}
+    assert drift == {"nothing can be made public", "the journal takes conditional writes only"}
     assert f"strandline init {store.url}" in doctor.stdout.decode()
-    would = lines(run_command(["init", store.url, "--dry-run"], store))
+    would = lines(run_command(["init", store.url, "--dry-run", "--whole-bucket"], store))
     assert {rule for rule, word in would.items() if word == "would"} == drift
     assert lines(run_command(["doctor", store.url], store))["nothing can be made public"] == "DRIFT"
     run_command(["init", store.url], store)
+    left = {rule for rule, word in lines(run_command(["doctor", store.url], store)).items() if word == "DRIFT"}
+    assert left == {"nothing can be made public"}, "what holds for all of a bucket is its owner's to change"
+    run_command(["init", store.url, "--whole-bucket"], store)
     assert "DRIFT" not in lines(run_command(["doctor", store.url], store)).values()
 
 

@@ -18,10 +18,12 @@ const DAYS_AT_MOST: i32 = 7;
 
 /// Whether unfinished uploads go, and nothing else of the prefix does.
 pub(super) fn judge(rules: &[LifecycleRule], prefix: &str) -> Found {
+    let log = below(prefix);
     let enabled = || rules.iter().filter(|rule| *rule.status() == ExpirationStatus::Enabled);
     let deletes = |rule: &&LifecycleRule| {
         let expires = rule.expiration().is_some_and(|of| of.days().is_some() || of.date().is_some());
-        (expires || !rule.transitions().is_empty()) && covers(rule, prefix)
+        let touches = log.starts_with(prefix_of(rule)) || prefix_of(rule).starts_with(&log);
+        touches && (expires || !rule.transitions().is_empty())
     };
     if let Some(rule) = enabled().find(deletes) {
         let name = rule.id().unwrap_or("without a name");
@@ -31,7 +33,7 @@ pub(super) fn judge(rules: &[LifecycleRule], prefix: &str) -> Found {
     }
     let aborts = |rule: &LifecycleRule| {
         let days = rule.abort_incomplete_multipart_upload().and_then(|of| of.days_after_initiation());
-        days.is_some_and(|days| days <= DAYS_AT_MOST) && covers(rule, prefix)
+        days.is_some_and(|days| days <= DAYS_AT_MOST) && log.starts_with(prefix_of(rule))
     };
     match enabled().any(aborts) {
         true => Found::Good,
@@ -40,12 +42,14 @@ pub(super) fn judge(rules: &[LifecycleRule], prefix: &str) -> Found {
 }
 
 /// The rules with ours.
-pub(super) fn with_ours(mut rules: Vec<LifecycleRule>) -> Result<Vec<LifecycleRule>, Found> {
-    rules.retain(|rule| rule.id() != Some(OURS));
+pub(super) fn with_ours(mut rules: Vec<LifecycleRule>, prefix: &str) -> Result<Vec<LifecycleRule>, Found> {
+    // One for each log: there may be several in a bucket.
+    let name = if prefix.is_empty() { OURS.to_owned() } else { format!("{OURS}-{prefix}") };
+    rules.retain(|rule| rule.id() != Some(name.as_str()));
     let ours = LifecycleRule::builder()
-        .id(OURS)
+        .id(name)
         .status(ExpirationStatus::Enabled)
-        .filter(LifecycleRuleFilter::builder().prefix("").build())
+        .filter(LifecycleRuleFilter::builder().prefix(below(prefix)).build())
         .abort_incomplete_multipart_upload(
             AbortIncompleteMultipartUpload::builder().days_after_initiation(DAYS).build(),
         );
@@ -53,15 +57,18 @@ pub(super) fn with_ours(mut rules: Vec<LifecycleRule>) -> Result<Vec<LifecycleRu
     Ok(rules)
 }
 
-/// Whether a rule is about objects below the prefix, or could be.
-fn covers(rule: &LifecycleRule, prefix: &str) -> bool {
+/// What the keys of the log begin with.
+fn below(prefix: &str) -> String {
+    if prefix.is_empty() { String::new() } else { format!("{prefix}/") }
+}
+
+/// What the keys begin with that a rule is about.
+fn prefix_of(rule: &LifecycleRule) -> &str {
     #[allow(deprecated)]
     let of_rule = rule.prefix();
     let of_filter =
         rule.filter().and_then(|filter| filter.prefix().or(filter.and().and_then(|and| and.prefix())));
-    let covered = of_filter.or(of_rule).unwrap_or_default();
-    let log = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    log.starts_with(covered) || covered.starts_with(&log)
+    of_filter.or(of_rule).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -91,9 +98,9 @@ mod tests {
             ("mainland/", false),
             ("other/", false),
         ] {
-            let rules = with_ours(vec![expiring(prefix, ExpirationStatus::Enabled)]).unwrap();
+            let rules = with_ours(vec![expiring(prefix, ExpirationStatus::Enabled)], "main").unwrap();
             assert_eq!(matches!(judge(&rules, "main"), Found::Harm(_)), harms, "{prefix:?}");
-            let rules = with_ours(vec![expiring(prefix, ExpirationStatus::Disabled)]).unwrap();
+            let rules = with_ours(vec![expiring(prefix, ExpirationStatus::Disabled)], "main").unwrap();
             assert_eq!(judge(&rules, "main"), Found::Good, "{prefix:?}");
         }
     }
@@ -102,9 +109,15 @@ mod tests {
     fn unfinished_uploads_go_and_rules_of_others_stay() {
         let theirs = expiring("other/", ExpirationStatus::Enabled);
         assert!(matches!(judge(std::slice::from_ref(&theirs), "main"), Found::Drift(_)));
-        let once = with_ours(vec![theirs.clone()]).unwrap();
+        let once = with_ours(vec![theirs.clone()], "main").unwrap();
         assert_eq!(judge(&once, "main"), Found::Good);
         assert_eq!(once.first(), Some(&theirs));
-        assert_eq!(with_ours(once.clone()).unwrap(), once);
+        assert_eq!(with_ours(once.clone(), "main").unwrap(), once);
+        let both = with_ours(once, "mainland").unwrap();
+        assert_eq!(
+            (judge(&both, "main"), judge(&both, "mainland"), both.len()),
+            (Found::Good, Found::Good, 3)
+        );
+        assert!(matches!(judge(&both, "third"), Found::Drift(_)));
     }
 }

@@ -16,6 +16,8 @@ const KEPT: [&str; 8] = ["journal", "checkpoint", "floor", "segment", "chunk", "
 pub(super) struct Wanted<'a> {
     pub(super) bucket: &'a str,
     pub(super) prefix: &'a str,
+    /// `aws`, or another world of regions.
+    pub(super) partition: &'a str,
     /// Deny whatever comes without TLS.
     pub(super) secure: bool,
     /// Who may delete; none: nobody is kept from it.
@@ -23,18 +25,19 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn objects(&self, folder: &str) -> String {
-        let Wanted { bucket, prefix, .. } = self;
-        match prefix.is_empty() {
-            true => format!("arn:aws:s3:::{bucket}/{folder}/*"),
-            false => format!("arn:aws:s3:::{bucket}/{prefix}/{folder}/*"),
-        }
+    fn bucket(&self) -> String {
+        format!("arn:{}:s3:::{}", self.partition, self.bucket)
     }
 
-    /// A name of its own for each prefix: there may be several clusters in a bucket.
+    fn objects(&self, folder: &str) -> String {
+        let prefix = if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) };
+        format!("{}/{prefix}{folder}/*", self.bucket())
+    }
+
+    /// A name of its own for each prefix: there may be several logs in a bucket, and names have letters and digits only.
     fn name(&self, what: &str) -> String {
-        let prefix: String = self.prefix.chars().filter(char::is_ascii_alphanumeric).collect();
-        format!("{OURS}{what}{prefix}")
+        let hex = |byte: &u8| format!("{byte:02x}");
+        format!("{OURS}{what}{}", self.prefix.as_bytes().iter().map(hex).collect::<String>())
     }
 
     fn statements(&self) -> Vec<Value> {
@@ -52,7 +55,7 @@ impl Wanted<'_> {
             json!({ "Null": { "s3:if-none-match": "true" }, "Bool": { "s3:ObjectCreationOperation": "true" } }),
         )];
         if self.secure {
-            let bucket = format!("arn:aws:s3:::{}", self.bucket);
+            let bucket = self.bucket();
             statements.push(deny(
                 "Tls",
                 json!("s3:*"),
@@ -142,7 +145,7 @@ mod tests {
     use super::*;
 
     fn wanted(collectors: &[String]) -> Wanted<'_> {
-        Wanted { bucket: "logs", prefix: "main", secure: true, collectors }
+        Wanted { bucket: "logs", prefix: "prod-1", partition: "aws", secure: true, collectors }
     }
 
     #[test]
@@ -170,7 +173,7 @@ mod tests {
     #[test]
     fn two_clusters_in_a_bucket_have_statements_of_their_own() {
         let one = with_ours(None, &wanted(&[])).unwrap();
-        let other = Wanted { prefix: "other", ..wanted(&[]) };
+        let other = Wanted { prefix: "prod1", ..wanted(&[]) };
         let both = with_ours(Some(&one), &other).unwrap();
         assert_eq!(judge(Some(&both), &wanted(&[])), Found::Good);
         assert_eq!(judge(Some(&both), &other), Found::Good);

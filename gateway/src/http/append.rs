@@ -6,7 +6,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -99,6 +99,7 @@ pub(super) async fn append(
     State(door): State<Door>,
     Place(topic): Place<String>,
     Params(params): Params<AppendParams>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Appended>, Problem> {
@@ -111,14 +112,16 @@ pub(super) async fn append(
         _ => {
             let (whole, admission) = body::whole(&door, body).await?;
             if let Some(key) = key {
-                writer.once(Once::new(topic, &key, &whole));
+                let query = uri.query().unwrap_or_default();
+                writer.once(Once::new(topic, &key, &[&[shape as u8], query.as_bytes(), b"\0", &whole]));
             }
             take_whole(&mut writer, shape, params.key.as_deref(), &whole)?;
             writer.send(&admission)
         }
     };
     let settled = writer.finish().await;
-    match written.and(settled) {
+    // What is not known goes before what was refused.
+    match settled.and(written) {
         Ok(()) => Ok(Json(writer.answer())),
         Err(problem) => Err(problem.with("appended", writer.acknowledged())),
     }
@@ -142,6 +145,10 @@ async fn prepare(
             Kind::InvalidRequest,
             "timestamp is in milliseconds since 1970, not negative",
         ));
+    }
+    if key.is_some() {
+        // To be written where it was the last time, it must be shared out over as many partitions.
+        door.catch_up().await?;
     }
     Ok((shape, key, target(door, topic, params.partition).await?))
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::door::Door;
 use super::problem::{Kind, Problem};
 use crate::limits::{FRAME_TIMEOUT, HTTP_BODY_BYTES, HTTP_LINE_BYTES, HTTP_WINDOW_BYTES, IDLE};
+use crate::phase::Phase;
 
 /// How long lines that are there wait for more to come, and how long the first of them waits at most.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -45,6 +46,8 @@ pub(super) async fn whole(door: &Door, body: Body) -> Result<(Bytes, Admission),
         Ok(())
     };
     timeout(FRAME_TIMEOUT, read).await.map_err(|_| slow())??;
+    // Packed, or of unknown length, it was asked for as if it was large; what it becomes is about as large again.
+    let admission = admission.shrink(2 * all.len());
     Ok((all.freeze(), admission))
 }
 
@@ -97,11 +100,15 @@ impl Lines {
             if self.ended {
                 return Ok(None);
             }
-            timeout(IDLE, self.pull()).await.map_err(|_| slow())??;
+            tokio::select! {
+                biased;
+                () = door.phases.reached(Phase::Stopping) => return Err(Problem::stopping()),
+                pulled = timeout(IDLE, self.pull()) => pulled.map_err(|_| slow())??,
+            }
         }
         let admission = door.ingest.admit(2 * HTTP_WINDOW_BYTES).await.map_err(Problem::from)?;
         let upto = self.gather().await?;
-        Ok(Some(Window { lines: self.rest.split_to(upto).freeze(), admission }))
+        Ok(Some(Window { lines: self.rest.split_to(upto).freeze(), admission: admission.shrink(2 * upto) }))
     }
 
     /// Reads on until there is enough. Where the last whole line ends.

@@ -72,9 +72,19 @@ impl Door {
         self.journal.view(look).ok_or_else(|| Problem::unknown_topic(name))
     }
 
+    /// Waits for the outcome of a change, but not for ever.
+    pub(super) async fn decided<T>(
+        &self,
+        change: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Problem> {
+        let late = || Error::Unknown("the change is not decided yet".into());
+        let decided = timeout(CATCH_UP_TIMEOUT, change).await.unwrap_or_else(|_| Err(late()));
+        decided.map_err(|error| Problem::from(&error))
+    }
+
     /// Has changes made, all in one commit; fails with the first that the fold refuses.
     pub(super) async fn change(&self, changes: Vec<Change>) -> Result<(), Problem> {
-        let outcomes = self.journal.propose(changes).await.map_err(|error| Problem::from(&error))?;
+        let outcomes = self.decided(self.journal.propose(changes)).await?;
         let refused = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Void(void) => Some(Problem::void(void)),
             _ => None,

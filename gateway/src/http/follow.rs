@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use serde::Deserialize;
 use strandline_reader::{Isolation, OffsetSpec};
 use tokio::sync::OwnedSemaphorePermit;
@@ -78,6 +78,8 @@ pub(super) async fn follow(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let permit =
         door.followers.clone().try_acquire_owned().map_err(|_| Door::too_busy("streams of events"))?;
+    // What has come elsewhere is not new to a client that was there.
+    door.catch_up().await?;
     let (id, partitions) = door.topic(&topic, |_, topic| (topic.id, topic.partitions.len())).await?;
     let isolation = Isolation::from(params.isolation.unwrap_or_default());
     let numbers: Vec<u32> = match params.partition {
@@ -95,7 +97,7 @@ pub(super) async fn follow(
     }
     let start = params.from.as_deref().map_or(Ok(Start::Spec(OffsetSpec::Latest)), Start::read)?;
     let offsets = match headers.get(LAST_EVENT_ID) {
-        Some(seen) => resumed(seen.to_str().unwrap_or_default(), &numbers)?,
+        Some(seen) => resumed(id, seen.to_str().unwrap_or_default(), &numbers)?,
         None => {
             if matches!(start, Start::Offset(_)) && params.partition.is_none() {
                 return Err(Problem::new(
@@ -110,14 +112,15 @@ pub(super) async fn follow(
             offsets
         }
     };
-    let grows = params.partition.is_none();
     let follower = Follower {
         door,
         name: topic,
         topic: id,
         isolation,
+        seen: offsets.clone(),
         offsets,
-        grows,
+        grows: params.partition.is_none(),
+        told: false,
         ready: VecDeque::new(),
         turn: 0,
         _permit: permit,
@@ -125,16 +128,28 @@ pub(super) async fn follow(
     Ok(Sse::new(follower.events()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-/// Reads the id of an event: `partition:offset`, comma-separated. A partition that is not there is one that has come since.
-fn resumed(id: &str, numbers: &[u32]) -> Result<BTreeMap<u32, i64>, Problem> {
+/// Reads the id of an event: the topic, and `partition:offset` of each. A partition that is not there is one that has come
+/// since, and so are all of them if the topic is another one of this name.
+fn resumed(topic: Uuid, id: &str, numbers: &[u32]) -> Result<BTreeMap<u32, i64>, Problem> {
     let one = |part: &str| {
         let (partition, offset) = part.split_once(':')?;
         Some((partition.parse().ok()?, offset.parse().ok().filter(|offset| *offset >= 0)?))
     };
-    let seen: Option<BTreeMap<u32, i64>> = id.split(',').map(one).collect();
-    let seen =
-        seen.ok_or_else(|| Problem::new(Kind::InvalidRequest, "this Last-Event-ID is none of ours"))?;
+    let read = || {
+        let (of, seen) = id.split_once(';')?;
+        Some((of, seen.split(',').map(one).collect::<Option<BTreeMap<u32, i64>>>()?))
+    };
+    let (of, mut seen) =
+        read().ok_or_else(|| Problem::new(Kind::InvalidRequest, "this Last-Event-ID is none of ours"))?;
+    if of != short(topic) {
+        seen.clear();
+    }
     Ok(numbers.iter().map(|number| (*number, seen.get(number).copied().unwrap_or(0))).collect())
+}
+
+/// Enough to tell a topic from an earlier one of its name.
+fn short(topic: Uuid) -> String {
+    format!("{:08x}", topic.as_fields().0)
 }
 
 /// A client that follows a topic.
@@ -143,11 +158,16 @@ struct Follower {
     name: String,
     topic: Uuid,
     isolation: Isolation,
-    /// The next offset of each partition.
+    /// The next offset of each partition, as far as records are ready.
     offsets: BTreeMap<u32, i64>,
+    /// The same as far as they were given out.
+    seen: BTreeMap<u32, i64>,
     /// Partitions that come are followed, too.
     grows: bool,
-    ready: VecDeque<Event>,
+    /// Whether the client knows where it began.
+    told: bool,
+    /// Records as JSON, with their partitions and offsets.
+    ready: VecDeque<(u32, i64, String)>,
     /// Where the next pull begins among the partitions.
     turn: usize,
     _permit: OwnedSemaphorePermit,
@@ -159,14 +179,22 @@ impl Follower {
             let event = follower.next().await?;
             Some((Ok(event), follower))
         })
+        .fuse()
     }
 
     /// `None`: the topic is gone, or the node is stopping; the client comes back by itself.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
+            if !self.told {
+                // Without data it is no event, but the client notes the id: it may be cut off before the first record.
+                self.told = true;
+                return Some(Event::default().id(self.id()));
             }
+            if let Some((partition, offset, record)) = self.ready.pop_front() {
+                self.seen.insert(partition, offset.saturating_add(1));
+                return Some(Event::default().id(self.id()).data(record));
+            }
+            self.seen.clone_from(&self.offsets);
             if self.door.phases.now() >= Phase::Stopping {
                 return None;
             }
@@ -201,9 +229,10 @@ impl Follower {
         self.turn = (self.turn + 1) % wanted.len().max(1);
         wanted.rotate_left(self.turn);
         let (pulled, _share) = rows::pull(&self.door, &wanted, self.isolation, LOOK).await?;
+        let mut room = HTTP_FOLLOW_BYTES;
         for (wanted, rows) in wanted.iter().zip(pulled) {
             match rows {
-                Ok(rows) => self.show(wanted.partition, rows),
+                Ok(rows) => self.show(wanted.partition, &rows, &mut room),
                 Err(problem) if problem.is(Kind::UnknownTopic) => return None,
                 // What expired before it was read cannot be shown any more.
                 Err(problem) if problem.is(Kind::OffsetOutOfRange) => self.skip(wanted)?,
@@ -230,20 +259,27 @@ impl Follower {
         Some(())
     }
 
-    fn show(&mut self, partition: u32, rows: rows::Rows) {
+    /// Makes records ready, as long as there is room; the others are read again.
+    fn show(&mut self, partition: u32, rows: &rows::Rows, room: &mut usize) {
         for found in &rows.found {
-            self.offsets.insert(partition, found.offset.saturating_add(1));
+            if *room == 0 {
+                return;
+            }
             let record = RecordJson::new(&self.name, partition, found.offset, &found.record);
             // Of strings and numbers: nothing can fail.
-            let Ok(event) = Event::default().id(self.seen()).json_data(&record) else { continue };
-            self.ready.push_back(event);
+            let Ok(record) = serde_json::to_string(&record) else { continue };
+            *room = room.saturating_sub(record.len());
+            self.ready.push_back((partition, found.offset, record));
+            self.offsets.insert(partition, found.offset.saturating_add(1));
         }
-        self.offsets.insert(partition, rows.next_offset);
+        if *room > 0 {
+            self.offsets.insert(partition, rows.next_offset);
+        }
     }
 
-    fn seen(&self) -> String {
+    fn id(&self) -> String {
         let parts: Vec<String> =
-            self.offsets.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
-        parts.join(",")
+            self.seen.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+        format!("{};{}", short(self.topic), parts.join(","))
     }
 }

@@ -220,6 +220,7 @@ pub(super) async fn commit(
     if offsets.iter().any(|of| of.offset < 0 || of.metadata.len() > MAX_OFFSET_METADATA_BYTES) {
         return Err(invalid("an offset is not negative, and its metadata has 4,096 bytes at most"));
     }
+    door.catch_up().await?;
     let names: BTreeSet<&str> = offsets.iter().map(|of| of.topic.as_str()).collect();
     let mut topics = BTreeMap::new();
     for name in names {

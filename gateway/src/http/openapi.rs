@@ -8,14 +8,13 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use axum::{Router, middleware};
 use tower_http::compression::CompressionLayer;
-use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::door::Door;
 use super::problem::{Kind, Problem};
-use super::{append, follow, groups, guard, health, page, read, topics, unread};
+use super::{append, follow, groups, guard, health, page, read, topics, unpack, unread};
 
 /// What the document says beside the routes.
 #[derive(OpenApi)]
@@ -50,7 +49,7 @@ pub(super) fn router(door: Door) -> Router {
     let page = page::render(&document);
     let document = document.to_json().unwrap_or_default();
     let api = api
-        .layer(RequestDecompressionLayer::new())
+        .layer(middleware::from_fn(unpack::unpack))
         .route_layer(middleware::from_fn_with_state(door.clone(), guard::guard))
         .layer(middleware::from_fn(unread::read_on))
         .layer(CompressionLayer::new());

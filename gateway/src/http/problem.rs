@@ -156,6 +156,16 @@ impl Problem {
         Problem::new(Kind::Unavailable, "the node is shutting down; try again at another")
     }
 
+    /// Something that cannot be, here.
+    pub(super) fn internal(error: &dyn std::fmt::Display) -> Problem {
+        Problem::new(Kind::Internal, format!("the answer cannot be made: {error}"))
+    }
+
+    /// The store is silent.
+    pub(super) fn unanswered() -> Problem {
+        Problem::new(Kind::Unavailable, "the object store does not answer; try again")
+    }
+
     /// A change that the fold refused.
     pub(super) fn void(void: &Void) -> Problem {
         let kind = match void {
@@ -203,8 +213,7 @@ impl From<AppendError> for Problem {
             }
             // Only what has an idempotency key has sequence numbers here.
             AppendError::OutOfOrderSequence | AppendError::DuplicateSequence => {
-                let detail =
-                    "another body came with this idempotency key before; nothing of this one was written";
+                let detail = "another request came with this idempotency key before";
                 return Problem::new(Kind::IdempotencyKeyReused, detail);
             }
             AppendError::Unavailable(_) | AppendError::Closed => Kind::Unavailable,
@@ -233,7 +242,7 @@ impl From<ReadError> for Problem {
             }
             ReadError::Unavailable(why) => {
                 debug!(why, "records cannot be read now");
-                Problem::new(Kind::Unavailable, "the object store does not answer; try again")
+                Problem::unanswered()
             }
         }
     }

@@ -3,13 +3,17 @@
 //! Must not know where records lie. Invariant: whoever follows `next_offset` (or the link) sees each record once, and none is
 //! left out.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::ipc::writer::StreamWriter;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use strandline_archive::{Row, RowsBuilder, Unfold};
 use strandline_reader::{Isolation, OffsetSpec};
@@ -22,9 +26,13 @@ use super::params::{IsolationParam, Nothing, Params, Place, Start, seconds, with
 use super::problem::{Kind, Problem, ProblemDetails};
 use super::record::RecordJson;
 use super::rows::{self, Found, Rows, Wanted};
+use crate::budget::Share;
 use crate::limits::{
     FETCH_RESPONSE_BYTES, HTTP_READ_BYTES, HTTP_READ_RECORDS, HTTP_READ_TIMEOUT, HTTP_RECORDS, HTTP_WAIT,
 };
+
+/// What is handed to the socket at once.
+const PIECE_BYTES: usize = 256 * 1_024;
 
 const NDJSON: &str = "application/x-ndjson";
 const ARROW: &str = "application/vnd.apache.arrow.stream";
@@ -97,25 +105,29 @@ impl Form {
     /// The first of these that the client takes.
     fn of(headers: &HeaderMap, offered: &[(Form, &str)]) -> Result<Form, Problem> {
         let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let ranges: Vec<&str> =
-            accepted.flat_map(|list| list.split(',')).filter_map(|range| range.split(';').next()).collect();
-        let takes = |kind: &str| {
+        let ranges: Vec<(&str, f32)> = accepted.flat_map(|list| list.split(',')).map(range).collect();
+        let quality = |kind: &str| {
             let (group, _) = kind.split_once('/').unwrap_or((kind, ""));
-            let takes = |range: &&str| {
-                let range = range.trim();
-                range == "*/*" || range.eq_ignore_ascii_case(kind) || range == format!("{group}/*")
-            };
-            ranges.is_empty() || ranges.iter().any(takes)
+            let of = |wanted: &str| ranges.iter().find(|(range, _)| range.eq_ignore_ascii_case(wanted));
+            // What is named goes before what only a wildcard lets through (RFC 9110, section 12.5.1).
+            let found = of(kind).or_else(|| of(&format!("{group}/*"))).or_else(|| of("*/*"));
+            found.map_or(if ranges.is_empty() { 1.0 } else { 0.0 }, |(_, quality)| *quality)
         };
-        // What is named goes before what only a wildcard lets through.
-        let named = |kind: &str| ranges.iter().any(|range| range.trim().eq_ignore_ascii_case(kind));
-        let named = offered.iter().find(|(_, kind)| named(kind));
-        let found = named.or_else(|| offered.iter().find(|(_, kind)| takes(kind)));
+        let best = offered.iter().map(|(_, kind)| quality(kind)).fold(0.0, f32::max);
+        let found = offered.iter().find(|(_, kind)| best > 0.0 && quality(kind) >= best);
         found.map(|(form, _)| *form).ok_or_else(|| {
             let kinds: Vec<&str> = offered.iter().map(|(_, kind)| *kind).collect();
             Problem::new(Kind::NotAcceptable, format!("there is {}", kinds.join(", ")))
         })
     }
+}
+
+/// A range of media types and how much it is wanted.
+fn range(text: &str) -> (&str, f32) {
+    let mut parts = text.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default();
+    let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
+    (kind, quality.unwrap_or(1.0))
 }
 
 /// Read records
@@ -155,17 +167,20 @@ pub(super) async fn read(
     let id = door.topic(&topic, |_, topic| topic.id).await?;
     let offset = start_at(&door, (id, partition), start, isolation).await?;
     let wanted = Wanted { topic: id, partition, offset, max_bytes, limit };
-    let rows = some(&door, wanted, isolation, wait).await?;
+    let (rows, share) = some(&door, wanted, i64::MAX, isolation, wait).await?;
     let next = rows.next_offset;
+    let (high_watermark, internal) = (rows.high_watermark, |error| Problem::internal(&error));
     let mut response = match form {
-        Form::Arrow => arrow_stream(&door, id, partition, rows.found)?,
-        Form::Lines => ([(header::CONTENT_TYPE, NDJSON)], lines(&topic, partition, &rows)).into_response(),
-        Form::Json | Form::Bytes => axum::Json(page(&topic, partition, &rows)).into_response(),
+        Form::Arrow => answer(ARROW, arrow_stream(&door, id, partition, rows.found)?, share),
+        Form::Lines => answer(NDJSON, lines(&topic, partition, &rows), share),
+        Form::Json | Form::Bytes => {
+            answer(JSON, serde_json::to_vec(&page(&topic, partition, &rows)).map_err(internal)?, share)
+        }
     };
     let link = format!("<{}?{}>; rel=\"next\"", uri.path(), params.next_query(next));
     for (name, value) in [
         (HeaderName::from_static("strandline-next-offset"), next.to_string()),
-        (HeaderName::from_static("strandline-high-watermark"), rows.high_watermark.to_string()),
+        (HeaderName::from_static("strandline-high-watermark"), high_watermark.to_string()),
         (header::LINK, link),
     ] {
         if let Ok(value) = HeaderValue::try_from(value) {
@@ -200,18 +215,35 @@ pub(super) async fn read_one(
     let form = Form::of(&headers, &[(Form::Json, JSON), (Form::Bytes, BYTES)])?;
     let id = door.topic(&topic, |_, topic| topic.id).await?;
     let wanted = Wanted { topic: id, partition, offset, max_bytes: 1, limit: 1 };
-    let rows = some(&door, wanted, Isolation::ReadCommitted, Duration::ZERO).await?;
+    let (rows, share) =
+        some(&door, wanted, offset.saturating_add(1), Isolation::ReadCommitted, Duration::ZERO).await?;
     let found = rows.found.into_iter().find(|found| found.offset == offset).ok_or_else(|| {
         let detail = format!(
             "there is no record at offset {offset}: it is not written, not decided, or was compacted away"
         );
         Problem::new(Kind::UnknownRecord, detail)
     })?;
-    Ok(match (form, found.record.value.clone()) {
-        (Form::Bytes, Some(value)) => ([(header::CONTENT_TYPE, BYTES)], value).into_response(),
-        (Form::Bytes, None) => StatusCode::NO_CONTENT.into_response(),
-        _ => axum::Json(RecordJson::new(&topic, partition, offset, &found.record)).into_response(),
-    })
+    if form == Form::Bytes {
+        return Ok(match found.record.value {
+            Some(value) => answer(BYTES, value, share),
+            None => StatusCode::NO_CONTENT.into_response(),
+        });
+    }
+    let record = RecordJson::new(&topic, partition, offset, &found.record);
+    let json = serde_json::to_vec(&record).map_err(|error| Problem::internal(&error))?;
+    Ok(answer(JSON, json, share))
+}
+
+/// An answer that gives back its share of the node's memory only when its client has taken nearly all of it.
+fn answer(kind: &'static str, bytes: impl Into<Bytes>, share: Option<Share>) -> Response {
+    let bytes: Bytes = bytes.into();
+    let length = bytes.len();
+    let pieces = stream::unfold((bytes, share), async |(mut left, share)| {
+        let piece = left.split_to(left.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (left, share)))
+    });
+    let length = [(header::CONTENT_LENGTH, length)].map(|(name, length)| (name, length.to_string()));
+    ([(header::CONTENT_TYPE, kind)], length, Body::from_stream(pieces.fuse())).into_response()
 }
 
 /// The offset at which reading begins.
@@ -225,47 +257,56 @@ pub(super) async fn start_at(
         Start::Offset(offset) => return Ok(offset),
         Start::Spec(spec) => spec,
     };
-    let found = door.reader.offset_at(topic, partition, spec, isolation).await?;
-    if found.offset >= 0 {
-        return Ok(found.offset);
-    }
-    // No record is so young: those that are to come are.
-    Ok(door.reader.offset_at(topic, partition, OffsetSpec::Latest, isolation).await?.offset)
+    let look = async {
+        let found = door.reader.offset_at(topic, partition, spec, isolation).await?;
+        if found.offset >= 0 {
+            return Ok(found.offset);
+        }
+        // No record is so young: those that are to come are.
+        Ok(door.reader.offset_at(topic, partition, OffsetSpec::Latest, isolation).await?.offset)
+    };
+    timeout(HTTP_READ_TIMEOUT, look).await.unwrap_or_else(|_| Err(Problem::unanswered()))
 }
 
 /// Pulls until there is a record, or nothing more to come. There is nothing only after the journal was read to its end: what
 /// another node has acknowledged is there.
-async fn some(door: &Door, wanted: Wanted, isolation: Isolation, wait: Duration) -> Result<Rows, Problem> {
-    let pulled = timeout(wait + HTTP_READ_TIMEOUT, pull_some(door, wanted, isolation, wait)).await;
-    pulled.unwrap_or_else(|_| {
-        Err(Problem::new(Kind::Unavailable, "the object store does not answer; try again"))
-    })
+/// Nobody wants what lies at `stop` or behind it.
+async fn some(
+    door: &Door,
+    wanted: Wanted,
+    stop: i64,
+    isolation: Isolation,
+    wait: Duration,
+) -> Result<(Rows, Option<Share>), Problem> {
+    let pulled = timeout(wait + HTTP_READ_TIMEOUT, pull_some(door, wanted, stop, isolation, wait)).await;
+    pulled.unwrap_or_else(|_| Err(Problem::unanswered()))
 }
 
 async fn pull_some(
     door: &Door,
     mut wanted: Wanted,
+    stop: i64,
     isolation: Isolation,
     wait: Duration,
-) -> Result<Rows, Problem> {
+) -> Result<(Rows, Option<Share>), Problem> {
     let until = Instant::now() + wait;
-    let mut caught_up = !wait.is_zero();
+    let mut caught_up = false;
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        // Only who has seen the end waits there.
+        let left = if caught_up { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
         let pulled = rows::pull(door, &[wanted], isolation, left).await;
-        let (mut rows, _share) = pulled.ok_or_else(Problem::stopping)?;
+        let (mut rows, share) = pulled.ok_or_else(Problem::stopping)?;
         let rows = rows.pop().ok_or_else(|| Problem::new(Kind::Internal, "the reader gave no answer"))??;
         let end = match isolation {
             Isolation::ReadCommitted => rows.last_stable,
             Isolation::ReadUncommitted => rows.high_watermark,
         };
         // What was read may have been the ends of transactions, or what compaction left empty.
-        let more = rows.next_offset > wanted.offset && rows.next_offset < end;
-        let over = !more && Instant::now() >= until;
-        if !rows.found.is_empty() || (over && caught_up) {
-            return Ok(rows);
+        let more = rows.next_offset > wanted.offset && rows.next_offset < end.min(stop);
+        if !rows.found.is_empty() || (!more && caught_up && Instant::now() >= until) {
+            return Ok((rows, share));
         }
-        if over {
+        if !more && !caught_up {
             door.catch_up().await?;
             caught_up = true;
         }
@@ -300,18 +341,16 @@ fn lines(topic: &str, partition: u32, rows: &Rows) -> Vec<u8> {
 }
 
 /// The same columns as an export has.
-fn arrow_stream(door: &Door, topic: Uuid, partition: u32, found: Vec<Found>) -> Result<Response, Problem> {
-    let internal = |error: &dyn std::fmt::Display| {
-        Problem::new(Kind::Internal, format!("the records cannot become columns: {error}"))
-    };
+fn arrow_stream(door: &Door, topic: Uuid, partition: u32, found: Vec<Found>) -> Result<Vec<u8>, Problem> {
     let configs = door.journal.view(|manifest| manifest.topic(&topic).map(|topic| topic.configs.clone()));
-    let unfold = Unfold::of_configs(&configs.unwrap_or_default()).map_err(|error| internal(&error))?;
+    let unfold =
+        Unfold::of_configs(&configs.unwrap_or_default()).map_err(|error| Problem::internal(&error))?;
     let mut builder = RowsBuilder::new(partition, unfold.map(Arc::new));
     for Found { offset, append_time, record } in found {
         let (key, value, headers) = (record.key, record.value, record.headers);
         builder.push(&Row { offset, timestamp: record.timestamp, append_time, key, value, headers });
     }
-    let rows = builder.finish().map_err(|error| internal(&error))?;
+    let rows = builder.finish().map_err(|error| Problem::internal(&error))?;
     let write = || {
         let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema())?;
         if rows.num_rows() > 0 {
@@ -319,6 +358,5 @@ fn arrow_stream(door: &Door, topic: Uuid, partition: u32, found: Vec<Found>) -> 
         }
         writer.into_inner()
     };
-    let stream = write().map_err(|error| internal(&error))?;
-    Ok(([(header::CONTENT_TYPE, ARROW)], stream).into_response())
+    write().map_err(|error| Problem::internal(&error))
 }

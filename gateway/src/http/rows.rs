@@ -70,7 +70,8 @@ pub(super) async fn pull(
             () = door.phases.reached(Phase::Stopping) => return None,
         };
     }
-    let share = door.fetch_budget.share(max_bytes).await;
+    // Once as it was read, and once as it is shown.
+    let share = door.fetch_budget.share(2 * max_bytes).await;
     if !waits {
         fetched = door.reader.fetch(&asked, FetchLimits { min_bytes: 0, ..waited }).await;
     }

@@ -1,7 +1,7 @@
 //! HTTP/1.1 connections: accepted, counted, ended.
 //!
-//! Must not know routes. Invariants: the number of connections is bounded, and so is the time that a request's head may take;
-//! when it returns none is left.
+//! Must not know routes. Invariants: the number of connections is bounded, and so is the time that a request's head may take, and
+//! that a client may leave an answer lying; when it returns none is left.
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -11,9 +11,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
-use crate::limits::{ACCEPT_PAUSE, HTTP_CONNECTIONS, HTTP_HEAD_TIMEOUT};
+use crate::limits::{ACCEPT_PAUSE, HTTP_CONNECTIONS, HTTP_HEAD_TIMEOUT, WRITE_STALL};
 use crate::phase::{Phase, Phases};
 
 /// Serves until the node has stopped, then lets requests end that are under way.
@@ -32,7 +33,9 @@ pub(super) async fn serve(listener: TcpListener, phases: Phases, router: Router)
                     // Answers are small; a client that waits for one must not wait for the kernel.
                     let _ = stream.set_nodelay(true);
                     let service = TowerToHyperService::new(router.clone());
-                    let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+                    let mut stream = TimeoutStream::new(stream);
+                    stream.set_write_timeout(Some(WRITE_STALL));
+                    let connection = graceful.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), service));
                     connections.spawn(async move {
                         if let Err(error) = connection.await {
                             debug!(%peer, %error, "an HTTP connection broke");

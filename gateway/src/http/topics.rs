@@ -185,8 +185,8 @@ pub(super) async fn create(
         let detail = format!("{name} and {other}, which is there, would be the same in the names of metrics");
         return Err(Problem::new(Kind::InvalidTopic, detail));
     }
-    let made = door.journal.create_topic(&name, partitions, configs).await;
-    made.map_err(|error| Problem::from(&error))?.map_err(|void| Problem::void(&void))?;
+    let made = door.decided(door.journal.create_topic(&name, partitions, configs)).await?;
+    made.map_err(|void| Problem::void(&void))?;
     let topic = door.topic(&name, |_, topic| TopicDetails::of(topic)).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/topics/{name}"))], Json(topic)))
 }
@@ -298,7 +298,7 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     door.catch_up().await?;
     let id = door.topic(&name, |_, topic| topic.id).await?;
-    let deleted = door.journal.delete_topic(id).await.map_err(|error| Problem::from(&error))?;
+    let deleted = door.decided(door.journal.delete_topic(id)).await?;
     deleted.map_err(|void| Problem::void(&void))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -4,6 +4,7 @@
 //! be appended was acknowledged; two requests with one idempotency key and one body are written once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -55,10 +56,10 @@ pub(super) struct Once {
 }
 
 impl Once {
-    /// Of a key, unique within its topic, and the body that came with it.
-    pub(super) fn new(topic: Uuid, key: &[u8], body: &[u8]) -> Once {
+    /// Of a key, unique within its topic, and all that came with it.
+    pub(super) fn new(topic: Uuid, key: &[u8], request: &[&[u8]]) -> Once {
         let id = hash::mix(hash::fnv1a(&[topic.as_bytes(), key])) % KEY_IDS;
-        let sequence = hash::mix(hash::fnv1a(&[body])) % SEQUENCES;
+        let sequence = hash::mix(hash::fnv1a(request)) % SEQUENCES;
         Once { producer_id: (KEY_IDS | id).cast_signed(), sequence: sequence as i32 }
     }
 }
@@ -99,6 +100,8 @@ struct AppendedAt {
 #[derive(Debug, Default)]
 struct Open {
     records: RecordBuilder,
+    /// The most that they can take. Batches are cut by it, so that a request that comes again is cut as it was.
+    bytes: usize,
     /// Which of the request's records they are; only where each is told its offset.
     places: Vec<usize>,
     /// Sequence numbers used so far.
@@ -128,6 +131,9 @@ pub(super) struct Writer {
     /// Batches that are full and not handed over yet.
     full: Vec<(u32, Bytes, Vec<usize>, u64)>,
     flights: VecDeque<Flight>,
+    /// The time of records that have none, and those that others may have.
+    now_ms: i64,
+    times: Option<RangeInclusive<i64>>,
     taken: usize,
     appended: BTreeMap<u32, AppendedTo>,
     offsets: Vec<Option<AppendedAt>>,
@@ -142,6 +148,8 @@ impl Writer {
             once: None,
             tells_offsets,
             sticky: (chance % u64::from(target.partitions.max(1))) as u32,
+            now_ms: door.journal.env().wall_ms(),
+            times: door.ingest.times(&target.rules),
             target,
             open: BTreeMap::new(),
             full: Vec::new(),
@@ -177,15 +185,20 @@ impl Writer {
             let detail = format!("a record of {bytes} bytes, the topic takes {most} (max.message.bytes)");
             return Err(Problem::new(Kind::RecordTooLarge, detail));
         }
+        let timestamp = record.timestamp.or(self.defaults.timestamp).unwrap_or(self.now_ms);
+        if let Some(times) = self.times.as_ref().filter(|times| !times.contains(&timestamp)) {
+            let (from, upto) = (times.start(), times.end());
+            let detail =
+                format!("the timestamp {timestamp} is not within [{from}, {upto}], which the topic takes");
+            return Err(Problem::new(Kind::InvalidRecord, detail));
+        }
         let open = self.open.entry(partition).or_default();
-        let is_full =
-            open.records.len() >= BATCH_RECORDS || open.records.bytes() + bytes > BATCH_BYTES.min(most);
-        if !open.records.is_empty() && is_full {
+        let room = BATCH_BYTES.min(most).saturating_sub(BATCH_HEADER_BYTES);
+        if !open.records.is_empty() && (open.records.len() >= BATCH_RECORDS || open.bytes + bytes > room) {
             self.close(partition)?;
         }
-        let now_ms = || self.door.journal.env().wall_ms();
-        let timestamp = record.timestamp.or(self.defaults.timestamp).unwrap_or_else(now_ms);
         let open = self.open.entry(partition).or_default();
+        open.bytes += bytes;
         open.records.push_with(timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
         if self.tells_offsets {
             open.places.push(self.taken);
@@ -213,6 +226,7 @@ impl Writer {
                 open.records.finish_as(producer_id, 0, sequence as i32)
             }
         };
+        open.bytes = 0;
         open.sequences += records as u32;
         open.batches += 1;
         self.full.push((partition, bytes, std::mem::take(&mut open.places), records as u64));
@@ -229,6 +243,8 @@ impl Writer {
             let append = self.door.ingest.append_as(Joins::Nothing, place, batch, admission.clone());
             self.flights.push_back(Flight { partition, records, places, append, deadline });
         }
+        self.now_ms = self.door.journal.env().wall_ms();
+        self.times = self.door.ingest.times(&self.target.rules);
         Ok(())
     }
 
